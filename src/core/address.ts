@@ -1,0 +1,132 @@
+import { SallyportError } from './errors.ts';
+
+export type Family = 4 | 6;
+
+/**
+ * What kind of place an address names (IANA special-purpose registries, RFC 6890).
+ * The documentation networks count as `public`, because laboratories stand on them.
+ */
+export type AddressScope =
+  'unspecified' | 'loopback' | 'link-local' | 'private' | 'shared' | 'multicast' | 'reserved' | 'public';
+
+export function familyOfAddress(address: string): Family {
+  return address.includes(':') ? 6 : 4;
+}
+
+/**
+ * One spelling for each address, so that no filter can be passed by writing it differently: every IPv6 embedding
+ * of an IPv4 address (mapped, compatible, 6to4, NAT64) becomes that IPv4 address; a zone id is dropped.
+ * @throws SallyportError `USAGE` on anything that is not an address
+ */
+export function canonicalAddress(text: string): string {
+  const bytes = parseAddress(text);
+  if (!bytes) throw new SallyportError('USAGE', `not an IP address: ${JSON.stringify(text)}`);
+  const embedded = bytes.length === 16 ? embeddedIPv4(bytes) : bytes;
+  return embedded ? formatIPv4(embedded) : formatIPv6(bytes);
+}
+
+/** True when `text` is an IPv4 or IPv6 address, in any spelling. */
+export function isAddress(text: string): boolean {
+  return parseAddress(text) !== undefined;
+}
+
+/** 4 or 16 bytes. @throws SallyportError `USAGE` */
+export function addressBytes(address: string): Uint8Array {
+  const bytes = parseAddress(address);
+  if (!bytes) throw new SallyportError('USAGE', `not an IP address: ${JSON.stringify(address)}`);
+  return bytes;
+}
+
+export function scopeOf(address: string): AddressScope {
+  const bytes = addressBytes(canonicalAddress(address));
+  return bytes.length === 4 ? scopeOfIPv4(bytes) : scopeOfIPv6(bytes);
+}
+
+function scopeOfIPv4(bytes: Uint8Array): AddressScope {
+  const [a, b] = [bytes[0]!, bytes[1]!];
+  if (a === 0) return 'unspecified';
+  if (a === 127) return 'loopback';
+  if (a === 169 && b === 254) return 'link-local';
+  if (a === 10 || (a === 172 && b >> 4 === 1) || (a === 192 && b === 168)) return 'private';
+  if (a === 100 && b >> 6 === 1) return 'shared';
+  if (a >> 4 === 14) return 'multicast';
+  if (a >> 4 === 15) return 'reserved';
+  return 'public';
+}
+
+function scopeOfIPv6(bytes: Uint8Array): AddressScope {
+  const [a, b] = [bytes[0]!, bytes[1]!];
+  if (bytes.every((byte) => byte === 0)) return 'unspecified';
+  if (bytes.subarray(0, 15).every((byte) => byte === 0) && bytes[15] === 1) return 'loopback';
+  if (a === 0xfe && b >> 6 === 2) return 'link-local';
+  if (a === 0xfe && b >> 6 === 3) return 'private'; // fec0::/10, site-local, deprecated
+  if (a >> 1 === 0x7e) return 'private'; // fc00::/7, unique local
+  if (a === 0xff) return 'multicast';
+  return 'public';
+}
+
+/** The IPv4 address inside ::ffff:0:0/96, ::/96, 2002::/16 and 64:ff9b::/96. */
+function embeddedIPv4(bytes: Uint8Array): Uint8Array | undefined {
+  const zeros = (from: number, to: number) => bytes.subarray(from, to).every((byte) => byte === 0);
+  const last = bytes.subarray(12);
+  if (zeros(0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return last;
+  if (zeros(0, 12) && !(zeros(12, 15) && bytes[15]! <= 1)) return last;
+  if (bytes[0] === 0x20 && bytes[1] === 0x02) return bytes.subarray(2, 6);
+  if (bytes[0] === 0 && bytes[1] === 0x64 && bytes[2] === 0xff && bytes[3] === 0x9b && zeros(4, 12))
+    return last;
+  return undefined;
+}
+
+function parseAddress(text: string): Uint8Array | undefined {
+  return text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
+}
+
+function parseIPv4(text: string): Uint8Array | undefined {
+  const parts = text.split('.');
+  if (parts.length !== 4) return undefined;
+  const bytes = parts.map((part) => (/^(0|[1-9]\d{0,2})$/.test(part) ? Number(part) : 256));
+  return bytes.every((byte) => byte <= 255) ? Uint8Array.from(bytes) : undefined;
+}
+
+function parseIPv6(text: string): Uint8Array | undefined {
+  const halves = text.split('::');
+  if (halves.length > 2) return undefined;
+  const head = parseGroups(halves[0]!);
+  const tail = halves.length === 2 ? parseGroups(halves[1]!) : [];
+  if (!head || !tail) return undefined;
+  const missing = 16 - head.length - tail.length;
+  if (halves.length === 2 ? missing < 2 : missing !== 0) return undefined;
+  return Uint8Array.from([...head, ...Array.from({ length: missing }, () => 0), ...tail]);
+}
+
+function parseGroups(text: string): number[] | undefined {
+  if (text === '') return [];
+  const bytes: number[] = [];
+  const groups = text.split(':');
+  for (const [index, group] of groups.entries()) {
+    const dotted = index === groups.length - 1 && group.includes('.') ? parseIPv4(group) : undefined;
+    if (dotted) bytes.push(...dotted);
+    else if (/^[0-9a-fA-F]{1,4}$/.test(group))
+      bytes.push(parseInt(group, 16) >> 8, parseInt(group, 16) & 0xff);
+    else return undefined;
+  }
+  return bytes;
+}
+
+function formatIPv4(bytes: Uint8Array): string {
+  return bytes.join('.');
+}
+
+/** RFC 5952: lower case, no leading zeros, the longest run of zero groups shortened. */
+function formatIPv6(bytes: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) => (bytes[2 * i]! << 8) | bytes[2 * i + 1]!);
+  let [start, length] = [-1, 1];
+  for (let i = 0; i < 8; i++) {
+    let run = 0;
+    while (i + run < 8 && groups[i + run] === 0) run++;
+    if (run > length) [start, length] = [i, run];
+  }
+  const text = (part: number[]) => part.map((group) => group.toString(16)).join(':');
+  if (start < 0) return text(groups);
+  return `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
+}

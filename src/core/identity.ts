@@ -1,0 +1,106 @@
+import { createHash, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
+import { fromBase32, toBase32 } from './base32.ts';
+import { concat } from './bytes.ts';
+import { SallyportError } from './errors.ts';
+
+declare const peerIdBrand: unique symbol;
+
+/** An Ed25519 public key, base32 lower case without padding: 52 characters. The identity, everywhere. */
+export type PeerId = string & { readonly [peerIdBrand]: true };
+
+/** An Ed25519 key pair (RFC 8032) of a peer, a rendezvous or a relay. */
+export interface Identity {
+  readonly id: PeerId;
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 64 bytes, seed ‖ public key, as libsodium and the Noise library hold it. */
+  readonly secretKey: Uint8Array;
+  /** A 64-byte signature over `message`; every caller separates its domain by `context`. */
+  sign(context: string, ...message: Uint8Array[]): Uint8Array;
+}
+
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** The key pair that follows from 32 secret random bytes. */
+export function identityFromSeed(seed: Uint8Array): Identity {
+  const privateKey = createPrivateKey({
+    key: Buffer.concat([PKCS8_PREFIX, seed]),
+    format: 'der',
+    type: 'pkcs8',
+  });
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  const publicKey = new Uint8Array(spki.subarray(SPKI_PREFIX.length));
+  return {
+    id: peerIdOf(publicKey),
+    publicKey,
+    secretKey: concat(seed, publicKey),
+    sign: (context, ...message) => new Uint8Array(sign(null, signedBytes(context, message), privateKey)),
+  };
+}
+
+export function peerIdOf(publicKey: Uint8Array): PeerId {
+  return toBase32(publicKey) as PeerId;
+}
+
+/** @throws SallyportError `USAGE` when `text` is not a PeerId */
+export function parsePeerId(text: string): PeerId {
+  const bytes = fromBase32(text);
+  if (bytes?.length !== 32) {
+    throw new SallyportError('USAGE', `not a peer id: ${JSON.stringify(text.slice(0, 80))}`, {
+      hint: 'a peer id has 52 characters (a–z, 2–7); `peer id` prints it',
+    });
+  }
+  return text as PeerId;
+}
+
+export function isPeerId(text: string): text is PeerId {
+  return fromBase32(text)?.length === 32;
+}
+
+/** The 32 bytes of the public key that the id is. */
+export function publicKeyOf(id: PeerId): Uint8Array {
+  const bytes = fromBase32(id);
+  if (!bytes) throw new SallyportError('USAGE', `not a peer id: ${id}`);
+  return bytes;
+}
+
+/** True when `signature` is `id`'s over `context` and `message`. Never throws. */
+export function verifySignature(
+  id: PeerId,
+  signature: Uint8Array,
+  context: string,
+  ...message: Uint8Array[]
+): boolean {
+  try {
+    return verify(null, signedBytes(context, message), verifyingKey(id), signature);
+  } catch {
+    return false;
+  }
+}
+
+/** SHA-256, for binding what is too long to sign or compare whole. */
+export function digest(...parts: Uint8Array[]): Uint8Array {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+}
+
+function verifyingKey(id: PeerId): KeyObject {
+  return createPublicKey({
+    key: Buffer.concat([SPKI_PREFIX, publicKeyOf(id)]),
+    format: 'der',
+    type: 'spki',
+  });
+}
+
+/** `context ‖ 0 ‖ length of part ‖ part …`: no two lists of parts share their signed bytes. */
+function signedBytes(context: string, message: Uint8Array[]): Buffer {
+  const parts: Uint8Array[] = [Buffer.from(`sallyport/1 ${context}\0`)];
+  for (const part of message) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(part.length);
+    parts.push(length, part);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,19 @@
+/** Every bound that a stranger can reach, by name (DESIGN §11). Times in milliseconds, sizes in bytes. */
+export const LIMITS = {
+  /** What an unauthenticated connection may make us hold. */
+  preAuthBytes: 4 * 1024,
+  controlMessageBytes: 16 * 1024,
+  candidates: 20,
+  streamsPerSession: 4_096,
+  sessionsPerPeer: 64,
+  registrationLeaseMs: 60_000,
+  handshakeStepMs: 5_000,
+  waitingLegMs: 10_000,
+  relayIdleMs: 120_000,
+  connectionsPerAddress: 64,
+  queuedMessagesPerClient: 64,
+  ticketLifetimeMs: 120_000,
+  attestationLifetimeMs: 60_000,
+  offerReplayWindowMs: 120_000,
+  resumeTimeoutMs: 120_000,
+} as const;

@@ -1,0 +1,186 @@
+import * as v from 'valibot';
+import { bytesOf, bytesUpTo, decode, encode } from '../codec.ts';
+import { LIMITS } from '../limits.ts';
+import { endpointSchema } from '../punch/candidate.ts';
+
+/**
+ * Signalling between a node (peer or relay) and the rendezvous: MessagePack maps over WebSocket, one message a
+ * frame, `t` names it. Identities travel as their 32 bytes.
+ *
+ * ```
+ * node                        rendezvous
+ *   hello            ──▶
+ *                    ◀──      challenge
+ *   auth             ──▶
+ *                    ◀──      registered                 lease, STUN servers, relays
+ *   offer            ──▶                 ──▶ offer       noise message 1, ticket for the responder's leg
+ *   answer           ◀──                 ◀── answer      noise message 2, ticket for the initiator's leg
+ *   trickle          ◀─▶                 ◀─▶ trickle     sealed under the session's own keys
+ * ```
+ */
+export const PROTOCOL_VERSION = 1;
+
+const id = bytesOf(32);
+const session = bytesOf(16);
+const instance = bytesOf(16);
+const noise = bytesUpTo(2_048);
+const instant = v.number();
+const code = v.pipe(v.string(), v.maxLength(40));
+const text = v.pipe(v.string(), v.maxLength(300));
+const url = v.pipe(v.string(), v.maxLength(300));
+const tickets = v.pipe(v.array(bytesUpTo(256)), v.maxLength(2));
+
+export type NodeRole = 'listen' | 'dial' | 'relay';
+
+const hello = v.object({
+  t: v.literal('hello'),
+  version: v.number(),
+  id,
+  role: v.picklist(['listen', 'dial', 'relay']),
+  /** New at each start of the process: tells a restart from a reconnect. */
+  boot: bytesOf(16),
+  /** Names this registration among those of the same id; a reconnect repeats it with the same `secret`. */
+  instance,
+  name: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,62}$/))),
+  /** A relay says where it takes circuits and where its STUN servers are. */
+  relay: v.optional(
+    v.object({
+      url,
+      stunUdp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
+      stunTcp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
+    }),
+  ),
+});
+
+const challenge = v.object({
+  t: v.literal('challenge'),
+  version: v.number(),
+  /** The deployment's own key. */
+  id,
+  nonce: bytesOf(32),
+  /** `open` admits everyone, `token` wants `proof` in auth. */
+  admission: v.picklist(['open', 'token']),
+});
+
+const auth = v.object({
+  t: v.literal('auth'),
+  /** `authBytes` signed by the node. */
+  signature: bytesOf(64),
+  /** HMAC-SHA256(join token, the same bytes); the token itself is never sent. */
+  proof: v.optional(bytesOf(32)),
+  /** Proves that a reconnect is the same instance. */
+  secret: bytesOf(16),
+});
+
+const relayInfo = v.object({ id, url });
+
+const registered = v.object({
+  t: v.literal('registered'),
+  leaseMs: v.number(),
+  time: instant,
+  /** The source of this signalling connection as the rendezvous sees it. */
+  observed: v.optional(endpointSchema),
+  stun: v.object({
+    /** USERNAME and MESSAGE-INTEGRITY key for this registration's STUN requests. */
+    username: v.pipe(v.string(), v.maxLength(64)),
+    key: bytesOf(32),
+    /** First the primary address's two ports, then the second address's. Address `''` stands for the URL's host. */
+    udp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
+    tcp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
+  }),
+  relays: v.pipe(v.array(relayInfo), v.maxLength(8)),
+});
+
+const ping = v.object({ t: v.literal('ping'), sent: instant });
+const pong = v.object({ t: v.literal('pong'), sent: instant, time: instant });
+
+const offer = v.object({
+  t: v.literal('offer'),
+  session,
+  to: v.union([id, v.pipe(v.string(), v.maxLength(63))]),
+  noise,
+});
+const forwardedOffer = v.object({
+  t: v.literal('offer'),
+  session,
+  from: id,
+  instance,
+  noise,
+  /** The rendezvous's clock when it passed this on, and its signature (`offerAttestationParts`). */
+  time: instant,
+  signature: bytesOf(64),
+  tickets,
+});
+
+const answer = v.object({ t: v.literal('answer'), session, to: id, instance, noise });
+const forwardedAnswer = v.object({ t: v.literal('answer'), session, from: id, instance, noise, tickets });
+
+const refuse = v.object({ t: v.literal('refuse'), session, to: id, instance, code });
+const forwardedRefuse = v.object({ t: v.literal('refuse'), session, from: id, code });
+
+const trickle = v.object({ t: v.literal('trickle'), session, to: id, instance, box: bytesUpTo(4_096) });
+const forwardedTrickle = v.object({
+  t: v.literal('trickle'),
+  session,
+  from: id,
+  instance,
+  box: bytesUpTo(4_096),
+});
+
+/** Fresh tickets for a session that lives on. */
+const renew = v.object({ t: v.literal('renew'), session, peer: id, leg: v.picklist([0, 1]) });
+const renewed = v.object({ t: v.literal('renewed'), session, tickets });
+
+/** A name's owner; the asker pins the answer. */
+const resolve = v.object({ t: v.literal('resolve'), name: v.pipe(v.string(), v.maxLength(63)) });
+const resolved = v.object({
+  t: v.literal('resolved'),
+  name: v.pipe(v.string(), v.maxLength(63)),
+  id: v.optional(id),
+});
+
+/** The node leaves by itself: the lease ends at once. */
+const bye = v.object({ t: v.literal('bye') });
+
+/** `session` names the offer that failed; without it the connection itself is refused. */
+const error = v.object({ t: v.literal('error'), code, message: text, session: v.optional(session) });
+/** The peer of this session is gone for sure: its kernel closed the connection and it did not come back, or it restarted. */
+const gone = v.object({ t: v.literal('gone'), from: id, instance });
+const restarting = v.object({ t: v.literal('restarting'), reconnectInMs: v.number() });
+
+const toRendezvous = v.variant('t', [hello, auth, ping, offer, answer, refuse, trickle, renew, resolve, bye]);
+const toNode = v.variant('t', [
+  challenge,
+  registered,
+  pong,
+  forwardedOffer,
+  forwardedAnswer,
+  forwardedRefuse,
+  forwardedTrickle,
+  renewed,
+  resolved,
+  error,
+  gone,
+  restarting,
+]);
+
+export type ToRendezvous = v.InferOutput<typeof toRendezvous>;
+export type ToNode = v.InferOutput<typeof toNode>;
+export type MessageTo<Side extends ToRendezvous | ToNode, Name extends Side['t']> = Extract<
+  Side,
+  { t: Name }
+>;
+
+/** @throws SallyportError `LIMIT`, `PROTOCOL_ERROR` */
+export function decodeToRendezvous(bytes: Uint8Array): ToRendezvous {
+  return decode(toRendezvous, bytes, LIMITS.controlMessageBytes);
+}
+
+/** @throws SallyportError `LIMIT`, `PROTOCOL_ERROR` */
+export function decodeToNode(bytes: Uint8Array): ToNode {
+  return decode(toNode, bytes, LIMITS.controlMessageBytes);
+}
+
+export function encodeMessage(message: ToRendezvous | ToNode): Uint8Array {
+  return encode(message);
+}
