@@ -1,0 +1,92 @@
+import * as v from 'valibot';
+import { decode, encode } from '../codec.ts';
+import { LIMITS } from '../limits.ts';
+import type { NatProfile } from '../nat/behavior.ts';
+import { profileFields, profileSchema } from '../nat/profile-schema.ts';
+import { candidateSchema, type Candidate } from '../punch/candidate.ts';
+
+/**
+ * What two peers tell each other, unseen by the rendezvous: the payloads of the handshake's two messages, and what
+ * follows under the keys that come from it.
+ */
+export type PathPermission = 'udp' | 'tcp' | 'relay';
+
+const kinds = v.array(v.picklist(['udp', 'tcp', 'relay']));
+const candidates = v.pipe(v.array(candidateSchema), v.maxLength(LIMITS.candidates));
+
+const offerSchema = v.object({
+  version: v.number(),
+  /** Which kinds of path the initiator allows. */
+  kinds,
+  /** Public mappings only: message 1 has no forward secrecy. */
+  candidates,
+  profile: profileSchema,
+  /** An earlier session to take up again: all its paths were lost. */
+  resume: v.optional(v.object({ epoch: v.number() })),
+});
+
+const answerSchema = v.object({
+  version: v.number(),
+  kinds,
+  candidates,
+  profile: profileSchema,
+  /** T0 by the rendezvous's clock, milliseconds; at most 2 s ahead. */
+  startAt: v.number(),
+});
+
+/** Later news under the session's keys; the first one confirms the keys to the answerer. */
+const updateSchema = v.object({
+  candidates: v.optional(candidates),
+  profile: v.optional(profileSchema),
+  /** Another round of punching: the initiator proposes it, T0 as above. */
+  round: v.optional(v.object({ number: v.number(), startAt: v.number() })),
+});
+
+export type Offer = v.InferOutput<typeof offerSchema>;
+export type Answer = v.InferOutput<typeof answerSchema>;
+export type Update = v.InferOutput<typeof updateSchema>;
+
+export const INTRODUCTION_VERSION = 1;
+
+export function encodeOffer(offer: Offer): Uint8Array {
+  return encode({
+    ...offer,
+    candidates: offer.candidates.map(fields),
+    profile: profileFields(offer.profile),
+  });
+}
+
+export function decodeOffer(bytes: Uint8Array): Offer {
+  return decode(offerSchema, bytes, LIMITS.controlMessageBytes);
+}
+
+export function encodeAnswer(answer: Answer): Uint8Array {
+  return encode({
+    ...answer,
+    candidates: answer.candidates.map(fields),
+    profile: profileFields(answer.profile),
+  });
+}
+
+export function decodeAnswer(bytes: Uint8Array): Answer {
+  return decode(answerSchema, bytes, LIMITS.controlMessageBytes);
+}
+
+export function encodeUpdate({ candidates, profile, round }: UpdateFields): Uint8Array {
+  return encode({ candidates: candidates?.map(fields), profile: profile && profileFields(profile), round });
+}
+
+export function decodeUpdate(bytes: Uint8Array): Update {
+  return decode(updateSchema, bytes, LIMITS.controlMessageBytes);
+}
+
+export interface UpdateFields {
+  candidates?: readonly Candidate[] | undefined;
+  profile?: NatProfile | undefined;
+  round?: { number: number; startAt: number } | undefined;
+}
+
+function fields({ type, transport, endpoint, attestation }: Candidate): Record<string, unknown> {
+  const { address, port } = endpoint;
+  return { type, transport, endpoint: { address, port }, ...(attestation && { attestation }) };
+}

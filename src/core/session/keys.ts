@@ -1,0 +1,150 @@
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { base64url, concat, uint64, utf8 } from '../bytes.ts';
+import { SallyportError } from '../errors.ts';
+import type { HandshakeResult } from './handshake.ts';
+
+export type SessionRole = 'initiator' | 'responder';
+
+export function otherRole(role: SessionRole): SessionRole {
+  return role === 'initiator' ? 'responder' : 'initiator';
+}
+
+/** What one end of one path needs to attach it (PROTOCOL §4). */
+export interface PathKeys {
+  /** 16 bytes, written first by this end. */
+  readonly tagOut: Uint8Array;
+  /** 16 bytes, expected first from the other end. */
+  readonly tagIn: Uint8Array;
+  /** 32 bytes, TLS 1.3 external PSK. */
+  readonly psk: Uint8Array;
+  /** The PSK's identity as it is shown in the ClientHello. */
+  readonly identity: string;
+}
+
+/**
+ * Every key of one epoch of a session. An epoch is one handshake; one label per use and direction (PROTOCOL §1),
+ * so that no key serves two purposes.
+ * ```
+ *  secret = HKDF-SHA256(ikm = k1 ‖ k2, salt = handshake hash)             first epoch
+ *  secret = HKDF-SHA256(ikm = k1 ‖ k2, salt = old resumption secret)      later ones
+ * ```
+ */
+export class SessionKeys {
+  readonly epoch: number;
+  #secret: Uint8Array;
+
+  private constructor(splitKeys: Uint8Array, salt: Uint8Array, epoch: number) {
+    this.#secret = hkdf(splitKeys, salt, 'session', 32);
+    this.epoch = epoch;
+  }
+
+  static first({ splitKeys, hash }: HandshakeResult): SessionKeys {
+    return new SessionKeys(splitKeys, hash, 0);
+  }
+
+  /** The next epoch's keys: they need the new handshake and this epoch's secret alike. */
+  next({ splitKeys }: HandshakeResult): SessionKeys {
+    return new SessionKeys(splitKeys, this.#derive('resumption', 32), this.epoch + 1);
+  }
+
+  path(kind: string, role: SessionRole): PathKeys {
+    return {
+      tagOut: this.#derive(`tag ${kind} ${role}`, 16),
+      tagIn: this.#derive(`tag ${kind} ${otherRole(role)}`, 16),
+      psk: this.#derive(`tls-psk ${kind}`, 32),
+      identity: base64url(this.#derive(`tls-id ${kind}`, 16)),
+    };
+  }
+
+  /** MESSAGE-INTEGRITY key of the probes that `sender` sends. */
+  probe(sender: SessionRole): Uint8Array {
+    return this.#derive(`probe ${sender}`, 32);
+  }
+
+  /** USERNAME of the session's probes: tells sessions apart that share one UDP socket. */
+  get probeUsername(): string {
+    return base64url(this.#derive('probe-username', 12));
+  }
+
+  /** The udx stream ids of both ends, for the `n`th stream of this epoch. */
+  udxStreamId(end: SessionRole, n: number): number {
+    const bytes = this.#derive(`udx-stream ${n} ${end}`, 4);
+    return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) >>> 0;
+  }
+
+  /** Seals control messages that travel through the rendezvous; the sequence number is the nonce. */
+  sealer(sender: SessionRole): Sealer {
+    return new Sealer(this.#derive(`trickle ${sender}`, 32));
+  }
+
+  opener(sender: SessionRole): Opener {
+    return new Opener(this.#derive(`trickle ${sender}`, 32));
+  }
+
+  #derive(label: string, length: number): Uint8Array {
+    return hkdf(this.#secret, new Uint8Array(), `sallyport/1 ${this.epoch} ${label}`, length);
+  }
+}
+
+/**
+ * ChaCha20-Poly1305 (RFC 8439), nonce = 0³² ‖ sequence number.
+ * ```
+ *  sequence 8 | ciphertext | tag 16
+ * ```
+ */
+export class Sealer {
+  #key: Uint8Array;
+  #sequence = 0;
+
+  constructor(key: Uint8Array) {
+    this.#key = key;
+  }
+
+  seal(plaintext: Uint8Array): Uint8Array {
+    const sequence = uint64(this.#sequence++);
+    const cipher = createCipheriv('chacha20-poly1305', this.#key, nonceOf(sequence), { authTagLength: 16 });
+    const sealed = cipher.update(plaintext);
+    return concat(sequence, sealed, cipher.final(), cipher.getAuthTag());
+  }
+}
+
+/** Opens what the other end's `Sealer` made. A resent box opens once only. */
+export class Opener {
+  #key: Uint8Array;
+  #seen = new Set<string>();
+
+  constructor(key: Uint8Array) {
+    this.#key = key;
+  }
+
+  /** `undefined` for one that was opened before. @throws SallyportError `PROTOCOL_ERROR` */
+  open(box: Uint8Array): Uint8Array | undefined {
+    if (box.length < 24) throw new SallyportError('PROTOCOL_ERROR', 'sealed message too short');
+    const sequence = box.subarray(0, 8);
+    const plaintext = this.#decrypt(sequence, box.subarray(8, -16), box.subarray(-16));
+    const key = base64url(sequence);
+    if (this.#seen.has(key)) return undefined;
+    this.#seen.add(key);
+    return plaintext;
+  }
+
+  #decrypt(sequence: Uint8Array, sealed: Uint8Array, tag: Uint8Array): Uint8Array {
+    try {
+      const decipher = createDecipheriv('chacha20-poly1305', this.#key, nonceOf(sequence), {
+        authTagLength: 16,
+      });
+      decipher.setAuthTag(tag);
+      return concat(decipher.update(sealed), decipher.final());
+    } catch (cause) {
+      throw new SallyportError('PROTOCOL_ERROR', 'sealed message does not open', { cause });
+    }
+  }
+}
+
+function nonceOf(sequence: Uint8Array): Uint8Array {
+  return concat(new Uint8Array(4), sequence);
+}
+
+function hkdf(ikm: Uint8Array, salt: Uint8Array, info: string, length: number): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', ikm, salt, utf8(info), length));
+}

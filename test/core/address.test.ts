@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { canonicalAddress, isAddress, scopeOf } from '../../src/core/address.ts';
+import { formatEndpoint, parseEndpoint } from '../../src/core/endpoint.ts';
+
+describe('addresses', () => {
+  it.each([
+    ['127.0.0.1', '127.0.0.1'],
+    ['::ffff:127.0.0.1', '127.0.0.1'],
+    ['::FFFF:7f00:1', '127.0.0.1'],
+    ['::127.0.0.1', '127.0.0.1'],
+    ['64:ff9b::7f00:1', '127.0.0.1'],
+    ['64:ff9b::10.1.2.3', '10.1.2.3'],
+    ['2002:7f00:1::', '127.0.0.1'],
+    ['0:0:0:0:0:0:0:1', '::1'],
+    ['0::0', '::'],
+    ['fe80::1%eth0', 'fe80::1'],
+    ['2001:DB8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
+    ['2001:db8:0:1:1:1:1:1', '2001:db8:0:1:1:1:1:1'],
+  ])('%s is written %s', (spelling, canonical) => {
+    expect(canonicalAddress(spelling)).toBe(canonical);
+  });
+
+  it.each([
+    '',
+    '1.2.3',
+    '1.2.3.4.5',
+    '01.2.3.4',
+    '256.1.1.1',
+    '0x7f.1',
+    '1::2::3',
+    ':::',
+    '1:2:3:4:5:6:7:8:9',
+    'g::',
+    'localhost',
+  ])('%j is not an address', (text) => {
+    expect(isAddress(text)).toBe(false);
+    expect(() => canonicalAddress(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  });
+
+  it.each([
+    ['0.1.2.3', 'unspecified'],
+    ['127.9.9.9', 'loopback'],
+    ['169.254.1.1', 'link-local'],
+    ['10.0.0.1', 'private'],
+    ['172.31.0.1', 'private'],
+    ['172.32.0.1', 'public'],
+    ['192.168.0.1', 'private'],
+    ['100.64.0.1', 'shared'],
+    ['224.0.0.1', 'multicast'],
+    ['255.255.255.255', 'reserved'],
+    ['198.51.100.1', 'public'],
+    ['::', 'unspecified'],
+    ['::1', 'loopback'],
+    ['::ffff:10.0.0.1', 'private'],
+    ['fe80::1', 'link-local'],
+    ['fd00::1', 'private'],
+    ['ff02::1', 'multicast'],
+    ['2001:db8::1', 'public'],
+  ])('%s is %s', (address, scope) => {
+    expect(scopeOf(address)).toBe(scope);
+  });
+});
+
+describe('endpoints', () => {
+  it('are read as they are written', () => {
+    for (const text of ['192.0.2.1:80', '[2001:db8::1]:65535']) {
+      expect(formatEndpoint(parseEndpoint(text))).toBe(text);
+    }
+  });
+
+  it.each(['192.0.2.1', '192.0.2.1:', '192.0.2.1:70000', '::1:80', '[::1]', 'host:80'])(
+    '%j is refused',
+    (text) => {
+      expect(() => parseEndpoint(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+    },
+  );
+});
