@@ -1,0 +1,37 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Identity } from '../src/core/identity.ts';
+import { loadIdentity } from '../src/net/identity-file.ts';
+
+/** The folder that holds a peer's key, its settings and whom it trusts. */
+export class Home {
+  readonly folder: string;
+
+  constructor(folder: string = defaultFolder()) {
+    this.folder = folder;
+  }
+
+  /** @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID` */
+  identity(): Identity {
+    return loadIdentity(join(this.folder, 'key'));
+  }
+
+  get settingsFile(): string {
+    return join(this.folder, 'settings.json');
+  }
+
+  get allowFile(): string {
+    return join(this.folder, 'allow');
+  }
+
+  /** Sockets of the agents that run with this home, one per process. */
+  get agentsFolder(): string {
+    return join(this.folder, 'agents');
+  }
+}
+
+/** XDG Base Directory Specification. */
+function defaultFolder(): string {
+  const config = process.env['XDG_CONFIG_HOME'] || join(homedir(), '.config');
+  return process.env['SALLYPORT_HOME'] || join(config, 'sallyport');
+}

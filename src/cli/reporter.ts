@@ -1,0 +1,67 @@
+import { styleText } from 'node:util';
+import { asSallyportError } from '../core/errors.ts';
+import { systemClock } from '../net/clock.ts';
+
+export interface ReporterOptions {
+  json?: boolean | undefined;
+  quiet?: boolean | undefined;
+  verbose?: boolean | undefined;
+}
+
+/** What a command says of itself. Fields whose value is `undefined` are left out. */
+export type EventFields = Record<string, unknown>;
+
+type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold' | 'cyan';
+
+/**
+ * Tells people (words on stderr) or scripts (one JSON object per line on stderr, with `event` and `ms` since start)
+ * what happens. stdout is for data and for reports.
+ */
+export class Reporter {
+  readonly json: boolean;
+  readonly verbose: boolean;
+  #quiet: boolean;
+  #started = systemClock.now();
+
+  constructor({ json = false, quiet = false, verbose = false }: ReporterOptions = {}) {
+    this.json = json;
+    this.verbose = verbose;
+    this.#quiet = quiet;
+  }
+
+  /** One thing that happened: `words` for people, `fields` for scripts. Without words people aren't told. */
+  event(event: string, fields: EventFields, words?: string): void {
+    if (this.json) {
+      this.#line(JSON.stringify({ event, ms: Math.round(systemClock.now() - this.#started), ...fields }));
+    } else if (words !== undefined && !this.#quiet) {
+      this.#line(words);
+    }
+  }
+
+  /** A command's one report on stdout. */
+  report(fields: object, words: string): void {
+    process.stdout.write(`${this.json ? JSON.stringify(fields) : words}\n`);
+  }
+
+  /** One line and what to do about it; a stack trace only when asked for. Never silenced. */
+  error(thrown: unknown): void {
+    const error = asSallyportError(thrown);
+    if (this.json) {
+      const { code, message, hint } = error;
+      this.event('error', { code, message, hint });
+      return;
+    }
+    const hint = error.hint === undefined ? '' : `; ${error.hint}`;
+    this.#line(`${this.paint('red', 'error')} ${error.code}: ${error.message}${hint}`);
+    if (this.verbose && error.stack !== undefined) this.#line(error.stack);
+  }
+
+  paint(style: Style, text: string): string {
+    return process.stderr.isTTY && process.env['NO_COLOR'] === undefined ? styleText(style, text) : text;
+  }
+
+  #line(text: string): void {
+    // A closed stderr must not end a command whose data still flows.
+    if (process.stderr.writable) process.stderr.write(`${text}\n`);
+  }
+}

@@ -1,0 +1,97 @@
+import { CommanderError, InvalidArgumentError, Option, type Command } from 'commander';
+import { asSallyportError, SallyportError } from '../core/errors.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { Reporter, type ReporterOptions } from './reporter.ts';
+
+/** An option with its environment twin: `--public-address` is `SALLYPORT_PUBLIC_ADDRESS`. */
+export function option(flags: string, description: string): Option {
+  const created = new Option(flags, description);
+  return created.env(`SALLYPORT_${created.name().toUpperCase().replaceAll('-', '_')}`);
+}
+
+/** The options that every command has. */
+export function withSharedOptions(command: Command): Command {
+  return command
+    .addOption(option('--json', 'one JSON object per line on stderr; reports on stdout'))
+    .addOption(option('--quiet', 'say nothing but errors'))
+    .addOption(option('--verbose', 'say more; show stack traces'));
+}
+
+/** An option's parser whose SallyportError commander reports as a usage error of that option. */
+export function parsed<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (thrown) {
+      throw new InvalidArgumentError(asSallyportError(thrown).message);
+    }
+  };
+}
+
+export function integerBetween(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < low || value > high) {
+      throw new InvalidArgumentError(`expected a whole number from ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
+/**
+ * Runs a command line to its end and sets the exit status. Every failure is one line with its code.
+ * @param argv without the interpreter and the script
+ */
+export async function runCommandLine(program: Command, argv: readonly string[]): Promise<void> {
+  endQuietlyOnClosedOutput();
+  applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (thrown) {
+    process.exitCode = reportFailure(thrown, argv);
+  }
+}
+
+/** Resolves on SIGINT or SIGTERM. */
+export function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => controller.abort(new SallyportError('ABORTED', `stopped by ${signal}`)));
+  }
+  return controller.signal;
+}
+
+function reportFailure(thrown: unknown, argv: readonly string[]): number {
+  if (thrown instanceof CommanderError) {
+    if (thrown.exitCode === 0) return EXIT.done;
+    const message = thrown.message.replace(/^error: /, '');
+    if (message !== '(outputHelp)')
+      reporterFor(argv).error(new SallyportError('USAGE', message, { hint: 'see --help' }));
+    return EXIT.usage;
+  }
+  const error = asSallyportError(thrown);
+  if (error.code === 'ABORTED') return EXIT.done;
+  reporterFor(argv).error(error);
+  return exitCodeOf(error.code);
+}
+
+/** The options may not have been parsed when something fails; the way of speaking still has to be right. */
+function reporterFor(argv: readonly string[]): Reporter {
+  const asked = (name: keyof ReporterOptions) =>
+    argv.includes(`--${name}`) || (process.env[`SALLYPORT_${name.toUpperCase()}`] ?? '') !== '';
+  return new Reporter({ json: asked('json'), verbose: asked('verbose') });
+}
+
+/** `peer status | head -1` is no failure. */
+function endQuietlyOnClosedOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+}
+
+function applyToAll(command: Command, apply: (command: Command) => void): void {
+  apply(command);
+  for (const child of command.commands) applyToAll(child, apply);
+}

@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto';
+import { SallyportError } from '../core/errors.ts';
+import { fromBase64url, base64url } from '../core/bytes.ts';
+import { identityFromSeed, type Identity } from '../core/identity.ts';
+import { readPrivateFile, writePrivateFile } from './private-file.ts';
+
+const HEADER = 'sallyport-ed25519-seed';
+
+/**
+ * The identity kept in `path`, made on first use. A damaged file is an error, never a new identity.
+ * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`
+ */
+export function loadIdentity(path: string): Identity {
+  const text = readPrivateFile(path);
+  if (text === undefined) return createIdentity(path);
+  const [header, encoded, ...rest] = text.trim().split(/\s+/);
+  const seed = fromBase64url(encoded ?? '');
+  if (header !== HEADER || seed.length !== 32 || rest.length > 0) {
+    throw new SallyportError('KEY_FILE_INVALID', `${path} is damaged: not a Sallyport key`, {
+      hint: 'restore it from a backup, or move it away to get a new identity',
+    });
+  }
+  return identityFromSeed(seed);
+}
+
+function createIdentity(path: string): Identity {
+  const seed = new Uint8Array(randomBytes(32));
+  writePrivateFile(path, `${HEADER} ${base64url(seed)}\n`);
+  return identityFromSeed(seed);
+}

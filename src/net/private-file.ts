@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { SallyportError } from '../core/errors.ts';
+
+/**
+ * Reads a file that holds a secret. A mode or owner that lets others read it is refused with the command that
+ * mends it; `undefined` where there is no such file.
+ * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`
+ */
+export function readPrivateFile(path: string): string | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return undefined;
+  if (!stat.isFile()) throw new SallyportError('KEY_FILE_INVALID', `${path} is not a regular file`);
+  if (process.platform !== 'win32') {
+    if ((stat.mode & 0o077) !== 0) {
+      const mode = (stat.mode & 0o777).toString(8);
+      throw new SallyportError('KEY_FILE_MODE', `${path} has mode ${mode}: others may read it`, {
+        hint: `run: chmod 600 ${path}`,
+      });
+    }
+    const user = process.getuid?.();
+    if (user !== undefined && stat.uid !== user) {
+      throw new SallyportError('KEY_FILE_MODE', `${path} belongs to another user (uid ${stat.uid})`, {
+        hint: `run: chown ${user} ${path}`,
+      });
+    }
+  }
+  return readFileSync(path, 'utf8');
+}
+
+/** Writes whole or not at all: a temporary file of mode 0600 beside it, synced, then renamed over it. */
+export function writePrivateFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+  const file = openSync(temporary, 'wx', 0o600);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+    closeSync(file);
+    renameSync(temporary, path);
+  } catch (cause) {
+    unlinkSync(temporary);
+    throw new SallyportError('CONFIG_INVALID', `can't write ${path}`, { cause });
+  }
+}
