@@ -1,0 +1,53 @@
+// The part of udx-native 1.21 that this project uses; the package ships no types.
+declare module 'udx-native' {
+  import type { EventEmitter } from 'node:events';
+
+  export default class UDX {
+    createSocket(options?: { ipv6Only?: boolean; reuseAddress?: boolean }): UDXSocket;
+    createStream(id: number, options?: { framed?: boolean }): UDXStream;
+  }
+
+  export interface UDXAddress {
+    host: string;
+    family: 4 | 6;
+    port: number;
+  }
+
+  export interface UDXSocket extends EventEmitter {
+    readonly closing: boolean;
+    /** Throws an `Error` with an errno `code`. */
+    bind(port: number, host: string): void;
+    address(): UDXAddress | null;
+    /** Sends without a promise; the buffer is read later and must not change. */
+    trySend(bytes: Uint8Array, port: number, host: string, ttl?: number): void;
+    setRecvBufferSize(bytes: number): void;
+    setSendBufferSize(bytes: number): void;
+    /** Resolves once every stream of the socket is gone and the handle is closed. */
+    close(): Promise<void>;
+  }
+
+  /** A streamx Duplex: `write` takes Uint8Arrays, `data` events give Buffers. */
+  export interface UDXStream extends EventEmitter {
+    readonly id: number;
+    readonly destroyed: boolean;
+    readonly packetsReceived: number;
+    readonly bytesReceived: number;
+    readonly bytesTransmitted: number;
+    readonly retransmits: number;
+    readonly inflight: number;
+    readonly rtoCount: number;
+    readonly rtt: number;
+    readonly cwnd: number;
+    readonly mtu: number;
+    connect(socket: UDXSocket, remoteId: number, port: number, host: string): void;
+    changeRemote(socket: UDXSocket, remoteId: number, port: number, host: string): Promise<void>;
+    /** False when the writer should wait for `drain`. */
+    write(bytes: Uint8Array): boolean;
+    end(): void;
+    /** Resolves with true once everything written was acknowledged, with false when the stream died first. */
+    flush(): Promise<boolean>;
+    destroy(error?: Error): void;
+    pause(): void;
+    resume(): void;
+  }
+}

@@ -1,0 +1,198 @@
+import { Duplex } from 'node:stream';
+import type { UDXSocket, UDXStream } from 'udx-native';
+import type { Endpoint } from '../core/endpoint.ts';
+import { asSallyportError, SallyportError } from '../core/errors.ts';
+
+/** What a liveness judge polls: udx itself tells a sender after 13 s, a receiver never. */
+export interface UdxStats {
+  packetsReceived: number;
+  bytesReceived: number;
+  bytesSent: number;
+  /** Packets sent and not yet acknowledged. */
+  inflight: number;
+  /** Retransmission timeouts in a row; 0 once something is acknowledged. */
+  rtoCount: number;
+  retransmits: number;
+  /** Smoothed round trip in milliseconds; 0 until measured. */
+  rttMs: number;
+  /** Congestion window, in packets. */
+  cwnd: number;
+  mtu: number;
+}
+
+/**
+ * One congestion-controlled, ordered byte stream over a `UdpSocket`.
+ *
+ * - Bytes are handed to udx by reference and are read until acknowledged: whoever writes must not reuse the buffer (TLS doesn't).
+ * - udx acknowledges whatever comes, read or not: bound what the other end may send by a window of the layer above.
+ * - `destroy()` after `end()` lets what is in flight arrive first, for at most three seconds; without `end()` it resets the other end.
+ *   'close' comes when udx has let go of the stream.
+ */
+export class UdxPipe extends Duplex {
+  readonly #stream: UDXStream;
+  readonly #socket: UDXSocket;
+  readonly #remoteId: number;
+  #remote: Endpoint;
+  #closed = false;
+  /** The callback of a write that udx has no room for yet. */
+  #waiting: (() => void) | undefined;
+  /** Chunks of this turn of the event loop, oldest first, without the newest run. */
+  #arrived: Buffer[] = [];
+  /** udx cuts packets from one slab, back to back: the newest run of them, joined without copying. */
+  #run: { slab: ArrayBufferLike; start: number; end: number } | undefined;
+  #flushScheduled = false;
+
+  constructor(stream: UDXStream, socket: UDXSocket, remoteId: number, remote: Endpoint) {
+    super({
+      allowHalfOpen: true,
+      readableHighWaterMark: HIGH_WATER_MARK,
+      writableHighWaterMark: HIGH_WATER_MARK,
+    });
+    this.#stream = stream;
+    this.#socket = socket;
+    this.#remoteId = remoteId;
+    this.#remote = remote;
+    stream.on('data', (packet: Buffer) => this.#onPacket(packet));
+    stream.on('end', () => this.#onEnd());
+    stream.on('drain', () => this.#onDrain());
+    stream.on('error', (cause: Error) => this.destroy(pathFailed(cause)));
+    stream.on('close', () => this.#onClose());
+    stream.connect(socket, remoteId, remote.port, remote.address);
+  }
+
+  get remote(): Endpoint {
+    return this.#remote;
+  }
+
+  get stats(): UdxStats {
+    const {
+      packetsReceived,
+      bytesReceived,
+      bytesTransmitted,
+      inflight,
+      rtoCount,
+      retransmits,
+      rtt,
+      cwnd,
+      mtu,
+    } = this.#stream;
+    return {
+      packetsReceived,
+      bytesReceived,
+      bytesSent: bytesTransmitted,
+      inflight,
+      rtoCount,
+      retransmits,
+      rttMs: rtt,
+      cwnd,
+      mtu,
+    };
+  }
+
+  /**
+   * Goes on towards another endpoint of the same peer (a NAT has rebound it); resolves when nothing is in flight to the old one.
+   * Fails with `NO_PATH` when the stream ends first or another change is under way.
+   */
+  async changeRemote(remote: Endpoint): Promise<void> {
+    try {
+      const changed = this.#stream.changeRemote(this.#socket, this.#remoteId, remote.port, remote.address);
+      this.#remote = remote;
+      await changed;
+    } catch (error) {
+      throw asSallyportError(error, 'NO_PATH');
+    }
+  }
+
+  override _read(): void {
+    this.#stream.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    if (this.#stream.write(chunk)) done();
+    else this.#waiting = done;
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    let room = true;
+    for (const { chunk } of chunks) room = this.#stream.write(chunk);
+    if (room) done();
+    else this.#waiting = done;
+  }
+
+  override _final(done: () => void): void {
+    this.#stream.end();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (this.#closed) return done(error);
+    this.#stream.on('close', () => done(error));
+    if (error !== null || !this.writableEnded) this.#stream.destroy();
+    else void this.#linger();
+  }
+
+  /** Destroying a udx stream drops what it has in flight: wait for that, or for udx to close by itself once both ends have ended. */
+  async #linger(): Promise<void> {
+    const limit = setTimeout(() => this.#stream.destroy(), LINGER_MS);
+    this.#stream.on('close', () => clearTimeout(limit));
+    if (this.readableEnded) return;
+    await this.#stream.flush();
+    this.#stream.destroy();
+  }
+
+  #onPacket(packet: Buffer): void {
+    const run = this.#run;
+    if (run !== undefined && run.slab === packet.buffer && run.end === packet.byteOffset)
+      run.end += packet.length;
+    else {
+      this.#closeRun();
+      this.#run = { slab: packet.buffer, start: packet.byteOffset, end: packet.byteOffset + packet.length };
+    }
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #closeRun(): void {
+    if (this.#run === undefined) return;
+    const { slab, start, end } = this.#run;
+    this.#arrived.push(Buffer.from(slab, start, end - start));
+    this.#run = undefined;
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    this.#closeRun();
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const chunk of arrived) {
+      if (!this.push(chunk)) this.#stream.pause();
+    }
+  }
+
+  #onEnd(): void {
+    this.#flush();
+    this.push(null);
+  }
+
+  #onDrain(): void {
+    const done = this.#waiting;
+    this.#waiting = undefined;
+    done?.();
+  }
+
+  #onClose(): void {
+    this.#closed = true;
+    this.#onDrain();
+    this.destroy();
+  }
+}
+
+function pathFailed(cause: Error): SallyportError {
+  return new SallyportError('PEER_LOST', `the UDP path failed: ${cause.message}`, { cause });
+}
+
+/** Bytes on either side of the stream before backpressure: several turns of the event loop at 1 Gbit/s. */
+const HIGH_WATER_MARK = 256 * 1024;
+/** How long a stream that has been ended may take to get its last bytes acknowledged. */
+const LINGER_MS = 3_000;

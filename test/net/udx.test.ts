@@ -1,0 +1,234 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import type { Socket as DatagramSocket } from 'node:dgram';
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../src/core/endpoint.ts';
+import { UdpSocket } from '../../src/net/udx.ts';
+import { udxPair } from './pipes.ts';
+
+const sockets: UdpSocket[] = [];
+const pipes: Duplex[] = [];
+afterEach(async () => {
+  for (const pipe of pipes.splice(0)) pipe.destroy();
+  await Promise.all(sockets.splice(0).map((socket) => socket.close()));
+});
+
+function open(host = '127.0.0.1', port = 0): UdpSocket {
+  const socket = UdpSocket.open({ host, port });
+  sockets.push(socket);
+  return socket;
+}
+
+async function pair(): Promise<Awaited<ReturnType<typeof udxPair>>> {
+  const made = await udxPair();
+  sockets.push(made.nearSocket, made.farSocket);
+  pipes.push(made.near, made.far);
+  return made;
+}
+
+function next(socket: UdpSocket): Promise<[Buffer, Endpoint]> {
+  return once(socket, 'datagram') as Promise<[Buffer, Endpoint]>;
+}
+
+async function digest(stream: Duplex): Promise<{ bytes: number; hash: string; chunks: number }> {
+  const hash = createHash('sha256');
+  let [bytes, chunks] = [0, 0];
+  stream.on('data', (chunk: Buffer) => {
+    hash.update(chunk);
+    bytes += chunk.length;
+    chunks += 1;
+  });
+  await once(stream, 'end');
+  return { bytes, hash: hash.digest('hex'), chunks };
+}
+
+describe('a UDP socket', () => {
+  it('exchanges raw datagrams and tells where they came from', async () => {
+    const [a, b] = [open(), open()];
+    const arrived = next(b);
+    a.send(Buffer.from('probe'), b.address, 2);
+    const [bytes, from] = await arrived;
+    expect(String(bytes)).toBe('probe');
+    expect(from).toEqual(a.address);
+  });
+
+  it('speaks IPv6', async () => {
+    const [a, b] = [open('::1'), open('::1')];
+    const arrived = next(b);
+    a.send(Buffer.from('probe'), b.address);
+    expect((await arrived)[1]).toEqual(a.address);
+  });
+
+  it('says PORT_IN_USE for a taken port, with the errno code', () => {
+    const { port } = open().address;
+    expect(() => open('127.0.0.1', port)).toThrow(
+      expect.objectContaining({
+        code: 'PORT_IN_USE',
+        cause: expect.objectContaining({ code: 'EADDRINUSE' }) as Error,
+      }),
+    );
+  });
+
+  it('survives sending to the other family, to nowhere and after its close', async () => {
+    const socket = open();
+    socket.send(Buffer.from('x'), { address: '::1', port: 9 });
+    socket.send(Buffer.from('x'), { address: '127.0.0.1', port: 1 });
+    socket.send(Buffer.from('x'), { address: '255.255.255.255', port: 9 });
+    await socket.close();
+    expect(() => socket.send(Buffer.from('x'), { address: '127.0.0.1', port: 9 })).not.toThrow();
+  });
+
+  it('refuses a datagram that looks like a udx packet', () => {
+    const socket = open();
+    expect(() => socket.send(Buffer.from([0xff, 1]), socket.address)).toThrow(/udx/);
+  });
+
+  it('passes datagrams beside a busy stream', async () => {
+    const { near, far, nearSocket, farSocket } = await pair();
+    const done = digest(far);
+    near.end(randomBytes(8 * MIB));
+    let heard = 0;
+    farSocket.on('datagram', () => (heard += 1));
+    for (let count = 0; count < 20; count++) {
+      nearSocket.send(Buffer.from('ping'), farSocket.address);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    expect((await done).bytes).toBe(8 * MIB);
+    expect(heard).toBeGreaterThan(0);
+  });
+
+  it('carries several streams at once, told apart by id', async () => {
+    const [a, b] = [open(), open()];
+    const results = [100, 200, 300].map(async (id) => {
+      const near = a.connect({ localId: id, remoteId: id + 1, remote: b.address });
+      const far = b.connect({ localId: id + 1, remoteId: id, remote: a.address });
+      pipes.push(near, far);
+      const done = digest(far);
+      near.end(Buffer.alloc(id * 1000, id));
+      return (await done).bytes;
+    });
+    expect(await Promise.all(results)).toEqual([100_000, 200_000, 300_000]);
+  });
+});
+
+describe('a udx pipe', () => {
+  it('hands over few large chunks', async () => {
+    const { near, far } = await pair();
+    const done = digest(far);
+    const bytes = randomBytes(16 * MIB);
+    near.end(bytes);
+    const got = await done;
+    expect(got.hash).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect(got.bytes / got.chunks).toBeGreaterThan(3_000); // a packet carries 1,452 at most
+  });
+
+  it('delivers everything written before end() although the writer destroys it right after', async () => {
+    const { near, far } = await pair();
+    const done = digest(far);
+    near.write(randomBytes(3 * MIB));
+    near.end(() => near.destroy());
+    expect((await done).bytes).toBe(3 * MIB);
+  });
+
+  it('closes at both ends, and frees its id, once both directions have ended', async () => {
+    const { near, far, nearSocket, farSocket } = await pair();
+    const closed = Promise.all([once(near, 'close'), once(far, 'close')]);
+    near.end('question');
+    far.end('answer');
+    near.resume();
+    far.resume();
+    await closed;
+    expect([near.errored, far.errored]).toEqual([null, null]);
+    await Promise.all([nearSocket.close(), farSocket.close()]);
+  });
+
+  it('resets the other end when it is destroyed without an end', async () => {
+    const { near, far } = await pair();
+    near.write('x');
+    await once(far, 'data');
+    const failed = once(far, 'error') as Promise<[Error]>;
+    near.destroy();
+    expect((await failed)[0]).toMatchObject({ code: 'PEER_LOST', cause: { code: 'ECONNRESET' } });
+  });
+
+  it('shows what a judge of liveness needs', async () => {
+    const { near, far } = await pair();
+    far.resume();
+    near.write(randomBytes(MIB));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const stats = (near as ReturnType<UdpSocket['connect']>).stats;
+    expect(stats).toMatchObject({ inflight: 0, rtoCount: 0 });
+    expect(stats.packetsReceived).toBeGreaterThan(0);
+    expect(stats.mtu).toBeGreaterThanOrEqual(1_200);
+  });
+
+  it('goes on towards a peer whose NAT has rebound it', async () => {
+    const [a, b] = [open(), open()];
+    const nat = await rebindingNat(b.address, a.address);
+    const near = a.connect({ localId: 900, remoteId: 901, remote: nat.outside() });
+    const far = b.connect({ localId: 901, remoteId: 900, remote: nat.inside });
+    pipes.push(near, far);
+    const done = digest(far);
+    const bytes = randomBytes(8 * MIB);
+    near.write(bytes.subarray(0, MIB));
+    await once(far, 'data');
+    await nat.rebind();
+    near.end(bytes.subarray(MIB));
+    await near.changeRemote(nat.outside());
+    expect(near.remote).toEqual(nat.outside());
+    expect((await done).hash).toBe(createHash('sha256').update(bytes).digest('hex'));
+    far.end();
+    near.resume();
+    await once(near, 'close');
+    await nat.close();
+  });
+});
+
+/** Translates between `host` behind it and `peer`; `rebind` drops the mapping and makes another, as a rebooted NAT does. */
+async function rebindingNat(host: Endpoint, peer: Endpoint): Promise<RebindingNat> {
+  const inner = await boundDatagram();
+  let outer = await mapping();
+  inner.on('message', (packet) => outer.send(packet, peer.port, peer.address));
+
+  async function mapping(): Promise<DatagramSocket> {
+    const socket = await boundDatagram();
+    socket.on('message', (packet) => inner.send(packet, host.port, host.address));
+    return socket;
+  }
+  return {
+    inside: endpointOf(inner),
+    outside: () => endpointOf(outer),
+    rebind: async () => {
+      const old = outer;
+      outer = await mapping();
+      old.close();
+    },
+    close: async () => {
+      inner.close();
+      outer.close();
+      await Promise.all([once(inner, 'close'), once(outer, 'close')]);
+    },
+  };
+}
+
+interface RebindingNat {
+  inside: Endpoint;
+  outside: () => Endpoint;
+  rebind: () => Promise<void>;
+  close: () => Promise<void>;
+}
+
+async function boundDatagram(): Promise<DatagramSocket> {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  return socket;
+}
+
+function endpointOf(socket: DatagramSocket): Endpoint {
+  const { address, port } = socket.address();
+  return { address, port };
+}
+
+const MIB = 1024 * 1024;
