@@ -24,8 +24,8 @@ export interface Offering {
 /** `[name=]host:port` or `any`. @throws SallyportError `USAGE`, `UNSUPPORTED` */
 export function parseExposure(text: string): Exposure {
   if (text === 'any') return 'any';
-  const match = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]*)=)?(.+)$/.exec(text);
-  const target = match?.[2] ?? text;
+  const match = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]*)=)?([^=\s]+)$/.exec(text);
+  const target = match?.[2] ?? '';
   if (target.endsWith('/udp')) {
     throw new SallyportError('UNSUPPORTED', `UDP targets are not carried yet: ${text}`, {
       hint: 'expose a TCP target',
