@@ -39,10 +39,12 @@ export function decode<Schema extends v.GenericSchema>(
   return result.output;
 }
 
+const byteString = v.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
+
 /** A byte string of exactly `length` bytes. */
 export function bytesOf(length: number) {
   return v.pipe(
-    v.instance(Uint8Array),
+    byteString,
     v.check((bytes) => bytes.length === length, `expected ${length} bytes`),
   );
 }
@@ -50,7 +52,7 @@ export function bytesOf(length: number) {
 /** A byte string of at most `limit` bytes. */
 export function bytesUpTo(limit: number) {
   return v.pipe(
-    v.instance(Uint8Array),
+    byteString,
     v.check((bytes) => bytes.length <= limit, `expected at most ${limit} bytes`),
   );
 }

@@ -36,6 +36,24 @@ export function verifyTokenProof(
   return proof.length === expected.length && timingSafeEqual(proof, expected);
 }
 
+/** Proves to a node that it speaks to the deployment it pinned: both fresh nonces, and the channel they came by. */
+export function signChallenge(
+  rendezvous: Identity,
+  node: { id: PeerId; nonce: Uint8Array },
+  context: AuthContext,
+): Uint8Array {
+  return rendezvous.sign('challenge', publicKeyOf(node.id), node.nonce, authBytes(context));
+}
+
+export function verifyChallenge(
+  signature: Uint8Array,
+  node: { id: PeerId; nonce: Uint8Array },
+  context: AuthContext,
+): boolean {
+  const parts = [publicKeyOf(node.id), node.nonce, authBytes(context)];
+  return verifySignature(context.deployment, signature, 'challenge', ...parts);
+}
+
 /** What the rendezvous signs when it passes an offer on: who, which session, which Noise message, when. */
 export function signOffer(
   rendezvous: Identity,

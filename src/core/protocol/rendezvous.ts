@@ -37,6 +37,8 @@ const hello = v.object({
   version: v.number(),
   id,
   role: v.picklist(['listen', 'dial', 'relay']),
+  /** Fresh for each connection; the rendezvous signs it, so that a pinned deployment can't be impersonated. */
+  nonce: bytesOf(32),
   /** New at each start of the process: tells a restart from a reconnect. */
   boot: bytesOf(16),
   /** Names this registration among those of the same id; a reconnect repeats it with the same `secret`. */
@@ -58,6 +60,8 @@ const challenge = v.object({
   /** The deployment's own key. */
   id,
   nonce: bytesOf(32),
+  /** `signChallenge`: the deployment's own signature over both nonces. */
+  signature: bytesOf(64),
   /** `open` admits everyone, `token` wants `proof` in auth. */
   admission: v.picklist(['open', 'token']),
 });
@@ -72,6 +76,7 @@ const auth = v.object({
   secret: bytesOf(16),
 });
 
+/** An empty `url` is a relay at the rendezvous's own URL. */
 const relayInfo = v.object({ id, url });
 
 const registered = v.object({
@@ -88,7 +93,14 @@ const registered = v.object({
     udp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
     tcp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
   }),
-  relays: v.pipe(v.array(relayInfo), v.maxLength(8)),
+  /** In the order in which tickets for offers to this node prefer them. */
+  relays: v.pipe(v.array(relayInfo), v.maxLength(LIMITS.relaysPerDeployment)),
+});
+
+/** The deployment's relays have changed. */
+const relays = v.object({
+  t: v.literal('relays'),
+  relays: v.pipe(v.array(relayInfo), v.maxLength(LIMITS.relaysPerDeployment)),
 });
 
 const ping = v.object({ t: v.literal('ping'), sent: instant });
@@ -152,6 +164,7 @@ const toRendezvous = v.variant('t', [hello, auth, ping, offer, answer, refuse, t
 const toNode = v.variant('t', [
   challenge,
   registered,
+  relays,
   pong,
   forwardedOffer,
   forwardedAnswer,

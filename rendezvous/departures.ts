@@ -1,0 +1,87 @@
+import { LIMITS } from '../src/core/limits.ts';
+import type { Instant } from '../src/core/machine.ts';
+import type { Registration } from './registrations.ts';
+
+/** How long a node whose connection was closed may take to come back before its partners hear that it is gone. */
+const RETURN_MS = 10_000;
+
+/** A departed instance and those who have to hear of its end. */
+export interface Farewell {
+  readonly departed: Registration;
+  /** Keys of instances. */
+  readonly contacts: ReadonlySet<string>;
+}
+
+interface Departure {
+  readonly departed: Registration;
+  /** With evidence: when it counts as gone. After mere silence: when it is forgotten. */
+  readonly due: Instant;
+  readonly evidence: boolean;
+}
+
+/**
+ * Tells the partners of a session that the other end is gone for sure (PROTOCOL §6), on evidence only: its kernel
+ * closed the connection and it did not return in time, or it came back as a new process. Silence is not evidence.
+ */
+export class Departures {
+  /** Who exchanged an offer or answer with whom, by instance key, both ways. */
+  readonly #contacts = new Map<string, Set<string>>();
+  readonly #departures = new Map<string, Departure>();
+
+  introduce(a: Registration, b: Registration): void {
+    this.#addContact(a.key, b.key);
+    this.#addContact(b.key, a.key);
+  }
+
+  leave(departed: Registration, evidence: boolean, now: Instant): void {
+    if (!this.#contacts.has(departed.key)) return;
+    const due = now + (evidence ? RETURN_MS : LIMITS.resumeTimeoutMs);
+    this.#departures.set(departed.key, { departed, due, evidence });
+  }
+
+  /** The node said good-bye, nothing is left to wait for. */
+  bury(departed: Registration): Farewell {
+    const contacts = this.#contacts.get(departed.key) ?? new Set();
+    for (const contact of contacts) this.#contacts.get(contact)?.delete(departed.key);
+    this.#contacts.delete(departed.key);
+    this.#departures.delete(departed.key);
+    return { departed, contacts };
+  }
+
+  /** What `arrived` proves about earlier departures: the same process is back, or a new one stands in its place. */
+  arrive(arrived: Registration): Farewell[] {
+    const farewells: Farewell[] = [];
+    for (const { departed } of this.#departures.values()) {
+      const same = departed.key === arrived.key;
+      const successor = departed.id === arrived.id && departed.role === 'listen' && arrived.role === 'listen';
+      if ((same || successor) && departed.boot !== arrived.boot) farewells.push(this.bury(departed));
+    }
+    this.#departures.delete(arrived.key);
+    return farewells;
+  }
+
+  due(now: Instant): Farewell[] {
+    const farewells: Farewell[] = [];
+    for (const { departed, due, evidence } of this.#departures.values()) {
+      if (due > now) continue;
+      const farewell = this.bury(departed);
+      if (evidence) farewells.push(farewell);
+    }
+    return farewells;
+  }
+
+  get pending(): boolean {
+    return this.#departures.size > 0;
+  }
+
+  #addContact(of: string, contact: string): void {
+    const contacts = this.#contacts.get(of) ?? new Set();
+    contacts.delete(contact);
+    contacts.add(contact);
+    if (contacts.size > LIMITS.contactsPerInstance) {
+      const [oldest] = contacts;
+      contacts.delete(oldest!);
+    }
+    this.#contacts.set(of, contacts);
+  }
+}

@@ -1,0 +1,150 @@
+import { SallyportError, asSallyportError } from '../src/core/errors.ts';
+import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import type { Instant } from '../src/core/machine.ts';
+import { signOffer } from '../src/core/protocol/auth.ts';
+import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { RateLimiter } from '../src/core/token-bucket.ts';
+import { instanceKey, type Registration, type Registrations } from './registrations.ts';
+import { TicketOffice } from './ticket-office.ts';
+
+type Served = Exclude<ToRendezvous, { t: 'hello' | 'auth' | 'ping' | 'bye' }>;
+
+export interface IntroductionOptions {
+  readonly deployment: Identity;
+  readonly registrations: Registrations;
+  readonly relays: () => readonly { readonly id: PeerId }[];
+  /** An offer or answer went from one to the other: each shall hear when the other is gone. */
+  readonly introduced: (a: Registration, b: Registration) => void;
+  readonly send: (to: Registration, message: ToNode) => void;
+}
+
+/** What a flooder may spend: offers per pair, offers per callee, look-ups per asker. */
+const OFFERS_PER_PAIR = { perSecond: 0.5, burst: 5 };
+const OFFERS_PER_CALLEE = { perSecond: 20, burst: 20 };
+const LOOKUPS = { perSecond: 10, burst: 30 };
+
+/**
+ * Passes offers, answers, refusals and trickled candidates between nodes without reading them, and adds what only
+ * the rendezvous can: its word on the time, and the tickets of the relay circuit.
+ */
+export class Introductions {
+  readonly #options: IntroductionOptions;
+  readonly #tickets: TicketOffice;
+  readonly #perPair = new RateLimiter(OFFERS_PER_PAIR);
+  readonly #perCallee = new RateLimiter(OFFERS_PER_CALLEE);
+  readonly #lookups = new RateLimiter(LOOKUPS);
+
+  constructor(options: IntroductionOptions) {
+    this.#options = options;
+    this.#tickets = new TicketOffice(options.deployment);
+  }
+
+  /** A failure is told to `from` alone, bound to the session it is about. */
+  serve(from: Registration, message: Served, now: Instant): void {
+    try {
+      this.#serve(from, message, now);
+    } catch (thrown) {
+      const { code, message: text } = asSallyportError(thrown);
+      const session = 'session' in message ? message.session : undefined;
+      this.#options.send(from, { t: 'error', code, message: text, session });
+    }
+  }
+
+  #serve(from: Registration, message: Served, now: Instant): void {
+    switch (message.t) {
+      case 'offer':
+        return this.#offer(from, message, now);
+      case 'answer':
+        return this.#answer(from, message, now);
+      case 'refuse': {
+        const { t, session, code } = message;
+        return this.#options.send(this.#instance(message), { t, session, code, from: from.idBytes });
+      }
+      case 'trickle': {
+        const { t, session, box } = message;
+        const { idBytes, instance } = from;
+        return this.#options.send(this.#instance(message), { t, session, box, from: idBytes, instance });
+      }
+      case 'renew':
+        return this.#renew(from, message, now);
+      case 'resolve':
+        return this.#resolve(from, message.name, now);
+    }
+  }
+
+  #offer(from: Registration, { session, to, noise }: MessageTo<ToRendezvous, 'offer'>, now: Instant): void {
+    const callee = this.#callee(from, to, now);
+    const { deployment } = this.#options;
+    const parties = { session, initiator: from.id, responder: callee.id };
+    this.#options.introduced(from, callee);
+    this.#options.send(callee, {
+      t: 'offer',
+      session,
+      from: from.idBytes,
+      instance: from.instance,
+      noise,
+      time: now,
+      signature: signOffer(deployment, from.id, session, noise, now),
+      tickets: this.#tickets.tickets(parties, 1, this.#options.relays(), now),
+    });
+  }
+
+  #answer(from: Registration, message: MessageTo<ToRendezvous, 'answer'>, now: Instant): void {
+    const { t, session, noise } = message;
+    const caller = this.#instance(message);
+    const parties = { session, initiator: caller.id, responder: from.id };
+    const tickets = this.#tickets.tickets(parties, 0, this.#options.relays(), now);
+    this.#options.introduced(from, caller);
+    this.#options.send(caller, { t, session, noise, from: from.idBytes, instance: from.instance, tickets });
+  }
+
+  #renew(from: Registration, { session, peer, leg }: MessageTo<ToRendezvous, 'renew'>, now: Instant): void {
+    const other = peerIdOf(peer);
+    const [initiator, responder] = leg === 0 ? [from.id, other] : [other, from.id];
+    const tickets = this.#tickets.tickets(
+      { session, initiator, responder },
+      leg,
+      this.#options.relays(),
+      now,
+    );
+    this.#options.send(from, { t: 'renewed', session, tickets });
+  }
+
+  #resolve(from: Registration, name: string, now: Instant): void {
+    this.#spendLookup(from, now);
+    const id = this.#options.registrations.nameHolder(name, now);
+    this.#options.send(from, { t: 'resolved', name, id: id && publicKeyOf(id) });
+  }
+
+  /** Who takes offers under this id or name. An unknown one and one that isn't there are answered alike. */
+  #callee(from: Registration, to: Uint8Array | string, now: Instant): Registration {
+    if (from.role === 'relay') throw new SallyportError('NOT_AUTHORIZED', 'a relay makes no offers');
+    this.#spendLookup(from, now);
+    const { registrations } = this.#options;
+    const id = typeof to === 'string' ? registrations.nameHolder(to, now) : peerIdOf(to);
+    if (!this.#perPair.take(`${from.id} ${id ?? String(to)}`, now))
+      throw rateLimited('too many offers to this peer');
+    const callee = id === undefined ? undefined : registrations.listener(id);
+    if (!callee) throw offline();
+    if (!this.#perCallee.take(callee.id, now)) throw rateLimited('too many offers reach this peer');
+    return callee;
+  }
+
+  #instance({ to, instance }: { to: Uint8Array; instance: Uint8Array }): Registration {
+    const registration = this.#options.registrations.get(instanceKey(peerIdOf(to), instance));
+    if (!registration) throw offline();
+    return registration;
+  }
+
+  #spendLookup(from: Registration, now: Instant): void {
+    if (!this.#lookups.take(from.id, now)) throw rateLimited('too many look-ups');
+  }
+}
+
+function offline(): SallyportError {
+  return new SallyportError('PEER_OFFLINE', 'no such peer is up');
+}
+
+function rateLimited(message: string): SallyportError {
+  return new SallyportError('RATE_LIMITED', message);
+}

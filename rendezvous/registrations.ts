@@ -1,0 +1,148 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { base64url, hex, utf8 } from '../src/core/bytes.ts';
+import type { Endpoint } from '../src/core/endpoint.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { peerIdOf, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import type { Instant } from '../src/core/machine.ts';
+import type { MessageTo, NodeRole, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import type { ConnectionId } from './registry-events.ts';
+
+/** A node that has proven its key, for as long as its lease runs. */
+export interface Registration {
+  readonly id: PeerId;
+  readonly idBytes: Uint8Array;
+  /** `id/instance`, the registration's own name. */
+  readonly key: string;
+  readonly instance: Uint8Array;
+  /** Changes with each start of the process. */
+  readonly boot: string;
+  readonly secret: Uint8Array;
+  readonly role: NodeRole;
+  readonly name: string | undefined;
+  readonly relay: { url: string; stunUdp: Endpoint[]; stunTcp: Endpoint[] } | undefined;
+  readonly connection: ConnectionId;
+  /** USERNAME and key of its STUN requests; the same ones whenever this instance comes back. */
+  readonly stun: { readonly username: string; readonly key: Uint8Array };
+  leaseEnds: Instant;
+}
+
+export function instanceKey(id: PeerId, instance: Uint8Array): string {
+  return `${id}/${hex(instance)}`;
+}
+
+export function registrationOf(
+  hello: MessageTo<ToRendezvous, 'hello'>,
+  secret: Uint8Array,
+  connection: ConnectionId,
+  stunSecret: Uint8Array,
+  now: Instant,
+): Registration {
+  const id = peerIdOf(hello.id);
+  const key = instanceKey(id, hello.instance);
+  return {
+    id,
+    idBytes: hello.id,
+    key,
+    instance: hello.instance,
+    boot: hex(hello.boot),
+    secret,
+    role: hello.role,
+    name: hello.name,
+    relay: hello.relay,
+    connection,
+    stun: stunCredentials(key, stunSecret),
+    leaseEnds: now + LIMITS.registrationLeaseMs,
+  };
+}
+
+/** Who is registered, and under which names. A name belongs to its first listener and a lease longer than it. */
+export class Registrations {
+  readonly #byKey = new Map<string, Registration>();
+  readonly #byId = new Map<PeerId, Set<Registration>>();
+  readonly #byUsername = new Map<string, Registration>();
+  readonly #names = new Map<string, { readonly id: PeerId; until: Instant }>();
+
+  /** @throws SallyportError `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `LIMIT` when `wanted` can't be let in at all */
+  check(wanted: Registration, now: Instant): void {
+    const same = this.#byKey.get(wanted.key);
+    if (same && !timingSafeEqual(same.secret, wanted.secret)) {
+      throw new SallyportError('NOT_AUTHORIZED', 'another process holds this instance');
+    }
+    const holder = wanted.name === undefined ? undefined : this.nameHolder(wanted.name, now);
+    if (holder !== undefined && holder !== wanted.id) {
+      throw new SallyportError('ALREADY_REGISTERED', `the name ${wanted.name} belongs to another peer`);
+    }
+    if (same) return;
+    const instances = this.#byId.get(wanted.id)?.size ?? 0;
+    if (this.#byKey.size >= LIMITS.registrations || instances >= LIMITS.instancesPerPeer) {
+      throw new SallyportError('LIMIT', 'too many registrations');
+    }
+  }
+
+  add(registration: Registration): void {
+    this.#byKey.set(registration.key, registration);
+    this.#byUsername.set(registration.stun.username, registration);
+    const instances = this.#byId.get(registration.id) ?? new Set();
+    this.#byId.set(registration.id, instances.add(registration));
+    if (registration.role === 'listen' && registration.name !== undefined) {
+      this.#names.set(registration.name, { id: registration.id, until: Infinity });
+    }
+  }
+
+  /** Its name stays reserved for one more lease. */
+  remove(registration: Registration, now: Instant): void {
+    this.#byKey.delete(registration.key);
+    this.#byUsername.delete(registration.stun.username);
+    const instances = this.#byId.get(registration.id);
+    instances?.delete(registration);
+    if (instances?.size === 0) this.#byId.delete(registration.id);
+    const held = registration.name === undefined ? undefined : this.#names.get(registration.name);
+    if (held?.id === registration.id) held.until = now + LIMITS.registrationLeaseMs;
+  }
+
+  get(key: string): Registration | undefined {
+    return this.#byKey.get(key);
+  }
+
+  /** The one instance of `id` that takes offers. */
+  listener(id: PeerId): Registration | undefined {
+    for (const registration of this.#byId.get(id) ?? []) {
+      if (registration.role === 'listen') return registration;
+    }
+    return undefined;
+  }
+
+  relays(): Registration[] {
+    return [...this.#byKey.values()].filter(({ role }) => role === 'relay');
+  }
+
+  byStunUsername(username: string): Registration | undefined {
+    return this.#byUsername.get(username);
+  }
+
+  nameHolder(name: string, now: Instant): PeerId | undefined {
+    const held = this.#names.get(name);
+    return held && held.until > now ? held.id : undefined;
+  }
+
+  all(): IterableIterator<Registration> {
+    return this.#byKey.values();
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  forgetNames(now: Instant): void {
+    for (const [name, { until }] of this.#names) {
+      if (until <= now) this.#names.delete(name);
+    }
+  }
+}
+
+function stunCredentials(key: string, secret: Uint8Array): Registration['stun'] {
+  const derive = (label: string) =>
+    new Uint8Array(createHmac('sha256', secret).update(`${label}\0`).update(utf8(key)).digest());
+  return { username: base64url(derive('stun username').subarray(0, 12)), key: derive('stun key') };
+}

@@ -1,0 +1,318 @@
+import { createHmac } from 'node:crypto';
+import { SallyportError, asSallyportError } from '../src/core/errors.ts';
+import { publicKeyOf } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import type { Instant, Machine } from '../src/core/machine.ts';
+import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { RateLimiter } from '../src/core/token-bucket.ts';
+import { admit, challenge } from './admission.ts';
+import { Departures, type Farewell } from './departures.ts';
+import { Introductions } from './introductions.ts';
+import { registrationOf, Registrations, type Registration } from './registrations.ts';
+import type {
+  Arrival,
+  ConnectionId,
+  RegistryInput,
+  RegistryOptions,
+  RegistryOutput,
+} from './registry-events.ts';
+import { relaysInOrder } from './ticket-office.ts';
+
+type Hello = MessageTo<ToRendezvous, 'hello'>;
+
+/** Where a connection stands between its first byte and its registration. */
+type Client =
+  | { readonly state: 'silent'; readonly arrival: Arrival; readonly due: Instant }
+  | {
+      readonly state: 'challenged';
+      readonly arrival: Arrival;
+      readonly due: Instant;
+      readonly hello: Hello;
+      readonly nonce: Uint8Array;
+    }
+  /** Admitted, while the peer's other listener is asked whether it is still there. */
+  | {
+      readonly state: 'contending';
+      readonly arrival: Arrival;
+      readonly due: Instant;
+      readonly wanted: Registration;
+      readonly rival: Registration;
+    }
+  | { readonly state: 'registered'; readonly arrival: Arrival; readonly registration: Registration };
+
+/** Leases, handshakes and departures are looked at this often; none of them is shorter than five seconds. */
+const SWEEP_MS = 1_000;
+const MESSAGE_RATE = { perSecond: 100, burst: 300 };
+const DRAIN_MIN_MS = 250;
+const DRAIN_SPREAD_MS = 4_750;
+
+/** The rendezvous without its sockets: admission, leases, introductions, and who has to hear that somebody left. */
+export class Registry implements Machine<RegistryInput, RegistryOutput> {
+  readonly registrations = new Registrations();
+  readonly #options: RegistryOptions;
+  readonly #stunSecret: Uint8Array;
+  readonly #clients = new Map<ConnectionId, Client>();
+  readonly #departures = new Departures();
+  readonly #introductions: Introductions;
+  readonly #messages = new RateLimiter(MESSAGE_RATE);
+  readonly #outputs: RegistryOutput[] = [];
+  #nextSweep: Instant | undefined;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#stunSecret = createHmac('sha256', options.deployment.secretKey).update('sallyport/1 stun').digest();
+    this.#introductions = new Introductions({
+      deployment: options.deployment,
+      registrations: this.registrations,
+      relays: () => this.#relays(),
+      introduced: (a, b) => this.#departures.introduce(a, b),
+      send: (registration, message) => this.#send(registration.connection, message),
+    });
+  }
+
+  get deadline(): Instant | undefined {
+    return this.#nextSweep;
+  }
+
+  handle(input: RegistryInput, now: Instant): void {
+    switch (input.type) {
+      case 'connected':
+        this.#clients.set(input.connection, {
+          state: 'silent',
+          arrival: input.arrival,
+          due: now + LIMITS.handshakeStepMs,
+        });
+        break;
+      case 'message':
+        this.#receive(input.connection, input.message, now);
+        break;
+      case 'alive':
+        this.#rejectContenders(input.connection, now);
+        break;
+      case 'disconnected':
+        this.#depart(input.connection, true, now);
+        break;
+      case 'drain':
+        this.#drain();
+        break;
+    }
+    this.#schedule(now);
+  }
+
+  handleTimeout(now: Instant): void {
+    for (const [connection, client] of this.#clients) this.#expire(connection, client, now);
+    for (const farewell of this.#departures.due(now)) this.#tell(farewell);
+    this.registrations.forgetNames(now);
+    this.#nextSweep = undefined;
+    this.#schedule(now);
+  }
+
+  poll(): RegistryOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  #schedule(now: Instant): void {
+    if (this.#clients.size === 0 && !this.#departures.pending) this.#nextSweep = undefined;
+    else this.#nextSweep ??= now + SWEEP_MS;
+  }
+
+  #expire(connection: ConnectionId, client: Client, now: Instant): void {
+    switch (client.state) {
+      case 'silent':
+      case 'challenged':
+        if (client.due <= now)
+          this.#fail(connection, new SallyportError('TIMEOUT', 'not registered in time'), now);
+        break;
+      case 'contending':
+        if (client.due > now) break;
+        this.#close(client.rival.connection, undefined, now);
+        this.#register(connection, client.arrival, client.wanted, now);
+        break;
+      case 'registered':
+        if (client.registration.leaseEnds <= now) this.#close(connection, undefined, now);
+        break;
+    }
+  }
+
+  #receive(connection: ConnectionId, message: ToRendezvous, now: Instant): void {
+    const client = this.#clients.get(connection);
+    if (!client) return; // closed by us while this was on its way
+    try {
+      if (client.state === 'registered') this.#serve(client.registration, message, now);
+      else if (client.state === 'silent' && message.t === 'hello')
+        this.#greet(connection, client, message, now);
+      else if (client.state === 'challenged' && message.t === 'auth') {
+        admit(client.hello, client.nonce, message, client.arrival, this.#options);
+        this.#enter(connection, client, message.secret, now);
+      } else throw new SallyportError('PROTOCOL_ERROR', `${message.t} came out of turn`);
+    } catch (thrown) {
+      this.#fail(connection, asSallyportError(thrown), now);
+    }
+  }
+
+  #greet(connection: ConnectionId, { arrival }: Client, hello: Hello, now: Instant): void {
+    const message = challenge(hello, arrival, this.#options);
+    const due = now + LIMITS.handshakeStepMs;
+    this.#clients.set(connection, { state: 'challenged', arrival, due, hello, nonce: message.nonce });
+    this.#send(connection, message);
+  }
+
+  /** The key is proven; now whether there is room, and whether another listener has to make way. */
+  #enter(
+    connection: ConnectionId,
+    { arrival, hello }: Extract<Client, { state: 'challenged' }>,
+    secret: Uint8Array,
+    now: Instant,
+  ): void {
+    const wanted = registrationOf(hello, secret, connection, this.#stunSecret, now);
+    this.registrations.check(wanted, now);
+    if (wanted.role === 'relay') this.#checkRelays(wanted);
+    const rival = wanted.role === 'listen' ? this.registrations.listener(wanted.id) : undefined;
+    if (!rival || rival.key === wanted.key) {
+      this.#register(connection, arrival, wanted, now);
+      return;
+    }
+    const due = now + LIMITS.handshakeStepMs;
+    this.#clients.set(connection, { state: 'contending', arrival, due, wanted, rival });
+    this.#outputs.push({ type: 'probe', connection: rival.connection });
+  }
+
+  #checkRelays(wanted: Registration): void {
+    const others = this.#relays().filter(({ id }) => id !== wanted.id);
+    if (others.length >= LIMITS.relaysPerDeployment) throw new SallyportError('LIMIT', 'too many relays');
+  }
+
+  #register(connection: ConnectionId, arrival: Arrival, registration: Registration, now: Instant): void {
+    const before = this.registrations.get(registration.key);
+    if (before) this.#close(before.connection, undefined, now);
+    registration.leaseEnds = now + LIMITS.registrationLeaseMs;
+    this.registrations.add(registration);
+    this.#clients.set(connection, { state: 'registered', arrival, registration });
+    this.#send(connection, this.#welcome(registration, arrival, now));
+    this.#outputs.push({ type: 'joined', id: registration.id, role: registration.role });
+    for (const farewell of this.#departures.arrive(registration)) this.#tell(farewell);
+    if (registration.role === 'relay') this.#announceRelays(registration);
+  }
+
+  #welcome(registration: Registration, arrival: Arrival, now: Instant): ToNode {
+    const { stun } = this.#options;
+    const spare = stun.udp.length > 2 ? undefined : this.#relays().find(({ stunUdp }) => stunUdp.length > 0);
+    return {
+      t: 'registered',
+      leaseMs: LIMITS.registrationLeaseMs,
+      time: now,
+      observed: arrival.observed,
+      stun: {
+        ...registration.stun,
+        udp: [...stun.udp, ...(spare?.stunUdp ?? [])].slice(0, 8),
+        tcp: [...stun.tcp, ...(spare?.stunTcp ?? [])].slice(0, 8),
+      },
+      relays: this.#relaysFor(registration),
+    };
+  }
+
+  #serve(from: Registration, message: ToRendezvous, now: Instant): void {
+    if (!this.#messages.take(from.key, now)) throw new SallyportError('RATE_LIMITED', 'too many messages');
+    from.leaseEnds = now + LIMITS.registrationLeaseMs;
+    switch (message.t) {
+      case 'hello':
+      case 'auth':
+        throw new SallyportError('PROTOCOL_ERROR', `${message.t} came out of turn`);
+      case 'ping':
+        this.#send(from.connection, { t: 'pong', sent: message.sent, time: now });
+        break;
+      case 'bye':
+        this.#leave(from, now);
+        break;
+      case 'offer':
+      case 'answer':
+      case 'refuse':
+      case 'trickle':
+      case 'renew':
+      case 'resolve':
+        this.#introductions.serve(from, message, now);
+        break;
+    }
+  }
+
+  #leave(registration: Registration, now: Instant): void {
+    this.#close(registration.connection, undefined, now);
+    this.#tell(this.#departures.bury(registration));
+  }
+
+  #rejectContenders(rival: ConnectionId, now: Instant): void {
+    for (const [connection, client] of this.#clients) {
+      if (client.state !== 'contending' || client.rival.connection !== rival) continue;
+      const message = 'this peer is already up in another process';
+      this.#fail(connection, new SallyportError('ALREADY_REGISTERED', message), now);
+    }
+  }
+
+  #admitContenders(rival: Registration, now: Instant): void {
+    for (const [connection, client] of this.#clients) {
+      if (client.state !== 'contending' || client.rival !== rival) continue;
+      this.#register(connection, client.arrival, client.wanted, now);
+      return; // further ones stay: their `due` finds a listener that answers, or none
+    }
+  }
+
+  #fail(connection: ConnectionId, error: SallyportError, now: Instant): void {
+    this.#send(connection, { t: 'error', code: error.code, message: error.message.slice(0, 300) });
+    this.#close(connection, error, now);
+  }
+
+  /** Closes from our side: no evidence that the node is gone. */
+  #close(connection: ConnectionId, error: SallyportError | undefined, now: Instant): void {
+    this.#outputs.push(error ? { type: 'close', connection, error } : { type: 'close', connection });
+    this.#depart(connection, false, now);
+  }
+
+  #depart(connection: ConnectionId, evidence: boolean, now: Instant): void {
+    const client = this.#clients.get(connection);
+    this.#clients.delete(connection);
+    if (client?.state !== 'registered') return;
+    const { registration } = client;
+    this.registrations.remove(registration, now);
+    this.#departures.leave(registration, evidence, now);
+    this.#outputs.push({ type: 'left', id: registration.id, role: registration.role });
+    if (registration.role === 'relay') this.#announceRelays(registration);
+    if (evidence) this.#admitContenders(registration, now);
+  }
+
+  #tell({ departed, contacts }: Farewell): void {
+    for (const contact of contacts) {
+      const registration = this.registrations.get(contact);
+      if (!registration) continue;
+      this.#send(registration.connection, { t: 'gone', from: departed.idBytes, instance: departed.instance });
+    }
+  }
+
+  #relays() {
+    const registered = this.registrations.relays().map(({ id, relay }) => ({ id, ...relay! }));
+    return this.#options.builtInRelay ? [this.#options.builtInRelay, ...registered] : registered;
+  }
+
+  #relaysFor(registration: Registration) {
+    const ordered = relaysInOrder(this.#relays(), registration.id);
+    return ordered.map(({ id, url }) => ({ id: publicKeyOf(id), url }));
+  }
+
+  #announceRelays(except: Registration): void {
+    for (const registration of this.registrations.all()) {
+      if (registration === except || registration.role === 'relay') continue;
+      this.#send(registration.connection, { t: 'relays', relays: this.#relaysFor(registration) });
+    }
+  }
+
+  #drain(): void {
+    for (const connection of this.#clients.keys()) {
+      const spread = new DataView(this.#options.random(4).slice().buffer).getUint32(0) / 2 ** 32;
+      const reconnectInMs = Math.round(DRAIN_MIN_MS + spread * DRAIN_SPREAD_MS);
+      this.#send(connection, { t: 'restarting', reconnectInMs });
+    }
+  }
+
+  #send(connection: ConnectionId, message: ToNode): void {
+    this.#outputs.push({ type: 'send', connection, message });
+  }
+}

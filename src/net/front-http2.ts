@@ -1,0 +1,125 @@
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Endpoint } from '../core/endpoint.ts';
+import type { SallyportError } from '../core/errors.ts';
+import { TokenBucket } from '../core/token-bucket.ts';
+import type { Page } from './front.ts';
+import { ERROR_HEADER, exporterOf, remoteOf, statusOf, type Knock } from './knock.ts';
+
+/** Node sets none of these by default (CVE-2023-44487 and its kin). */
+const SESSION_OPTIONS = {
+  maxSessionMemory: 64, // megabytes: what all circuits of one peer may have on their way out
+  maxSessionInvalidFrames: 10,
+  maxSessionRejectedStreams: 10,
+  maxSettings: 8,
+  maxHeaderListPairs: 32,
+  maxOutstandingPings: 4,
+  unknownProtocolTimeout: 5_000,
+  settings: {
+    enableConnectProtocol: true,
+    maxConcurrentStreams: 128,
+    maxHeaderListSize: 8 * 1024,
+    initialWindowSize: 65_535,
+  },
+};
+/** A warm connection shows itself by a ping at least this often. */
+const IDLE_MS = 60_000;
+const RESETS = { perSecond: 10, burst: 100 };
+const CONTROL_FRAMES = { perSecond: 10, burst: 50 };
+
+interface ConnectRoute {
+  readonly protocol: string;
+  readonly handler: (knock: Knock<ServerHttp2Stream>) => void;
+}
+
+/** The HTTP/2 side of the front: pages, and extended CONNECT (RFC 8441) streams by path and `:protocol`. */
+export class Http2Front {
+  readonly #server: Http2Server;
+  readonly #routes = new Map<string, ConnectRoute>();
+  readonly #sessions = new Map<ServerHttp2Session, { remote: Endpoint; exporter: Uint8Array }>();
+  readonly #page: (path: string) => Page;
+  readonly #settled: (socket: Duplex) => void;
+
+  constructor(page: (path: string) => Page, settled: (socket: Duplex) => void) {
+    this.#page = page;
+    this.#settled = settled;
+    this.#server = createServer(SESSION_OPTIONS);
+    this.#server.on('stream', (stream, headers) => this.#request(stream, headers));
+    this.#server.on('sessionError', () => undefined);
+  }
+
+  connect(path: string, protocol: string, handler: (knock: Knock<ServerHttp2Stream>) => void): void {
+    this.#routes.set(path, { protocol, handler });
+  }
+
+  take(socket: Socket): void {
+    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket) };
+    this.#server.once('session', (session) => {
+      this.#sessions.set(session, arrival);
+      session.once('close', () => this.#sessions.delete(session));
+      session.once('remoteSettings', () => this.#settled(socket));
+      session.setTimeout(IDLE_MS, () => session.destroy());
+      guard(session);
+    });
+    this.#server.emit('connection', socket);
+  }
+
+  /** Lets streams finish, takes no new ones. */
+  drain(): void {
+    for (const session of this.#sessions.keys()) session.close();
+  }
+
+  #request(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    stream.on('error', () => undefined); // 'close' follows and is what its owner acts on
+    const path = headers[':path'] ?? '';
+    const arrival = stream.session && this.#sessions.get(stream.session);
+    if (!arrival) return stream.destroy();
+    if (headers[':method'] === 'GET') return answer(stream, this.#page(path));
+    const route = this.#routes.get(path);
+    if (headers[':method'] !== 'CONNECT' || !route || headers[':protocol'] !== route.protocol) {
+      return answer(stream, { status: 404, text: '' });
+    }
+    route.handler({
+      ...arrival,
+      headers,
+      accept: () => {
+        if (stream.destroyed) return undefined;
+        stream.respond({ ':status': 200 });
+        return stream;
+      },
+      refuse: (error) => answer(stream, { status: statusOf(error.code), text: '' }, error),
+    });
+  }
+}
+
+function answer(stream: ServerHttp2Stream, { status, text }: Page, error?: SallyportError): void {
+  if (stream.destroyed) return;
+  stream.respond({ ':status': status, ...(error && { [ERROR_HEADER]: error.code }) });
+  stream.end(text);
+  stream.close(constants.NGHTTP2_NO_ERROR); // whatever else it sends is not read
+}
+
+/** Our own, lower bounds on what makes work without being a request: resets, pings, settings. */
+function guard(session: ServerHttp2Session): void {
+  const resets = new TokenBucket(RESETS.perSecond, RESETS.burst, performance.now());
+  const control = new TokenBucket(CONTROL_FRAMES.perSecond, CONTROL_FRAMES.burst, performance.now());
+  const spend = (bucket: TokenBucket) => {
+    if (!bucket.take(performance.now())) session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  };
+  session.on('error', () => undefined);
+  session.on('ping', () => spend(control));
+  session.on('remoteSettings', () => spend(control));
+  session.on('stream', (stream) => {
+    stream.once('close', () => {
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) spend(resets);
+    });
+  });
+}

@@ -1,0 +1,204 @@
+import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import type { WebSocket } from 'ws';
+import { formatEndpoint, type Endpoint } from '../core/endpoint.ts';
+import { SallyportError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { Http1Front } from './front-http1.ts';
+import { Http2Front } from './front-http2.ts';
+import { remoteOf, type Knock } from './knock.ts';
+
+/** What a plain GET sees. */
+export interface Page {
+  readonly status: number;
+  readonly text: string;
+}
+
+export interface FrontOptions {
+  readonly host: string;
+  /** 0 for one that is free. */
+  readonly port: number;
+  /** PEM; without it the port speaks cleartext. */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
+  /** The one line that `GET /` answers. */
+  readonly about: string;
+  /** @default LIMITS.connectionsPerAddress */
+  readonly connectionsPerAddress?: number | undefined;
+}
+
+/**
+ * One port for everything over HTTP: pages, WebSocket upgrades, HTTP/2 extended CONNECT. With TLS the versions are
+ * told apart by ALPN, on cleartext by the first bytes: the HTTP/2 preface starts with `PRI`, which is no method.
+ *
+ * Whatever a stranger can hold here is bounded: connections in all and per address, time until the connection has
+ * shown what it wants (`LIMITS.handshakeStepMs`, for the TLS handshake and again for the first request), header size,
+ * frames, streams.
+ */
+export class Front {
+  readonly #server: Server;
+  readonly #http1: Http1Front;
+  readonly #http2: Http2Front;
+  readonly #sockets = new Set<Socket>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
+  readonly #options: FrontOptions;
+
+  private constructor(options: FrontOptions) {
+    this.#options = options;
+    const page = (path: string) => this.#page(path);
+    const settled = (socket: Duplex) => this.#settle(socket);
+    this.#http1 = new Http1Front(page, settled);
+    this.#http2 = new Http2Front(page, settled);
+    this.#server = options.tls ? this.#tlsServer(options.tls) : this.#cleartextServer();
+    this.#server.maxConnections = LIMITS.connections;
+  }
+
+  /** @throws SallyportError `PORT_IN_USE`, `USAGE` */
+  static async listen(options: FrontOptions): Promise<Front> {
+    const front = new Front(options);
+    await new Promise<void>((resolve, reject) => {
+      front.#server.once('error', (error) => reject(listenError(error, options)));
+      front.#server.listen({ host: options.host, port: options.port }, resolve);
+    });
+    front.#server.on('error', () => undefined); // accept failed for want of descriptors: the next may not
+    return front;
+  }
+
+  get endpoint(): Endpoint {
+    const { address, port } = this.#server.address() as AddressInfo;
+    return { address, port };
+  }
+
+  get secure(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  /** @param maxPayload bytes of one message */
+  webSocket(path: string, maxPayload: number, handler: (knock: Knock<WebSocket>) => void): void {
+    this.#http1.webSocket(path, maxPayload, handler);
+  }
+
+  connect(path: string, protocol: string, handler: (knock: Knock<ServerHttp2Stream>) => void): void {
+    this.#http2.connect(path, protocol, handler);
+  }
+
+  /** Takes no new connections and no new HTTP/2 streams; what runs goes on until `close`. */
+  drain(): void {
+    if (this.#server.listening) this.#server.close();
+    this.#http2.drain();
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => {
+      if (this.#sockets.size === 0 && !this.#server.listening) resolve(undefined);
+      else this.#server.once('close', resolve);
+    });
+    this.drain();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  #tlsServer(tls: NonNullable<FrontOptions['tls']>): Server {
+    const server = createTlsServer({
+      ...tls,
+      ALPNProtocols: ['h2', 'http/1.1'],
+      handshakeTimeout: LIMITS.handshakeStepMs,
+      minVersion: 'TLSv1.2',
+    });
+    server.on('connection', (socket) => this.#admit(socket));
+    server.on('tlsClientError', (_error, socket) => socket.destroy());
+    server.on('secureConnection', (socket) => this.#dispatch(socket, socket.alpnProtocol === 'h2'));
+    return server;
+  }
+
+  #cleartextServer(): Server {
+    // HTTP servers end a connection themselves; half-open would keep those of clients that went away.
+    return createTcpServer({ noDelay: true }, (socket) => {
+      if (this.#admit(socket)) this.#sniff(socket);
+    });
+  }
+
+  /** Counts the connection, or ends it when its address has too many. */
+  #admit(socket: Socket): boolean {
+    socket.on('error', () => socket.destroy());
+    const { address } = remoteOf(socket);
+    const count = (this.#perAddress.get(address) ?? 0) + 1;
+    if (count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress)) {
+      socket.destroy();
+      return false;
+    }
+    this.#perAddress.set(address, count);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#forget(socket, address));
+    return true;
+  }
+
+  #forget(socket: Socket, address: string): void {
+    this.#sockets.delete(socket);
+    const left = (this.#perAddress.get(address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(address, left);
+    else this.#perAddress.delete(address);
+  }
+
+  #sniff(socket: Socket): void {
+    this.#hurryUp(socket);
+    const onReadable = () => {
+      const head = socket.read(3) as Buffer | null;
+      if (head === null) return;
+      socket.off('readable', onReadable);
+      socket.unshift(head);
+      this.#take(socket, head.toString('latin1') === 'PRI');
+    };
+    socket.on('readable', onReadable);
+  }
+
+  #dispatch(socket: TLSSocket, http2: boolean): void {
+    socket.on('error', () => socket.destroy());
+    socket.setNoDelay(true);
+    this.#hurryUp(socket);
+    this.#take(socket, http2);
+  }
+
+  #take(socket: Socket, http2: boolean): void {
+    if (http2) this.#http2.take(socket);
+    else this.#http1.take(socket);
+  }
+
+  /** A connection that doesn't show in time what it wants is ended. */
+  #hurryUp(socket: Socket): void {
+    const timer = setTimeout(() => socket.destroy(), LIMITS.handshakeStepMs);
+    this.#hurry.set(socket, timer);
+    socket.once('close', () => this.#settle(socket));
+  }
+
+  #settle(socket: Duplex): void {
+    clearTimeout(this.#hurry.get(socket));
+    this.#hurry.delete(socket);
+  }
+
+  #page(path: string): Page {
+    if (path === '/') return { status: 200, text: `${this.#options.about}\n` };
+    if (path === '/healthz') return { status: 200, text: 'ok\n' };
+    return { status: 404, text: 'not found\n' };
+  }
+}
+
+function listenError(error: NodeJS.ErrnoException, { host, port }: FrontOptions): SallyportError {
+  const where = formatEndpoint({ address: host, port });
+  if (error.code === 'EADDRINUSE') {
+    return new SallyportError('PORT_IN_USE', `${where} is taken by another process`, {
+      hint: 'choose another port with --listen host:port',
+      cause: error,
+    });
+  }
+  return new SallyportError('USAGE', `can't listen on ${where}: ${error.code ?? error.message}`, {
+    hint: error.code === 'EACCES' ? 'ports below 1024 need privileges; try --listen 0.0.0.0:8443' : undefined,
+    cause: error,
+  });
+}
