@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import type { Host } from './host.ts';
 import type { NatOverrides } from './nat-behavior.ts';
-import { twoLans, type TwoLans } from './presets.ts';
+import { twoLans, type NatName, type TwoLans } from './presets.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 
 /**
@@ -26,8 +26,8 @@ interface Prepared extends TwoLans {
 }
 
 /** Both hosts hold a TCP connection to the server from `PORT`, and know its mapping. */
-function prepare(natA: NatOverrides, natB: NatOverrides): Prepared {
-  const lans = twoLans({ a: 'ei/apd', b: 'ei/apd', natA, natB, delayMs: 20 });
+function prepare(natA: NatOverrides, natB: NatOverrides, name: NatName = 'ei/apd'): Prepared {
+  const lans = twoLans({ a: name, b: name, natA, natB, delayMs: 20 });
   const mapped = [lans.a, lans.b].map((host, index) => hold(lans, host, 3478 + index));
   return { ...lans, mappedA: mapped[0]!, mappedB: mapped[1]!, t0: lans.world.now };
 }
@@ -85,8 +85,13 @@ class Dialer {
 }
 
 /** Milliseconds from T0, b late by `skew`; `undefined` when 8 s did not suffice. */
-function simultaneousOpen(natA: NatOverrides, natB: NatOverrides, skew: number): number | undefined {
-  const lans = prepare(natA, natB);
+function simultaneousOpen(
+  natA: NatOverrides,
+  natB: NatOverrides,
+  skew: number,
+  name?: NatName,
+): number | undefined {
+  const lans = prepare(natA, natB, name);
   const a = new Dialer(lans, lans.a, lans.mappedB, 0);
   const b = new Dialer(lans, lans.b, lans.mappedA, skew);
   const isDone = lans.world.run(() => a.doneAt !== undefined && b.doneAt !== undefined, 8_000);
@@ -129,6 +134,19 @@ describe('simultaneous open takes as long as measured', () => {
       lans.world.run(() => a.doneAt !== undefined && b.doneAt !== undefined, 8_000);
       expect([a.attempts, b.attempts]).toEqual([1, 1]);
     }
+  });
+
+  it('fails through routers with an open INPUT chain, unless the SYNs cross', () => {
+    const accept: NatOverrides = { tcp: { strays: 'accept' } };
+    expect(simultaneousOpen(accept, accept, 0)).toBe(120);
+    expect(simultaneousOpen(accept, accept, 60)).toBeUndefined();
+  });
+
+  it('works behind one NAT that hairpins with the external source, and not with the internal one', () => {
+    const behindOne = (hairpin: 'external-source' | 'internal-source'): number | undefined =>
+      simultaneousOpen({ hairpin }, {}, 0, 'same-nat');
+    expect(behindOne('external-source')).toBe(0);
+    expect(behindOne('internal-source')).toBeUndefined();
   });
 
   it('a flow that saw a RST is forgotten after 10 s of silence, even once it is established', () => {

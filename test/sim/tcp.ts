@@ -96,10 +96,10 @@ export class TcpStack {
     return undefined;
   }
 
-  /** True where a connection that never bound explicitly holds the port. */
+  /** True where a connection that never bound explicitly holds the port; such a one shares it with no other. */
   #heldExclusively(port: number): boolean {
-    for (const connection of this.#byPort.get(port) ?? []) if (!connection.bound) return true;
-    return false;
+    const [first] = this.#byPort.get(port) ?? [];
+    return first?.bound === false;
   }
 
   #listener(port: number, address: string | undefined): TcpListener | undefined {
