@@ -10,11 +10,11 @@ export interface Flow {
 }
 
 /** `syn-sent`: only our own SYN was seen, which is when a NAT may refuse a crossing one. */
-export type TcpFlowState = 'none' | 'syn-sent' | 'open' | 'closing';
+type TcpFlowState = 'none' | 'syn-sent' | 'open' | 'closing';
 
-export const TCP_TRANSITORY_MS = 240_000;
-export const TCP_ESTABLISHED_MS = 7_440_000;
-export const TCP_RESET_MS = 10_000;
+const TCP_TRANSITORY_MS = 240_000;
+const TCP_ESTABLISHED_MS = 7_440_000;
+const TCP_RESET_MS = 10_000;
 
 /** Follows one TCP packet that is let through, in either direction (RFC 5382 §5, Linux conntrack's timers). */
 export function trackTcp(flow: Flow, packet: TcpPacket, outbound: boolean, now: Instant): void {

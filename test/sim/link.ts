@@ -14,7 +14,7 @@ export interface LinkOptions {
   readonly duplicatePercent?: number;
 }
 
-export const REORDER_WINDOW_MS = 10;
+const REORDER_WINDOW_MS = 10;
 
 /** The wire between one station (a host, or a router's outside) and its segment. */
 export class Link {

@@ -19,20 +19,20 @@ export type Allocation =
 export type UdpStrays = 'drop' | 'icmp-reject' | 'accept';
 export type TcpStrays = 'drop' | 'rst' | 'accept';
 
-export interface TransportBehavior {
+interface TransportBehavior {
   readonly blocked: boolean;
   readonly mapping: Behavior;
   readonly filtering: Behavior;
   readonly allocation: Allocation;
 }
 
-export interface UdpBehavior extends TransportBehavior {
+interface UdpBehavior extends TransportBehavior {
   readonly strays: UdpStrays;
   /** How long a mapping and its filter live after the last outbound packet. */
   readonly lifetimeMs: number;
 }
 
-export interface TcpBehavior extends TransportBehavior {
+interface TcpBehavior extends TransportBehavior {
   readonly strays: TcpStrays;
   /** Whether a SYN from outside may answer an own SYN (RFC 5382 REQ-2); refused ones are treated as strays. */
   readonly crossingSyns: boolean;

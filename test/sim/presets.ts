@@ -21,7 +21,7 @@ const APD = 'address-and-port-dependent';
 const EASY = defineNat(EI, APD, PRESERVING);
 
 /** NATs by the names of the laboratory: mapping/filtering, and the port allocation where it matters. */
-export const NATS = {
+const NATS = {
   'ei/ei': defineNat(EI, EI, PRESERVING),
   'ei/ad': defineNat(EI, AD, PRESERVING),
   'ei/apd': EASY,

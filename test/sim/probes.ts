@@ -16,7 +16,7 @@ export interface Probing {
   readonly server: Host;
 }
 
-export const PROBE_PORTS: readonly [number, number] = [3478, 3479];
+const PROBE_PORTS: readonly [number, number] = [3478, 3479];
 const PROBE = new Uint8Array([1]);
 const PATIENCE_MS = 1_000;
 
