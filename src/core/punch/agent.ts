@@ -1,0 +1,243 @@
+import { randomBytes } from 'node:crypto';
+import { sameEndpoint } from '../endpoint.ts';
+import { LIMITS } from '../limits.ts';
+import { earliest, type Instant, type Machine } from '../machine.ts';
+import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
+import type { SessionRole } from '../session/keys.ts';
+import type { Candidate, Transport } from './candidate.ts';
+import { ConnectivityChecks } from './checks.ts';
+import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
+import { plan, type Plan, type Stage } from './plan.ts';
+import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
+import type { PathChoice } from './situation.ts';
+import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
+import { refusalOf } from './target.ts';
+import { TcpOpening, type HeldPortUse } from './tcp-open.ts';
+
+export interface PunchOptions {
+  readonly role: SessionRole;
+  readonly credentials: ProbeCredentials;
+  /** The kinds of path that this end allows. */
+  readonly kinds: readonly PathChoice[];
+  /** Only where this end's own rendezvous connection runs over loopback. */
+  readonly allowLoopback?: boolean | undefined;
+  /** Hop limit of the early primer: past our own NATs, short of the peer's. 2 behind one NAT, 3 behind two. */
+  readonly primerTtl?: number | undefined;
+  readonly random?: ((count: number) => Uint8Array) | undefined;
+}
+
+const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
+
+/**
+ * Opens direct paths for one session: plans from both ends' NATs, runs UDP checks and TCP opening side by side, and
+ * says what it does and why. One round lasts at most 10 s; another round is another agent.
+ *
+ * ```
+ *  local, remote ─▶ plan ─┬▶ ConnectivityChecks ─▶ send, path (udp)
+ *                         └▶ TcpOpening         ─▶ dial, listen-held, path (tcp)
+ * ```
+ */
+export class PunchAgent implements Machine<PunchInput, PunchOutput> {
+  #options: PunchOptions;
+  #checks: ConnectivityChecks;
+  #tcp: TcpOpening;
+  #outputs: PunchOutput[] = [];
+  #profiles: Record<'local' | 'remote', NatProfile> = { local: NOTHING_MEASURED, remote: NOTHING_MEASURED };
+  #remoteKinds: readonly PathChoice[];
+  #plan: Plan = { stages: [], unreachable: {} };
+  #own: readonly Candidate[] = [];
+  /** In the order of arrival; those that the plan has no use for yet included. */
+  #candidates: RemoteCandidate[] = [];
+  #startAt: Instant | undefined;
+  /** Transports whose end has been reported. */
+  #concluded = new Set<Transport>();
+  #done = false;
+
+  constructor(options: PunchOptions) {
+    const random = options.random ?? ((count: number) => new Uint8Array(randomBytes(count)));
+    const emit = (output: PunchOutput) => void this.#outputs.push(output);
+    this.#options = options;
+    this.#remoteKinds = options.kinds;
+    this.#checks = new ConnectivityChecks({
+      role: options.role,
+      codec: new ProbeCodec(options.credentials, random),
+      emit,
+      fraction: () => random(1)[0]! / 255,
+      technique: () => this.#stageOf('udp')?.technique ?? 'local addresses',
+      roundMs: () => this.#roundMs('udp'),
+    });
+    this.#tcp = new TcpOpening({ role: options.role, emit, roundMs: () => this.#roundMs('tcp') });
+  }
+
+  /** What both ends compute from the profiles and kinds known by now. */
+  get plan(): Plan {
+    return this.#plan;
+  }
+
+  get deadline(): Instant | undefined {
+    return this.#done ? undefined : earliest(this.#checks.deadline, this.#tcp.deadline);
+  }
+
+  /** True when a datagram on the shared socket is for this session; whether it is authentic shows later. */
+  owns(bytes: Uint8Array): boolean {
+    const to = addressee(bytes);
+    if (!to) return false;
+    return 'username' in to
+      ? to.username === this.#options.credentials.username
+      : this.#checks.awaits(to.transaction);
+  }
+
+  poll(): PunchOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  handle(input: PunchInput, now: Instant): void {
+    this.#take(input, now);
+    this.#conclude(now);
+  }
+
+  handleTimeout(now: Instant): void {
+    if (this.#done) return;
+    this.#checks.handleTimeout(now);
+    this.#tcp.handleTimeout(now);
+    this.#conclude(now);
+  }
+
+  #take(input: PunchInput, now: Instant): void {
+    switch (input.type) {
+      case 'local':
+        this.#own = input.candidates ?? this.#own;
+        this.#profiles.local = input.profile ?? this.#profiles.local;
+        return this.#replan(now);
+      case 'remote':
+        this.#addCandidates(input.candidates ?? []);
+        this.#remoteKinds = input.kinds ?? this.#remoteKinds;
+        this.#profiles.remote = input.profile ?? this.#profiles.remote;
+        return this.#replan(now);
+      case 'prime':
+        return this.#checks.prime(this.#options.primerTtl ?? 2, now);
+      case 'start':
+        return this.#start(input.at, input.roundTripMs, now);
+      case 'datagram':
+        return this.#checks.datagram(input.socket, input.bytes, input.from, now);
+      case 'dialed':
+        return this.#tcp.connected(input.connection, input.local, input.remote, now);
+      case 'dial-failed':
+        return this.#tcp.failed(input.connection, input.code, now);
+      case 'accepted':
+        return this.#tcp.accepted(input.connection, input.local, input.remote, input.held, now);
+      case 'secured':
+        return this.#tcp.secure(input.connection);
+      case 'broken':
+        return this.#tcp.broken(input.connection, now);
+      case 'stop':
+        return this.#stop();
+    }
+  }
+
+  #addCandidates(candidates: readonly RemoteCandidate[]): void {
+    for (const candidate of candidates) {
+      const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
+      if (known >= 0) this.#candidates[known] = candidate;
+      else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
+    }
+  }
+
+  /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
+  #replan(now: Instant): void {
+    const local = { profile: this.#profiles.local, kinds: this.#options.kinds };
+    const remote = { profile: this.#profiles.remote, kinds: this.#remoteKinds };
+    const initiates = this.#options.role === 'initiator';
+    this.#plan = initiates ? plan(local, remote) : plan(remote, local);
+    this.#tcp.useHeldPort(this.#heldPortUse(), now);
+    for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
+  }
+
+  #useCandidate(candidate: RemoteCandidate, now: Instant): void {
+    const { transport, type, attested } = candidate;
+    if (!this.#allows(transport) || (type !== 'host' && !this.#stageOf(transport))) return;
+    const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
+    if (refusalOf(candidate, attested, rules) !== undefined) return;
+    if (transport === 'udp') this.#checks.add(candidate, now);
+    else this.#tcp.add(candidate, now);
+  }
+
+  #heldPortUse(): HeldPortUse {
+    const stage = this.#stageOf('tcp');
+    if (!stage) return 'nothing';
+    if (!('dialer' in stage)) return 'simultaneous open';
+    return stage.dialer === this.#options.role ? 'dial' : 'listen';
+  }
+
+  /** The stage that uses the mappings of this transport. */
+  #stageOf(transport: Transport): Stage | undefined {
+    return this.#plan.stages.find(
+      (stage) => stage.transport === transport && stage.technique !== 'local addresses',
+    );
+  }
+
+  /** Both ends allow this kind of path: then at least local addresses are tried. */
+  #allows(transport: Transport): boolean {
+    return this.#plan.stages.some((stage) => stage.transport === transport);
+  }
+
+  #roundMs(transport: Transport): number {
+    if (this.#stageOf(transport)) return ROUND_MS;
+    return this.#allows(transport) ? LOCAL_ROUND_MS : 0;
+  }
+
+  #start(at: Instant, roundTripMs: number, now: Instant): void {
+    this.#startAt = at;
+    for (const transport of ['udp', 'tcp'] as const) {
+      this.#trace(transport, 'plan', this.#planned(transport), now);
+    }
+    this.#checks.start(at, now);
+    this.#tcp.start(at, roundTripMs, now);
+  }
+
+  #planned(transport: Transport): string {
+    const stage = this.#stageOf(transport);
+    if (stage) return `${stage.technique}, works in ${Math.round(100 * stage.probability)} of 100 cases`;
+    const { reason } = this.#plan.unreachable[transport] ?? { reason: 'nothing is known of the other peer' };
+    return this.#allows(transport) ? `only local addresses: ${reason}` : reason;
+  }
+
+  #stop(): void {
+    this.#checks.end();
+    this.#tcp.end();
+    this.#done = true;
+  }
+
+  /** Reports each transport's end once, and the round's end after both. */
+  #conclude(now: Instant): void {
+    if (this.#done || this.#startAt === undefined) return;
+    if (this.#checks.finished) this.#concludeTransport('udp', this.#checks.settled !== undefined, now);
+    if (this.#tcp.finished) this.#concludeTransport('tcp', this.#tcp.secured, now);
+    if (this.#concluded.size < 2) return;
+    this.#done = true;
+    this.#outputs.push({ type: 'done' });
+  }
+
+  #concludeTransport(transport: Transport, open: boolean, now: Instant): void {
+    if (this.#concluded.has(transport)) return;
+    this.#concluded.add(transport);
+    if (open) return;
+    const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };
+    const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();
+    this.#trace(transport, technique, `no direct path: ${seen}`, now);
+    const { reason, remedy } = this.#plan.unreachable[transport] ?? {
+      reason: `${technique} did not get through: ${seen}`,
+    };
+    this.#outputs.push({ type: 'failed', transport, reason, remedy });
+  }
+
+  #trace(transport: Transport, stage: Stage['technique'] | 'plan', text: string, now: Instant): void {
+    const packets = transport === 'udp' ? this.#checks.sent : this.#tcp.dialed;
+    const elapsedMs = Math.max(0, now - this.#startAt!);
+    this.#outputs.push({ type: 'trace', transport, stage, text, packets, elapsedMs });
+  }
+}
+
+function sameCandidate(a: Candidate, b: Candidate): boolean {
+  return a.transport === b.transport && sameEndpoint(a.endpoint, b.endpoint);
+}

@@ -1,0 +1,158 @@
+import type { TransportProfile } from '../nat/behavior.ts';
+import type { SessionRole } from '../session/keys.ts';
+import type { Transport } from './candidate.ts';
+import {
+  acceptsAnybody,
+  acceptsAnyPort,
+  hasDependentMapping,
+  sharesPublicAddress,
+  type PeerSituation,
+} from './situation.ts';
+
+/** The names that people are shown. The last one is how a simultaneous open goes on where nothing crosses. */
+export type Technique = Stage['technique'] | 'connect then listen';
+
+/**
+ * One thing that two peers try. `packets`: at most this many from either end; `seconds`: how long it takes where it
+ * works; `probability` that it does.
+ */
+export type Stage = {
+  readonly packets: number;
+  readonly seconds: number;
+  readonly probability: number;
+} & (
+  | { readonly technique: 'local addresses'; readonly transport: Transport }
+  | { readonly technique: 'simultaneous probes'; readonly transport: 'udp' }
+  /** `first` sends to the other's mapping, which sees where that came from and answers there. */
+  | { readonly technique: 'peer-reflexive answer'; readonly transport: 'udp'; readonly first: SessionRole }
+  | {
+      readonly technique: 'direct dial' | 'reversed dial';
+      readonly transport: 'tcp';
+      readonly dialer: SessionRole;
+    }
+  | { readonly technique: 'simultaneous open'; readonly transport: 'tcp' }
+);
+
+/** Why a transport can't go direct through these NATs, and what would change that. */
+export interface Obstacle {
+  readonly reason: string;
+  readonly remedy?: string | undefined;
+}
+
+export interface Plan {
+  readonly stages: readonly Stage[];
+  /** Only local addresses are tried by a transport that is named here. */
+  readonly unreachable: Readonly<Partial<Record<Transport, Obstacle>>>;
+}
+
+/**
+ * Hole punching, decided. A NAT gives each inner socket an outer address and port, its *mapping*, and lets in only
+ * what its *filter* allows. Two questions decide what can be done:
+ *
+ * 1. Is the mapping that a STUN server saw the one that the peer will see? Yes where it is endpoint-independent; then
+ *    the other end knows where to send. No where every destination gets a mapping of its own.
+ * 2. Will the filter let the peer's packet in? Always, once this end has sent to exactly the address and port that the
+ *    packet comes from, which is why both ends send at the same moment: each packet opens its own NAT for the other's.
+ *
+ * So two endpoint-independent mappings always meet. With one dependent mapping, that end has to send first, and the
+ * other learns from the packet where it came from, if its filter lets the packet in. With two there is nowhere to aim.
+ *
+ * Pure, and the same at both ends: `a` is the session's initiator, `b` its responder. What isn't measured yet counts
+ * as endpoint-independent with little confidence: trying costs a few packets.
+ */
+export function plan(a: PeerSituation, b: PeerSituation): Plan {
+  const stages: Stage[] = [];
+  const unreachable: Partial<Record<Transport, Obstacle>> = {};
+  for (const transport of ['udp', 'tcp'] as const) {
+    const forbidden = [a, b].some(({ kinds }) => !kinds.includes(transport));
+    const planned = forbidden ? NOT_ALLOWED : planTransport(transport, a, b);
+    if (!forbidden) stages.push(localAddresses(transport, a.profile[transport], b.profile[transport]));
+    if (Array.isArray(planned)) stages.push(...planned);
+    else unreachable[transport] = planned;
+  }
+  return { stages, unreachable };
+}
+
+function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation): Stage[] | Obstacle {
+  const [x, y] = [a.profile[transport], b.profile[transport]];
+  if (x.reachable === false || y.reachable === false) return BLOCKED[transport];
+  if (sharesPublicAddress(x, y) && (x.hairpin === false || y.hairpin === false)) return NO_HAIRPIN;
+  return transport === 'udp' ? planUdp(x, y) : planTcp(x, y);
+}
+
+function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
+  const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
+  if (aDepends && bDepends) return BOTH_DEPEND;
+  if (aDepends) return planOneDependent(b, 'initiator');
+  if (bDepends) return planOneDependent(a, 'responder');
+  const probability = confidence(a) * confidence(b);
+  return [{ technique: 'simultaneous probes', transport: 'udp', packets: 32, seconds: 0.2, probability }];
+}
+
+/** `first` has the dependent mapping; all hangs on whether the other's filter lets its packet in. */
+function planOneDependent(other: TransportProfile, first: SessionRole): Stage[] | Obstacle {
+  const answer = {
+    technique: 'peer-reflexive answer',
+    transport: 'udp',
+    first,
+    packets: 32,
+    seconds: 0.2,
+  } as const;
+  if (acceptsAnyPort(other)) return [{ ...answer, probability: 0.98 }];
+  // A filter seen from one server address may be more open than it looked.
+  if (other.filtering === 'unknown' || other.provisional) return [{ ...answer, probability: 0.3 }];
+  return ONE_DEPENDS;
+}
+
+function planTcp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
+  const dial = { transport: 'tcp', packets: 20, seconds: 0.2, probability: 0.98 } as const;
+  if (acceptsAnybody(b)) return [{ technique: 'direct dial', dialer: 'initiator', ...dial }];
+  if (acceptsAnybody(a)) return [{ technique: 'reversed dial', dialer: 'responder', ...dial }];
+  if (hasDependentMapping(a) && hasDependentMapping(b)) return BOTH_DEPEND;
+  if (hasDependentMapping(a) || hasDependentMapping(b)) return ONE_DEPENDS;
+  const probability = 0.95 * confidence(a) * confidence(b);
+  return [{ technique: 'simultaneous open', transport: 'tcp', packets: 40, seconds: 0.2, probability }];
+}
+
+function localAddresses(transport: Transport, a: TransportProfile, b: TransportProfile): Stage {
+  const probability = sharesPublicAddress(a, b) ? 0.7 : 0.05;
+  return { technique: 'local addresses', transport, packets: 200, seconds: 0.05, probability };
+}
+
+/** That this profile's mapping really is endpoint-independent. */
+function confidence({ mapping, provisional }: TransportProfile): number {
+  if (mapping === 'unknown') return 0.5;
+  return provisional ? 0.9 : 0.99;
+}
+
+const NOT_ALLOWED: Obstacle = { reason: 'one of the two peers does not allow this kind of path' };
+
+const BLOCKED: Record<Transport, Obstacle> = {
+  udp: {
+    reason: 'one of the two networks lets no UDP out',
+    remedy: 'a network that lets UDP out would allow it',
+  },
+  tcp: {
+    reason: 'one of the two networks lets no TCP out but to a few ports',
+    remedy: 'a network that lets TCP out to any port would allow it',
+  },
+};
+
+const NO_HAIRPIN: Obstacle = {
+  reason: 'both peers are behind the same NAT, and it does not carry traffic from one inner host to another',
+  remedy:
+    'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
+};
+
+const OPEN_A_PORT = 'enabling UPnP, NAT-PMP or PCP on either router would make it direct';
+
+const BOTH_DEPEND: Obstacle = {
+  reason: 'both NATs use another port for each destination, so neither end knows where to send',
+  remedy: OPEN_A_PORT,
+};
+
+const ONE_DEPENDS: Obstacle = {
+  reason:
+    'one NAT uses another port for each destination, and the other lets in only answers from ports that it sent to',
+  remedy: OPEN_A_PORT,
+};

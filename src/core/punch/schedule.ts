@@ -1,0 +1,68 @@
+import type { Instant } from '../machine.ts';
+
+/** A transport's search gives up this long after T0. */
+export const ROUND_MS = 10_000;
+
+/** The same where only local addresses can be tried. */
+export const LOCAL_ROUND_MS = 3_000;
+
+/** Probes to an address that nobody vouched for, altogether (`docs/threat-model.md`: a third party gets no more). */
+export const UNATTESTED_PROBES = 10;
+
+/** To an attested address, scheduled and triggered ones together, before it answers. */
+export const ATTESTED_PROBES = 100;
+
+/** After T0. Dense where easy pairs connect; then a steady beat that outlives heavy loss. */
+const ATTESTED_OFFSETS = [0, 20, 50, 100, 200, 400, 800];
+const BEAT_MS = 400;
+
+/** After T0, to an address that nobody vouched for: the first at once, since a LAN answers in a millisecond. */
+const UNATTESTED_OFFSETS = [0, 100, 200, 400, 800, 1_400, 2_200, 3_200, 4_600, 6_400];
+
+/**
+ * After the first contact. An end that has its answer goes on until the other has one too: with 5 % loss one birthday
+ * in six was lost by stopping at the first success.
+ */
+const REPEAT_OFFSETS = [0, 40, 90, 150, 250, 400, 600, 900, 1_300, 1_800, 2_500, 3_500, 5_000];
+
+/** When the `n`th probe (from 0) of a pair is due, in milliseconds after T0; `undefined` when there is none left. */
+export function probeOffset(n: number, attested: boolean): number | undefined {
+  if (!attested) return UNATTESTED_OFFSETS[n];
+  const listed = ATTESTED_OFFSETS[n];
+  if (listed !== undefined) return listed;
+  const offset = ATTESTED_OFFSETS.at(-1)! + (n - ATTESTED_OFFSETS.length + 1) * BEAT_MS;
+  return offset <= ROUND_MS ? offset : undefined;
+}
+
+/**
+ * When the `n`th repetition is due, in milliseconds after the contact (which is repetition 0); while this end is
+ * still `searching` for an answer of its own, it goes on.
+ */
+export function repeatOffset(n: number, searching: boolean): number | undefined {
+  const listed = REPEAT_OFFSETS[n];
+  if (listed !== undefined || !searching) return listed;
+  return REPEAT_OFFSETS.at(-1)! + (n - REPEAT_OFFSETS.length + 1) * BEAT_MS;
+}
+
+/**
+ * Up to a tenth of the offset later, at most 20 ms, so that two ends with one schedule don't lose the same moments.
+ * @param fraction 0–1, from the caller's source of randomness
+ */
+export function jittered(offset: number, fraction: number): number {
+  return offset + Math.min(20, offset / 10) * fraction;
+}
+
+/** Both ends dial in the same slots (`traversal-measured`: a 100 ms grid at 80 ms RTT never met). */
+export function gridOf(roundTripMs: number): number {
+  return Math.max(250, 2 * roundTripMs + 50);
+}
+
+/** How long a silent SYN is left alone; below 2 RTT an attempt kills itself. */
+export function patienceOf(roundTripMs: number): number {
+  return Math.max(1_000, 3 * roundTripMs);
+}
+
+/** The slot of a shared grid that `now` lies in; negative before T0. */
+export function slotAt(now: Instant, start: Instant, grid: number): number {
+  return Math.floor((now - start) / grid);
+}

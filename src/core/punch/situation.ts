@@ -1,0 +1,34 @@
+import type { NatProfile, TransportProfile } from '../nat/behavior.ts';
+import type { Transport } from './candidate.ts';
+
+/** A kind of path that a user may allow or forbid (`--paths`). */
+export type PathChoice = Transport | 'relay';
+
+/** What a plan is made from: one end's measured NATs and what it allows. */
+export interface PeerSituation {
+  readonly profile: NatProfile;
+  readonly kinds: readonly PathChoice[];
+}
+
+/** Each destination gets a mapping of its own, so what a STUN server saw is not what the peer will see. */
+export function hasDependentMapping({ mapping }: TransportProfile): boolean {
+  return mapping === 'address-dependent' || mapping === 'address-and-port-dependent';
+}
+
+/** Anybody may send to the mapping, asked or not. */
+export function acceptsAnybody({ mapping, filtering }: TransportProfile): boolean {
+  return (
+    (mapping === 'none' || mapping === 'endpoint-independent') &&
+    (filtering === 'none' || filtering === 'endpoint-independent')
+  );
+}
+
+/** Whoever was sent anything may answer from any of its ports. */
+export function acceptsAnyPort(profile: TransportProfile): boolean {
+  return acceptsAnybody(profile) || profile.filtering === 'address-dependent';
+}
+
+/** Both appear to the world under one address: the same NAT, or the same carrier's. */
+export function sharesPublicAddress(a: TransportProfile, b: TransportProfile): boolean {
+  return a.publicAddresses.some((address) => b.publicAddresses.includes(address));
+}

@@ -1,0 +1,333 @@
+import { formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
+import { earliest, type Instant } from '../machine.ts';
+import { otherRole, type SessionRole } from '../session/keys.ts';
+import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
+import type { Technique } from './plan.ts';
+import { gridOf, patienceOf, slotAt } from './schedule.ts';
+import { isLocal } from './target.ts';
+
+export interface TcpOpeningOptions {
+  readonly role: SessionRole;
+  readonly emit: (output: PunchOutput) => void;
+  /** How long after T0 the search goes on. */
+  readonly roundMs: () => number;
+}
+
+/** What the held port does towards the peer's mapping. */
+export type HeldPortUse =
+  /** The peer's TCP is out of reach by its mapping: only its listeners' addresses are dialled. */
+  | 'nothing'
+  /** Both ends dial at once (RFC 9293 §3.5). */
+  | 'simultaneous open'
+  /** The other end's NAT lets anybody in. */
+  | 'dial'
+  /** Our own NAT lets anybody in. */
+  | 'listen';
+
+/** One address of the peer's that is dialled until it answers or its attempts are used up. */
+interface Target {
+  readonly endpoint: Endpoint;
+  /** The mapping of the peer's held port; else the address of a listener. */
+  readonly mapping: boolean;
+  attemptsLeft: number;
+  nextAt: Instant | undefined;
+  dialing: ConnectionId | undefined;
+}
+
+interface Dial {
+  readonly target: Target;
+  readonly giveUpAt: Instant;
+}
+
+interface Connection {
+  readonly id: ConnectionId;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly technique: Technique;
+}
+
+/**
+ * Slots of the shared grid, in turn: both dial; then one end listens where it has dialled before while the other
+ * dials, which needs no common clock (connect-then-listen); then the other way round.
+ */
+const BOTH_DIAL_SLOTS = 8;
+const ONE_LISTENS_SLOTS = 4;
+const CYCLE_SLOTS = BOTH_DIAL_SLOTS + 2 * ONE_LISTENS_SLOTS;
+
+/** Dials to a listener's address; each may send a second SYN after a second. */
+const LISTENER_ATTEMPTS = 4;
+
+/** Dials from the held port to a mapping that nobody vouched for. */
+const UNATTESTED_ATTEMPTS = 5;
+
+/** The responder dials the initiator's listeners this much later, since mostly the other direction has worked. */
+const REVERSED_DIAL_DELAY_MS = 300;
+
+/** Gaps between dials to the same listener. */
+const LISTENER_RETRY_MS = 500;
+
+/**
+ * Opens a TCP connection to the peer: dials its listeners' addresses, and its mapping from the *held* port, which is
+ * the one that this end's own TCP STUN connection keeps mapped.
+ *
+ * Two ends that dial each other at once need no listener: each SYN opens the own NAT's filter, and crosses into the
+ * other's half-open socket. An end can't dial from a port that it listens on (Node: EADDRINUSE), so it does one or
+ * the other.
+ */
+export class TcpOpening {
+  #options: TcpOpeningOptions;
+  #held: HeldPortUse = 'nothing';
+  #targets: Target[] = [];
+  #dials = new Map<ConnectionId, Dial>();
+  /** Connected and not yet secured, oldest first. At the initiator the first one has been handed out. */
+  #connections: Connection[] = [];
+  #securedBy: ConnectionId | undefined;
+  #startAt: Instant | undefined;
+  #grid = 0;
+  #patience = 0;
+  #listening = false;
+  #ended = false;
+  #dialed = 0;
+  /** How dials ended that did not connect. */
+  #failures = new Map<string, number>();
+  #nextPhaseAt: Instant | undefined;
+
+  constructor(options: TcpOpeningOptions) {
+    this.#options = options;
+  }
+
+  get secured(): boolean {
+    return this.#securedBy !== undefined;
+  }
+
+  /** Secured, or out of time with nothing left that could be. */
+  get finished(): boolean {
+    return this.secured || (this.#ended && this.#connections.length === 0);
+  }
+
+  get dialed(): number {
+    return this.#dialed;
+  }
+
+  get deadline(): Instant | undefined {
+    if (this.#ended || this.#startAt === undefined) return undefined;
+    const retries = this.#targets.map(({ nextAt, dialing }) => (dialing === undefined ? nextAt : undefined));
+    const patience = [...this.#dials.values()].map(({ giveUpAt }) => giveUpAt);
+    return earliest(...retries, ...patience, this.#nextPhaseAt, this.#startAt + this.#options.roundMs());
+  }
+
+  describe(): string {
+    const failures = [...this.#failures].map(([code, count]) => `, ${count} × ${code}`);
+    return `${this.#dialed} dials${failures.join('')}`;
+  }
+
+  useHeldPort(use: HeldPortUse, now: Instant): void {
+    this.#held = use;
+    if (this.#startAt !== undefined) this.#arrangeHeldPort(now);
+  }
+
+  add({ type, endpoint, attested }: RemoteCandidate, now: Instant): void {
+    if (this.#targets.some((target) => sameEndpoint(target.endpoint, endpoint))) return;
+    const mapping = type === 'srflx';
+    const attemptsLeft = !mapping ? LISTENER_ATTEMPTS : attested ? Infinity : UNATTESTED_ATTEMPTS;
+    const target: Target = { endpoint, mapping, attemptsLeft, nextAt: undefined, dialing: undefined };
+    this.#targets.push(target);
+    if (this.#startAt !== undefined && !this.#ended) target.nextAt = this.#firstDialAt(target, now);
+  }
+
+  start(at: Instant, roundTripMs: number, now: Instant): void {
+    this.#startAt = at;
+    this.#grid = gridOf(roundTripMs);
+    this.#patience = patienceOf(roundTripMs);
+    for (const target of this.#targets) target.nextAt = this.#firstDialAt(target, now);
+    this.#arrangeHeldPort(now);
+  }
+
+  connected(id: ConnectionId, local: Endpoint, remote: Endpoint, now: Instant): void {
+    const dial = this.#dials.get(id);
+    if (!dial) return;
+    this.#dials.delete(id);
+    dial.target.dialing = undefined;
+    dial.target.nextAt = undefined;
+    this.#take({ id, local, remote, technique: this.#techniqueOf(dial.target, now) }, now);
+  }
+
+  failed(id: ConnectionId, code: string, now: Instant): void {
+    const dial = this.#dials.get(id);
+    if (!dial) return;
+    this.#retire(id, dial, code, now);
+  }
+
+  accepted(id: ConnectionId, local: Endpoint, remote: Endpoint, held: boolean, now: Instant): void {
+    const from = otherRole(this.#options.role);
+    const technique = held && this.#held === 'simultaneous open' ? 'connect then listen' : undefined;
+    this.#take({ id, local, remote, technique: technique ?? listenerTechnique(isLocal(remote), from) }, now);
+  }
+
+  /** The search is over: everything but this connection goes. */
+  secure(id: ConnectionId): void {
+    if (this.#securedBy !== undefined) return;
+    this.#securedBy = id;
+    for (const connection of this.#connections) {
+      if (connection.id !== id) this.#options.emit({ type: 'cancel-dial', connection: connection.id });
+    }
+    this.end();
+  }
+
+  broken(id: ConnectionId, now: Instant): void {
+    const wasFirst = this.#connections[0]?.id === id;
+    const broken = this.#connections.find((connection) => connection.id === id);
+    if (!broken || this.secured) return;
+    this.#connections = this.#connections.filter((connection) => connection !== broken);
+    const next = this.#connections[0];
+    if (this.#options.role === 'initiator' && wasFirst && next) this.#handOut(next, now);
+    const target = this.#targets.find(({ endpoint }) => sameEndpoint(endpoint, broken.remote));
+    if (target && !this.#ended) target.nextAt = this.#retryAt(target, now);
+  }
+
+  handleTimeout(now: Instant): void {
+    if (this.#ended || this.#startAt === undefined || now < this.#startAt) return;
+    if (now >= this.#startAt + this.#options.roundMs()) return this.end();
+    for (const [id, dial] of this.#dials) {
+      if (dial.giveUpAt <= now) this.#giveUp(id, dial, now);
+    }
+    this.#arrangeHeldPort(now);
+    for (const target of this.#targets) {
+      if (target.dialing === undefined && target.nextAt !== undefined && target.nextAt <= now) {
+        this.#dial(target, now);
+      }
+    }
+  }
+
+  /** Stops dialling and listening. What is connected stays: its TLS may be under way. */
+  end(): void {
+    this.#ended = true;
+    for (const id of this.#dials.keys()) this.#options.emit({ type: 'cancel-dial', connection: id });
+    this.#dials.clear();
+    this.#listen(false);
+  }
+
+  #take(connection: Connection, now: Instant): void {
+    if (this.secured) {
+      this.#options.emit({ type: 'cancel-dial', connection: connection.id });
+      return;
+    }
+    this.#connections.push(connection);
+    if (this.#options.role === 'responder' || this.#connections.length === 1) this.#handOut(connection, now);
+  }
+
+  #handOut({ id, local, remote, technique }: Connection, now: Instant): void {
+    const elapsedMs = Math.max(0, now - (this.#startAt ?? now));
+    const text = `connected to ${formatEndpoint(remote)}; ${this.describe()}`;
+    this.#options.emit({
+      type: 'trace',
+      transport: 'tcp',
+      stage: technique,
+      text,
+      packets: this.#dialed,
+      elapsedMs,
+    });
+    const lan = technique === 'local addresses';
+    this.#options.emit({
+      type: 'path',
+      transport: 'tcp',
+      connection: id,
+      local,
+      remote,
+      technique,
+      lan,
+      elapsedMs,
+    });
+  }
+
+  #dial(target: Target, now: Instant): void {
+    if (target.attemptsLeft <= 0) target.nextAt = undefined;
+    else if (!this.#mayDial(target, now)) target.nextAt = this.#retryAt(target, now);
+    else {
+      const id = `dial-${++this.#dialed}`;
+      target.attemptsLeft--;
+      target.dialing = id;
+      this.#dials.set(id, { target, giveUpAt: now + this.#patience });
+      const from = this.#isFromHeldPort(target) ? 'held' : 'any';
+      this.#options.emit({ type: 'dial', connection: id, to: target.endpoint, from });
+    }
+  }
+
+  #mayDial(target: Target, now: Instant): boolean {
+    if (this.#isFromHeldPort(target)) return this.#listener(now) !== this.#options.role;
+    if (target.mapping) return this.#held === 'dial';
+    return this.#connections.length === 0;
+  }
+
+  #isFromHeldPort({ mapping }: Target): boolean {
+    return mapping && this.#held === 'simultaneous open';
+  }
+
+  #giveUp(id: ConnectionId, dial: Dial, now: Instant): void {
+    this.#options.emit({ type: 'cancel-dial', connection: id });
+    this.#retire(id, dial, 'no answer', now);
+  }
+
+  #retire(id: ConnectionId, { target }: Dial, failure: string, now: Instant): void {
+    this.#failures.set(failure, (this.#failures.get(failure) ?? 0) + 1);
+    this.#dials.delete(id);
+    target.dialing = undefined;
+    target.nextAt = this.#retryAt(target, now);
+  }
+
+  #firstDialAt(target: Target, now: Instant): Instant {
+    const begin = Math.max(now, this.#startAt!);
+    const late = this.#options.role === 'responder' && !target.mapping && this.#held !== 'dial';
+    return begin + (late ? REVERSED_DIAL_DELAY_MS : 0);
+  }
+
+  /** Held ports dial in the shared slots; listeners are simply dialled again after a while. */
+  #retryAt(target: Target, now: Instant): Instant {
+    if (!this.#isFromHeldPort(target)) return now + LISTENER_RETRY_MS;
+    return this.#startAt! + Math.max(0, slotAt(now, this.#startAt!, this.#grid) + 1) * this.#grid;
+  }
+
+  /** Which end listens on its held port now; `undefined` while both dial. */
+  #listener(now: Instant): SessionRole | undefined {
+    const slot = Math.max(0, slotAt(now, this.#startAt!, this.#grid)) % CYCLE_SLOTS;
+    if (slot < BOTH_DIAL_SLOTS) return undefined;
+    return slot < BOTH_DIAL_SLOTS + ONE_LISTENS_SLOTS ? 'responder' : 'initiator';
+  }
+
+  #arrangeHeldPort(now: Instant): void {
+    if (this.#ended) return;
+    this.#nextPhaseAt = undefined;
+    if (this.#held !== 'simultaneous open') return this.#listen(this.#held === 'listen');
+    const shouldListen = now >= this.#startAt! && this.#listener(now) === this.#options.role;
+    if (shouldListen) this.#cancelHeldDials(now);
+    this.#listen(shouldListen);
+    const slot = Math.max(0, slotAt(now, this.#startAt!, this.#grid));
+    const nextSlot = (Math.floor(slot / ONE_LISTENS_SLOTS) + 1) * ONE_LISTENS_SLOTS;
+    this.#nextPhaseAt = this.#startAt! + nextSlot * this.#grid;
+  }
+
+  #cancelHeldDials(now: Instant): void {
+    for (const [id, dial] of this.#dials) {
+      if (this.#isFromHeldPort(dial.target)) this.#giveUp(id, dial, now);
+    }
+  }
+
+  #listen(listening: boolean): void {
+    if (listening === this.#listening) return;
+    this.#listening = listening;
+    this.#options.emit({ type: listening ? 'listen-held' : 'stop-listening' });
+  }
+
+  #techniqueOf(target: Target, now: Instant): Technique {
+    if (!this.#isFromHeldPort(target)) {
+      return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);
+    }
+    return this.#listener(now) === undefined ? 'simultaneous open' : 'connect then listen';
+  }
+}
+
+/** Both ends name a dialled listener alike: by whether the address is local, and by who dialled. */
+function listenerTechnique(local: boolean, dialer: SessionRole): Technique {
+  if (local) return 'local addresses';
+  return dialer === 'initiator' ? 'direct dial' : 'reversed dial';
+}
