@@ -90,7 +90,10 @@ export class UdxPipe extends Duplex {
   }
 
   /**
-   * Goes on towards another endpoint of the same peer (a NAT has rebound it); resolves when nothing is in flight to the old one.
+   * Goes on towards another endpoint of the same peer; resolves when nothing is in flight to the old one.
+   *
+   * udx addresses a packet when it first leaves and sends it again to that same endpoint. So this serves while the old endpoint still
+   * receives, or while nothing is in flight; where a rebound NAT has swallowed packets the stream stays stuck, and a new one is needed.
    * Fails with `NO_PATH` when the stream ends first or another change is under way.
    */
   async changeRemote(remote: Endpoint): Promise<void> {

@@ -1,0 +1,77 @@
+import { networkInterfaces } from 'node:os';
+import { canonicalAddress, familyOfAddress, scopeOf } from '../core/address.ts';
+import type { AddressScope, Family } from '../core/address.ts';
+import type { Clock } from './clock.ts';
+
+/** An address of this host that another computer may be able to reach: the base of a host candidate (RFC 8445 §5.1.1.1). */
+export interface HostAddress {
+  /** Canonical text. */
+  address: string;
+  family: Family;
+  scope: AddressScope;
+  /** The system's name of the interface. */
+  interface: string;
+}
+
+/** Every usable address, in the system's order: without loopback, link-local and the bridges of containers and virtual machines on this host. */
+export function hostAddresses(): HostAddress[] {
+  const found = new Map<string, HostAddress>();
+  for (const [name, entries] of Object.entries(networkInterfaces())) {
+    if (INNER_BRIDGE.test(name)) continue;
+    for (const entry of entries ?? []) {
+      const address = canonicalAddress(entry.address);
+      const scope = scopeOf(address);
+      if (entry.internal || !USABLE.has(scope) || found.has(address)) continue;
+      found.set(address, { address, family: familyOfAddress(address), scope, interface: name });
+    }
+  }
+  return [...found.values()];
+}
+
+export type NetworkChange = 'addresses' | 'wake';
+
+export interface WatchOptions {
+  clock: Clock;
+  /** Default 3,000. */
+  everyMs?: number | undefined;
+  /** What is watched; a test hands in its own. */
+  addresses?: (() => HostAddress[]) | undefined;
+  /** The time of day in milliseconds, which goes on while the computer sleeps; the monotonic clock stops. */
+  wallClock?: (() => number) | undefined;
+}
+
+/**
+ * Calls `onChange` when the host's addresses change (another network, a cable, a VPN) or the computer was asleep; in both cases old mappings
+ * can't be trusted. Returns the function that ends the watch.
+ */
+export function watchNetwork(options: WatchOptions, onChange: (change: NetworkChange) => void): () => void {
+  const { clock, everyMs = 3_000, addresses = hostAddresses, wallClock = Date.now } = options;
+  let known = fingerprint(addresses());
+  let [monotonic, wall] = [clock.now(), wallClock()];
+  let cancel = clock.setTimer(look, everyMs);
+
+  function look(): void {
+    cancel = clock.setTimer(look, everyMs);
+    const current = fingerprint(addresses());
+    const [nowMonotonic, nowWall] = [clock.now(), wallClock()];
+    const slept = nowWall - wall - everyMs > SLEEP_MS || nowMonotonic - monotonic - everyMs > SLEEP_MS;
+    const changed = current !== known;
+    [known, monotonic, wall] = [current, nowMonotonic, nowWall];
+    if (changed) onChange('addresses');
+    else if (slept) onChange('wake');
+  }
+  return () => cancel();
+}
+
+function fingerprint(addresses: HostAddress[]): string {
+  return addresses
+    .map((each) => `${each.interface} ${each.address}`)
+    .sort()
+    .join('\n');
+}
+
+const USABLE: ReadonlySet<AddressScope> = new Set(['private', 'shared', 'public']);
+/** Bridges that lead nowhere but to guests of this host; their addresses are the same on every host. */
+const INNER_BRIDGE = /^(docker\d|br-[0-9a-f]{12}$|virbr|lxcbr|lxdbr|podman|cni)/;
+/** Longer than any pause of the event loop; a mapping that went unused so long may be gone. */
+const SLEEP_MS = 8_000;

@@ -1,0 +1,107 @@
+import { networkInterfaces } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import type { Clock } from '../../src/net/clock.ts';
+import { hostAddresses, watchNetwork } from '../../src/net/interfaces.ts';
+import type { HostAddress, NetworkChange } from '../../src/net/interfaces.ts';
+
+/** Time that moves when told; one timer is enough here. */
+class HandClock implements Clock {
+  time = 0;
+  #timer: { fn: () => void; at: number } | undefined;
+
+  now(): number {
+    return this.time;
+  }
+
+  setTimer(fn: () => void, ms: number): () => void {
+    const timer = { fn, at: this.time + ms };
+    this.#timer = timer;
+    return () => {
+      if (this.#timer === timer) this.#timer = undefined;
+    };
+  }
+
+  pass(ms: number): void {
+    this.time += ms;
+    const timer = this.#timer;
+    if (timer === undefined || timer.at > this.time) return;
+    this.#timer = undefined;
+    timer.fn();
+  }
+}
+
+function watched(): {
+  clock: HandClock;
+  state: { addresses: HostAddress[]; asleep: number };
+  changes: NetworkChange[];
+  stop: () => void;
+} {
+  const clock = new HandClock();
+  const state = { addresses: [lan('192.168.1.2')], asleep: 0 };
+  const changes: NetworkChange[] = [];
+  const wallClock = (): number => clock.time + state.asleep;
+  const stop = watchNetwork(
+    { clock, everyMs: 1_000, addresses: () => state.addresses, wallClock },
+    (change) => changes.push(change),
+  );
+  return { clock, state, changes, stop };
+}
+
+const lan = (address: string): HostAddress => ({ address, family: 4, scope: 'private', interface: 'eth0' });
+
+describe('host addresses', () => {
+  it('are of this host, and never loopback or link-local', () => {
+    const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+    const outside = new Set(all.filter(({ internal }) => !internal).map(({ address }) => address));
+    for (const { address, scope } of hostAddresses()) {
+      expect(outside).toContain(address);
+      expect(['private', 'shared', 'public']).toContain(scope);
+    }
+  });
+});
+
+describe('watching the network', () => {
+  it('stays silent while nothing changes', () => {
+    const { clock, changes } = watched();
+    for (let second = 0; second < 60; second++) clock.pass(1_000);
+    expect(changes).toEqual([]);
+  });
+
+  it('tells of an address that came, once', () => {
+    const { clock, state, changes } = watched();
+    state.addresses = [...state.addresses, lan('10.0.0.7')];
+    clock.pass(1_000);
+    clock.pass(1_000);
+    expect(changes).toEqual(['addresses']);
+  });
+
+  it('does not mind the order', () => {
+    const { clock, state, changes } = watched();
+    state.addresses = [lan('10.0.0.7'), lan('192.168.1.2')];
+    clock.pass(1_000);
+    state.addresses = [lan('192.168.1.2'), lan('10.0.0.7')];
+    clock.pass(1_000);
+    expect(changes).toEqual(['addresses']);
+  });
+
+  it('notices a sleep by the time of day running ahead', () => {
+    const { clock, state, changes } = watched();
+    state.asleep = 60_000;
+    clock.pass(1_000);
+    expect(changes).toEqual(['wake']);
+  });
+
+  it('notices a sleep by its own timer coming late', () => {
+    const { clock, changes } = watched();
+    clock.pass(60_000);
+    expect(changes).toEqual(['wake']);
+  });
+
+  it('ends when told', () => {
+    const { clock, state, changes, stop } = watched();
+    stop();
+    state.addresses = [];
+    clock.pass(1_000);
+    expect(changes).toEqual([]);
+  });
+});
