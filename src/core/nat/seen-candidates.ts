@@ -1,0 +1,37 @@
+import { formatEndpoint, type Endpoint } from '../endpoint.ts';
+import type { Instant } from '../machine.ts';
+import type { Attestation, Candidate, Transport } from '../punch/candidate.ts';
+
+/** The server-reflexive candidates of one socket, each with its newest attestation. */
+export class SeenCandidates {
+  readonly #transport: Transport;
+  readonly #seen = new Map<string, { candidate: Candidate; at: Instant }>();
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  /** Takes what a server saw; true when the endpoint is new. */
+  add(endpoint: Endpoint, attestation: Attestation | undefined, now: Instant): boolean {
+    const key = formatEndpoint(endpoint);
+    const isNew = !this.#seen.has(key);
+    const candidate: Candidate = { type: 'srflx', transport: this.#transport, endpoint, attestation };
+    this.#seen.delete(key);
+    this.#seen.set(key, { candidate, at: now });
+    return isNew;
+  }
+
+  /** Those seen at most `maxAgeMs` ago, the newest first; by age of our own clock, not the attestation's. */
+  list(now: Instant, maxAgeMs: number): Candidate[] {
+    const fresh = [...this.#seen.values()].filter(({ at }) => now - at <= maxAgeMs);
+    return fresh.toReversed().map(({ candidate }) => candidate);
+  }
+
+  get newest(): Candidate | undefined {
+    return [...this.#seen.values()].at(-1)?.candidate;
+  }
+
+  clear(): void {
+    this.#seen.clear();
+  }
+}

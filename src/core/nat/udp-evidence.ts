@@ -1,0 +1,74 @@
+import { judgeAllocation } from './allocation.ts';
+import { UNMEASURED, type TransportProfile } from './behavior.ts';
+import type { BindingTest, BindingTestPurpose } from './binding-test.ts';
+import { judgeFiltering, type FilteringAnswer } from './filtering.ts';
+import { judgeMapping, type LocalSocket, type MappingObservation } from './mapping.ts';
+
+interface UdpEvidenceOptions {
+  readonly localAddresses: readonly string[];
+  readonly localPort: number;
+}
+
+/** What the tests' answers say by now. Where none came at all, UDP does not leave this network. */
+export function judgeUdp(
+  tests: readonly BindingTest[],
+  { localAddresses, localPort }: UdpEvidenceOptions,
+): TransportProfile {
+  const observed = observations(tests);
+  if (observed.length === 0) return { ...UNMEASURED, reachable: false };
+  const local: LocalSocket = { addresses: localAddresses, port: localPort };
+  const { mapping, provisional } = judgeMapping(observed, local);
+  const hasOtherAddress = otherAddressWorks(tests);
+  const evidence = {
+    otherAddress: answerOf(tests, 'other-address'),
+    otherPort: answerOf(tests, 'other-port'),
+    hasOtherAddress,
+  };
+  const ports = observed.map(({ mapped }) => mapped.port);
+  return {
+    ...UNMEASURED,
+    reachable: true,
+    mapping,
+    filtering: judgeFiltering(evidence, mapping),
+    provisional: provisional || !hasOtherAddress,
+    allocation: judgeAllocation(ports, localPort, mapping),
+    publicAddresses: [...new Set(observed.map(({ mapped }) => mapped.address))],
+  };
+}
+
+/** The fastest answer, milliseconds; `undefined` before the first. */
+export function leastRoundTrip(tests: readonly BindingTest[]): number | undefined {
+  const times = tests.flatMap(({ transaction }) => transaction.roundTripMs ?? []);
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
+function observations(tests: readonly BindingTest[]): MappingObservation[] {
+  return tests.flatMap(({ purpose, to, reply }) =>
+    purpose === 'mapping' && reply?.mapped ? [{ server: to, mapped: reply.mapped }] : [],
+  );
+}
+
+function answerOf(tests: readonly BindingTest[], purpose: BindingTestPurpose): FilteringAnswer {
+  const test = tests.find((other) => other.purpose === purpose);
+  if (test?.reply) return test.reply.class === 'success' ? 'answered' : 'unknown';
+  const isProof = test?.isSilent && lossRate(tests) ** test.transaction.transmissions < DOUBT;
+  return isProof ? 'silent' : 'unknown';
+}
+
+/** The share of mapping requests that stayed without an answer, among those that were answered in the end. */
+function lossRate(tests: readonly BindingTest[]): number {
+  const answered = tests.filter(({ purpose, reply }) => purpose === 'mapping' && reply);
+  const sent = answered.reduce((sum, { transaction }) => sum + transaction.transmissions, 0);
+  return sent === 0 ? 1 : 1 - answered.length / sent;
+}
+
+/** The silence of the second address proves something about our filter only if it answers when it is asked. */
+function otherAddressWorks(tests: readonly BindingTest[]): boolean {
+  return tests.some(({ purpose, to, reply }) => {
+    if (purpose === 'other-address') return reply?.class === 'success';
+    return reply?.mapped && to.address !== tests[0]?.to.address;
+  });
+}
+
+/** Silence counts as filtering where chance would have caused it less often than this. */
+const DOUBT = 0.001;
