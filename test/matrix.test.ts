@@ -1,0 +1,191 @@
+import { describe, expect, it } from 'vitest';
+import type { Technique } from '../src/core/punch/plan.ts';
+import { traverse, type EndReport, type TraversalReport } from './core/punch/traversal.ts';
+import { Random } from './sim/random.ts';
+import type { NatName } from './sim/presets.ts';
+
+/**
+ * Rows initiate, columns respond. Capital letters are techniques:
+ *   S simultaneous probes · R peer-reflexive answer · D direct dial · V reversed dial · O simultaneous open
+ * small letters are reasons to stay on the relay:
+ *   x the transport doesn't leave one of the networks · b both mappings depend on the destination
+ *   f one does, and the other's filter lets in only ports that were sent to
+ */
+const UDP = `
+                    open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
+open                 S    S     S     S      R      R      R          x       x   S     R
+ei/ei                S    S     S     S      R      R      R          x       x   S     R
+ei/ad                S    S     S     S      R      R      R          x       x   S     R
+ei/apd               S    S     S     S      f      f      f          x       x   S     f
+ad/apd               R    R     R     f      b      b      b          x       x   f     b
+apd/apd-random       R    R     R     f      b      b      b          x       x   f     b
+apd/apd-sequential   R    R     R     f      b      b      b          x       x   f     b
+udp-blocked          x    x     x     x      x      x      x          x       x   x     x
+tcp443-only          x    x     x     x      x      x      x          x       x   x     x
+cgnat                S    S     S     S      f      f      f          x       x   S     f
+cgnat-random         R    R     R     f      b      b      b          x       x   f     b`;
+
+const TCP = `
+                    open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
+open                 D    D     V     V      V      V      V          V       x   V     V
+ei/ei                D    D     V     V      V      V      V          V       x   V     V
+ei/ad                D    D     O     O      f      f      f          O       x   O     f
+ei/apd               D    D     O     O      f      f      f          O       x   O     f
+ad/apd               D    D     f     f      b      b      b          f       x   f     b
+apd/apd-random       D    D     f     f      b      b      b          f       x   f     b
+apd/apd-sequential   D    D     f     f      b      b      b          f       x   f     b
+udp-blocked          D    D     O     O      f      f      f          O       x   O     f
+tcp443-only          x    x     x     x      x      x      x          x       x   x     x
+cgnat                D    D     O     O      f      f      f          O       x   O     f
+cgnat-random         D    D     f     f      b      b      b          f       x   f     b`;
+
+const TECHNIQUES: Record<string, Technique> = {
+  S: 'simultaneous probes',
+  R: 'peer-reflexive answer',
+  D: 'direct dial',
+  V: 'reversed dial',
+  O: 'simultaneous open',
+};
+
+const REASONS: Record<string, RegExp> = {
+  x: /lets no (UDP|TCP) out/,
+  b: /both NATs use another port/,
+  f: /lets in only answers from ports that it sent to/,
+};
+
+interface Cell {
+  readonly a: NatName;
+  readonly b: NatName;
+  readonly udp: string;
+  readonly tcp: string;
+}
+
+const cells = cellsOf(UDP, TCP);
+
+describe('the traversal matrix, 20 ms per link', () => {
+  for (const row of new Set(cells.map(({ a }) => a))) {
+    it(`${row} × everything`, () => {
+      for (const cell of cells.filter(({ a }) => a === row)) {
+        const report = traverse({ a: cell.a, b: cell.b, delayMs: 20, seed: 1 });
+        for (const end of [report.a, report.b]) {
+          expect(outcomeOf(end, 'udp'), `udp, ${cell.a} × ${cell.b}`).toMatch(expected(cell.udp));
+          expect(outcomeOf(end, 'tcp'), `tcp, ${cell.a} × ${cell.b}`).toMatch(expected(cell.tcp));
+        }
+        expectDirectTraffic(report, cell);
+      }
+    });
+  }
+
+  it('two hosts of one LAN meet there, within a few milliseconds of T0', () => {
+    const { a, b } = traverse({ a: 'same-lan', b: 'same-lan', delayMs: 20 });
+    for (const end of [a, b]) {
+      expect(end.udp).toMatchObject({ technique: 'local addresses', lan: true });
+      expect(end.tcp).toMatchObject({ technique: 'local addresses', lan: true });
+      expect(end.udp!.elapsedMs).toBeLessThan(5);
+    }
+  });
+
+  it('two LANs behind one NAT meet by its hairpin, and stay on the relay without', () => {
+    const hairpin = traverse({ a: 'same-nat', b: 'same-nat', delayMs: 20 });
+    expect(hairpin.a.udp?.technique).toBe('simultaneous probes');
+    expect(hairpin.b.tcp?.technique).toBe('simultaneous open');
+    const without = traverse({ a: 'same-nat-no-hairpin', b: 'same-nat-no-hairpin', delayMs: 20 });
+    for (const end of [without.a, without.b]) {
+      expect(outcomeOf(end, 'udp')).toMatch(/both peers are behind the same NAT/);
+      expect(outcomeOf(end, 'tcp')).toMatch(/both peers are behind the same NAT/);
+    }
+  });
+
+  it('what is not measured is tried all the same', () => {
+    const { a, b } = traverse({ a: 'ei/apd', b: 'ei/apd', delayMs: 20, unmeasured: true });
+    for (const end of [a, b]) {
+      expect(end.udp?.technique).toBe('simultaneous probes');
+      expect(end.tcp?.technique).toBe('simultaneous open');
+    }
+  });
+});
+
+describe('easy pairs under delay, 5 % loss, reordering, duplication, skew and clock offsets', () => {
+  const easy = cells.filter(({ udp }) => udp === 'S');
+
+  it('are direct by UDP in 1,000 of 1,000 runs, and both ends name the same technique', () => {
+    const times: number[] = [];
+    for (let seed = 0; seed < 1_000; seed++) {
+      const report = traverse({ ...easy[seed % easy.length]!, ...roughly(seed), kinds: ['udp', 'relay'] });
+      expect(report.a.udp?.technique, `seed ${seed}`).toBe('simultaneous probes');
+      expect(report.b.udp?.technique, `seed ${seed}`).toBe('simultaneous probes');
+      times.push(Math.max(report.a.udp!.elapsedMs, report.b.udp!.elapsedMs));
+    }
+    print('UDP, 5 % loss', times);
+  });
+
+  it('are direct by TCP in at least 198 of 200 runs', () => {
+    const times: number[] = [];
+    for (let seed = 0; seed < 200; seed++) {
+      const { a, b } = traverse({ ...easy[seed % easy.length]!, ...roughly(seed), kinds: ['tcp', 'relay'] });
+      expect(a.tcp === undefined, `seed ${seed}`).toBe(b.tcp === undefined);
+      if (a.tcp && b.tcp) times.push(Math.max(a.tcp.elapsedMs, b.tcp.elapsedMs));
+    }
+    print('TCP, 5 % loss', times);
+    expect(times.length).toBeGreaterThanOrEqual(198);
+  });
+
+  /** 5–60 ms per link, up to 300 ms of skew, up to a day between the clocks. */
+  function roughly(seed: number) {
+    const random = new Random(`conditions ${seed}`);
+    return {
+      seed,
+      delayMs: random.integer(5, 60),
+      jitterMs: random.integer(0, 5),
+      lossPercent: 5,
+      reorderPercent: 5,
+      duplicatePercent: 2,
+      skewMs: random.integer(0, 300),
+      clockOffsetB: random.integer(-86_400_000, 86_400_000),
+    };
+  }
+});
+
+function outcomeOf(end: EndReport, transport: 'udp' | 'tcp'): string {
+  const failure = end.failures.find((failed) => failed.transport === transport);
+  return end[transport]?.technique ?? failure?.reason ?? 'neither a path nor a reason';
+}
+
+function expected(letter: string): RegExp {
+  return REASONS[letter] ?? new RegExp(`^${TECHNIQUES[letter]}$`);
+}
+
+/** The hosts' own counters: what is called direct has passed from host to host, and what isn't has not. */
+function expectDirectTraffic({ lans }: TraversalReport, cell: Cell): void {
+  const direct = lans.direct();
+  const about = `${cell.a} × ${cell.b}`;
+  if (cell.udp in TECHNIQUES) expect(direct.udp, about).toBeGreaterThan(2);
+  else expect(direct.udp, about).toBe(0);
+  if (cell.tcp in TECHNIQUES) expect(direct.tcp, about).toBeGreaterThan(4);
+}
+
+function print(what: string, times: number[]): void {
+  times.sort((x, y) => x - y);
+  const at = (part: number) => Math.round(times[Math.floor(part * (times.length - 1))]!);
+  console.log(
+    `${what}: ${times.length} direct; after T0: median ${at(0.5)} ms, p90 ${at(0.9)} ms, most ${at(1)} ms`,
+  );
+}
+
+function cellsOf(udp: string, tcp: string): Cell[] {
+  const rows = (text: string) =>
+    text
+      .trim()
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/));
+  const names = rows(udp).map(([name]) => name as NatName);
+  return names.flatMap((a, row) =>
+    names.map((b, column) => ({
+      a,
+      b,
+      udp: rows(udp)[row]![column + 1]!,
+      tcp: rows(tcp)[row]![column + 1]!,
+    })),
+  );
+}
