@@ -47,6 +47,8 @@ declare module 'udx-native' {
     /** Resolves with true once everything written was acknowledged, with false when the stream died first. */
     flush(): Promise<boolean>;
     destroy(error?: Error): void;
+    /** Ends the native stream now. streamx calls it from `destroy()`, but not once both directions have ended: then it waits for the acknowledgements. */
+    _predestroy(): void;
     pause(): void;
     resume(): void;
   }

@@ -136,7 +136,10 @@ export class UdxPipe extends Duplex {
 
   /** Destroying a udx stream drops what it has in flight: wait for that, or for udx to close by itself once both ends have ended. */
   async #linger(): Promise<void> {
-    const limit = setTimeout(() => this.#stream.destroy(), LINGER_MS);
+    const limit = setTimeout(() => {
+      this.#stream.destroy();
+      this.#stream._predestroy();
+    }, LINGER_MS);
     this.#stream.on('close', () => clearTimeout(limit));
     if (this.readableEnded) return;
     await this.#stream.flush();

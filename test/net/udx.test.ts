@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { UdpSocket } from '../../src/net/udx.ts';
+import type { UdxPipe } from '../../src/net/udx.ts';
 import { udxPair } from './pipes.ts';
 
 const sockets: UdpSocket[] = [];
@@ -144,6 +145,23 @@ describe('a udx pipe', () => {
     await Promise.all([nearSocket.close(), farSocket.close()]);
   });
 
+  it('closes within seconds of its end although the other end has vanished', async () => {
+    const { near, far, farSocket } = await pair();
+    const silent = await boundDatagram();
+    near.write('x');
+    await once(far, 'data');
+    far.end();
+    near.resume();
+    await once(near, 'end');
+    await (near as UdxPipe).changeRemote(endpointOf(silent));
+    near.end('never acknowledged');
+    await once(near, 'close');
+    silent.close();
+    far.destroy();
+    await farSocket.close();
+    expect(near.errored).toBe(null);
+  }, 8_000);
+
   it('resets the other end when it is destroyed without an end', async () => {
     const { near, far } = await pair();
     near.write('x');
@@ -158,30 +176,32 @@ describe('a udx pipe', () => {
     far.resume();
     near.write(randomBytes(MIB));
     await new Promise((resolve) => setTimeout(resolve, 300));
-    const stats = (near as ReturnType<UdpSocket['connect']>).stats;
+    const stats = (near as UdxPipe).stats;
     expect(stats).toMatchObject({ inflight: 0, rtoCount: 0 });
     expect(stats.packetsReceived).toBeGreaterThan(0);
     expect(stats.mtu).toBeGreaterThanOrEqual(1_200);
   });
 
-  it('goes on towards a peer whose NAT has rebound it', async () => {
+  it('goes on towards a peer whose NAT has rebound it while nothing was in flight', async () => {
     const [a, b] = [open(), open()];
     const nat = await rebindingNat(b.address, a.address);
     const near = a.connect({ localId: 900, remoteId: 901, remote: nat.outside() });
     const far = b.connect({ localId: 901, remoteId: 900, remote: nat.inside });
     pipes.push(near, far);
     const done = digest(far);
-    const bytes = randomBytes(8 * MIB);
+    const bytes = randomBytes(4 * MIB);
     near.write(bytes.subarray(0, MIB));
-    await once(far, 'data');
+    while (near.stats.bytesSent < MIB || near.stats.inflight > 0) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     await nat.rebind();
-    near.end(bytes.subarray(MIB));
     await near.changeRemote(nat.outside());
+    near.end(bytes.subarray(MIB));
     expect(near.remote).toEqual(nat.outside());
     expect((await done).hash).toBe(createHash('sha256').update(bytes).digest('hex'));
     far.end();
     near.resume();
-    await once(near, 'close');
+    await Promise.all([once(near, 'close'), once(far, 'close')]);
     await nat.close();
   });
 });
