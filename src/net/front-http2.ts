@@ -2,6 +2,7 @@ import {
   constants,
   createServer,
   type Http2Server,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -44,7 +45,7 @@ interface ConnectRoute {
 export class Http2Front {
   readonly #server: Http2Server;
   readonly #routes = new Map<string, ConnectRoute>();
-  readonly #sessions = new Map<ServerHttp2Session, { remote: Endpoint; exporter: Uint8Array }>();
+  readonly #sessions = new Map<Http2Session, { remote: Endpoint; exporter: Uint8Array }>();
   readonly #page: (path: string) => Page;
   readonly #settled: (socket: Duplex) => void;
 
@@ -81,7 +82,10 @@ export class Http2Front {
     stream.on('error', () => undefined); // 'close' follows and is what its owner acts on
     const path = headers[':path'] ?? '';
     const arrival = stream.session && this.#sessions.get(stream.session);
-    if (!arrival) return stream.destroy();
+    if (!arrival) {
+      stream.destroy();
+      return;
+    }
     if (headers[':method'] === 'GET') return answer(stream, this.#page(path));
     const route = this.#routes.get(path);
     if (headers[':method'] !== 'CONNECT' || !route || headers[':protocol'] !== route.protocol) {

@@ -36,15 +36,12 @@ export function remoteOf(socket: {
 }
 
 export function statusOf(code: ErrorCode): number {
-  switch (code) {
-    case 'TICKET_EXPIRED':
-      return 410;
-    case 'LIMIT':
-    case 'RATE_LIMITED':
-      return 429;
-    case 'PROTOCOL_ERROR':
-      return 400;
-    default:
-      return 403;
-  }
+  return STATUS[code] ?? 403;
 }
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  PROTOCOL_ERROR: 400,
+  TICKET_EXPIRED: 410,
+  LIMIT: 429,
+  RATE_LIMITED: 429,
+};

@@ -1,0 +1,182 @@
+import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
+import { SallyportError, asSallyportError } from '../src/core/errors.ts';
+import type { PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import type { Instant } from '../src/core/machine.ts';
+import { readOpening, type TicketOpening } from '../src/core/protocol/ticket.ts';
+import { systemClock, type Clock } from '../src/net/clock.ts';
+import { Driver } from '../src/net/driver.ts';
+import type { Front } from '../src/net/front.ts';
+import type { Knock } from '../src/net/knock.ts';
+import { MAX_CIRCUIT_MESSAGE_BYTES, WebSocketPipe } from '../src/net/websocket-pipe.ts';
+import type { CircuitsInput, CircuitsLimits, CircuitsOutput, DropReason, LegId } from './circuit-events.ts';
+import { Circuits } from './circuits.ts';
+import { Flow } from './splice.ts';
+
+export interface CircuitServerOptions {
+  /** This relay, as tickets name it. */
+  readonly relay: PeerId;
+  /** Whose tickets are honoured; `undefined` while it isn't known, and none is. */
+  readonly rendezvous: () => PeerId | undefined;
+  /** The rendezvous's clock, milliseconds. */
+  readonly now: () => Instant;
+  readonly limits?: Partial<CircuitsLimits> | undefined;
+}
+
+/** A leg on this side of its carrier. */
+interface Leg {
+  /** Lets the carrier in; `undefined` when the request was malformed after all. */
+  accept(): Duplex | undefined;
+  refuse(error: SallyportError): void;
+  pipe: Duplex | undefined;
+  /** What it sends to its partner, once there is one. */
+  flow: Flow | undefined;
+}
+
+/** For a connection that carries a splice, instead of HTTP/2's 64 KiB. */
+const WINDOW_BYTES = 16 * 1024 * 1024;
+/** How long what is left for a leg whose partner has gone may take. */
+const FLUSH_MS = 10_000;
+
+/** Takes legs at `/v1/circuit` of a front, by HTTP/2 extended CONNECT or WebSocket, and splices them blindly. */
+export class CircuitServer {
+  readonly #options: CircuitServerOptions;
+  readonly #clock: Clock;
+  readonly #circuits: Circuits;
+  readonly #driver: Driver<CircuitsInput, CircuitsOutput>;
+  readonly #legs = new Map<LegId, Leg>();
+  readonly #widened = new WeakSet<Http2Session>();
+  #nextLeg: LegId = 0;
+
+  constructor(front: Front, options: CircuitServerOptions) {
+    this.#options = options;
+    this.#clock = { now: options.now, setTimer: (fn, ms) => systemClock.setTimer(fn, ms) };
+    this.#circuits = new Circuits(options.limits);
+    this.#driver = new Driver(this.#circuits, this.#clock, (output) => this.#perform(output));
+    front.connect('/v1/circuit', 'sallyport', (knock) => this.#knock(knock, (stream) => stream));
+    front.webSocket('/v1/circuit', MAX_CIRCUIT_MESSAGE_BYTES, (knock) => {
+      this.#knock(knock, (socket: WebSocket) => new WebSocketPipe(socket, LIMITS.waitingLegBytes));
+    });
+  }
+
+  /** How many circuits have at least one leg. */
+  get size(): number {
+    return this.#circuits.size;
+  }
+
+  close(): void {
+    this.#driver.stop();
+    for (const { pipe } of this.#legs.values()) pipe?.destroy();
+    this.#legs.clear();
+  }
+
+  #knock<Carrier>(knock: Knock<Carrier>, toPipe: (carrier: Carrier) => Duplex): void {
+    let opening: TicketOpening;
+    try {
+      opening = this.#read(knock);
+    } catch (thrown) {
+      knock.refuse(asSallyportError(thrown));
+      return;
+    }
+    const id = this.#nextLeg++;
+    this.#legs.set(id, {
+      accept: () => {
+        const carrier = knock.accept();
+        return carrier && toPipe(carrier);
+      },
+      refuse: (error) => knock.refuse(error),
+      pipe: undefined,
+      flow: undefined,
+    });
+    this.#driver.handle({ type: 'open', leg: id, opening });
+  }
+
+  #read({ headers, exporter }: Knock<unknown>): TicketOpening {
+    const text = headers['sallyport-ticket'];
+    const { relay, now } = this.#options;
+    const rendezvous = this.#options.rendezvous();
+    if (typeof text !== 'string') throw new SallyportError('TICKET_INVALID', 'no ticket');
+    if (rendezvous === undefined) throw new SallyportError('TICKET_INVALID', 'no rendezvous is known yet');
+    return readOpening(text, { rendezvous, relay, exporter, now: now() });
+  }
+
+  #perform(output: CircuitsOutput): void {
+    switch (output.type) {
+      case 'accept':
+        return this.#accept(output.leg);
+      case 'refuse':
+        this.#legs.get(output.leg)?.refuse(output.error);
+        this.#legs.delete(output.leg);
+        break;
+      case 'splice':
+        return this.#splice(output.legs);
+      case 'drop':
+        return this.#drop(output.leg, output.reason);
+      case 'pause':
+      case 'resume':
+        this.#legs.get(output.leg)?.flow?.hold(output.type === 'pause');
+        break;
+    }
+  }
+
+  #accept(id: LegId): void {
+    const leg = this.#legs.get(id);
+    const pipe = leg?.accept();
+    if (!leg || !pipe) return this.#closed(id);
+    leg.pipe = pipe;
+    pipe.on('error', () => undefined); // 'close' follows
+    pipe.on('close', () => this.#closed(id));
+  }
+
+  #closed(id: LegId): void {
+    if (this.#legs.delete(id)) this.#driver.handle({ type: 'closed', leg: id });
+  }
+
+  #splice([first, second]: readonly [LegId, LegId]): void {
+    this.#flow(first, second);
+    this.#flow(second, first);
+  }
+
+  #flow(from: LegId, to: LegId): void {
+    const leg = this.#legs.get(from);
+    const target = this.#legs.get(to);
+    if (!leg?.pipe || !target?.pipe) return;
+    widen(leg.pipe, this.#widened);
+    leg.flow = new Flow(leg.pipe, target.pipe, (count) => {
+      this.#driver.handle({ type: 'bytes', leg: from, count });
+    });
+  }
+
+  #drop(id: LegId, reason: DropReason): void {
+    const pipe = this.#legs.get(id)?.pipe;
+    this.#legs.delete(id);
+    if (!pipe || pipe.destroyed) return;
+    if (reason === 'partner gone') this.#finish(pipe);
+    else cancel(pipe);
+  }
+
+  /** What was on its way to it still arrives. */
+  #finish(pipe: Duplex): void {
+    const linger = this.#clock.setTimer(() => pipe.destroy(), FLUSH_MS);
+    pipe.once('close', linger);
+    pipe.once('finish', () => cancel(pipe));
+    if (pipe.writableFinished) cancel(pipe);
+    else pipe.end();
+  }
+}
+
+/** A stranger gets HTTP/2's default windows; only the connection of a leg that has its partner gets large ones. */
+function widen(pipe: Duplex, widened: WeakSet<Http2Session>): void {
+  const session = (pipe as Partial<ServerHttp2Stream>).session;
+  if (!session || widened.has(session)) return;
+  widened.add(session);
+  session.setLocalWindowSize(WINDOW_BYTES);
+  session.settings({ initialWindowSize: WINDOW_BYTES });
+}
+
+function cancel(pipe: Duplex): void {
+  if ('rstCode' in pipe) (pipe as ServerHttp2Stream).close(constants.NGHTTP2_CANCEL);
+  else if (!pipe.writableFinished) pipe.destroy(); // a WebSocket that has finished closes by itself
+}

@@ -1,0 +1,37 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import { SallyportError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { refusalIn } from './circuit-h2.ts';
+import { MAX_CIRCUIT_MESSAGE_BYTES, WebSocketPipe } from './websocket-pipe.ts';
+
+/**
+ * One leg over a WebSocket on `connection`, which leads to the relay already.
+ * @throws SallyportError `TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`, `RELAY_UNREACHABLE`
+ */
+export function openWebSocketCircuit(connection: Socket, relayUrl: URL, opening: string): Promise<Duplex> {
+  const url = new URL('/v1/circuit', relayUrl);
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url.href.replace(/^http/, 'ws'), {
+      createConnection: () => connection,
+      headers: { 'sallyport-ticket': opening },
+      perMessageDeflate: false,
+      maxPayload: MAX_CIRCUIT_MESSAGE_BYTES,
+      maxFragments: 16,
+      maxBufferedChunks: 256,
+      handshakeTimeout: LIMITS.handshakeStepMs,
+    });
+    // Made before 'open', so that no message can come without somebody to take it.
+    const pipe = new WebSocketPipe(socket);
+    socket.once('unexpected-response', (request, response) => {
+      reject(refusalIn(response.headers, response.statusCode));
+      request.destroy();
+      pipe.destroy();
+    });
+    socket.once('error', (cause) => {
+      reject(new SallyportError('RELAY_UNREACHABLE', `no WebSocket at ${url.host}`, { cause }));
+    });
+    socket.once('open', () => resolve(pipe));
+  });
+}

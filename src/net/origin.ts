@@ -1,0 +1,100 @@
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { openTunnel, portOf, proxyFor, type Environment } from './proxy.ts';
+
+/** How to reach a rendezvous or relay: its URL, and what this host says about proxies and authorities. */
+export interface Origin {
+  /** `https://host[:port]` or `http://host[:port]`. */
+  readonly url: string;
+  /** Where `HTTPS_PROXY` and its kin are read. @default process.env */
+  readonly environment?: Environment | undefined;
+  /** PEM certificates to trust instead of the system's. */
+  readonly ca?: string | undefined;
+  /** @default LIMITS.handshakeStepMs */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface OriginSocket {
+  /** Connected, and secured where the URL says so. */
+  readonly socket: Socket;
+  /** What ALPN chose; `undefined` on cleartext or where the server has no opinion. */
+  readonly protocol: string | undefined;
+  readonly proxied: boolean;
+}
+
+/**
+ * Opens a connection to an origin, through the environment's proxy if it names one.
+ * @param alpn protocols to offer under TLS
+ * @param unreachable the code of a failure to get there
+ */
+export async function connectOrigin(
+  origin: Origin,
+  alpn: readonly string[],
+  unreachable: ErrorCode,
+): Promise<OriginSocket> {
+  const url = new URL(origin.url);
+  const timeout = AbortSignal.timeout(origin.timeoutMs ?? LIMITS.handshakeStepMs);
+  try {
+    const proxy = proxyFor(url, origin.environment ?? process.env);
+    const raw = proxy ? await openTunnel(proxy, url, timeout) : await openTcp(url, timeout);
+    raw.setNoDelay(true);
+    raw.setKeepAlive(true, 30_000);
+    const proxied = proxy !== undefined;
+    if (url.protocol !== 'https:') return { socket: raw, protocol: undefined, proxied };
+    const socket = await secure(raw, url, alpn, origin.ca, timeout);
+    return { socket, protocol: socket.alpnProtocol || undefined, proxied };
+  } catch (thrown) {
+    throw unreachableError(thrown, url, unreachable);
+  }
+}
+
+function openTcp(url: URL, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTcp({ host: hostOf(url), port: Number(portOf(url)), signal });
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+function secure(
+  raw: Socket,
+  url: URL,
+  alpn: readonly string[],
+  ca: string | undefined,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const host = hostOf(url);
+  return new Promise((resolve, reject) => {
+    const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+    const socket = connectTls({ socket: raw, host, ...named, ALPNProtocols: [...alpn], ...(ca && { ca }) });
+    const abort = () => socket.destroy(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('closed during the TLS handshake')));
+    socket.once('secureConnect', () => {
+      signal.removeEventListener('abort', abort);
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '');
+}
+
+function unreachableError(thrown: unknown, url: URL, code: ErrorCode): SallyportError {
+  if (thrown instanceof SallyportError && thrown.code !== 'RENDEZVOUS_UNREACHABLE') return thrown;
+  const timedOut =
+    thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.name === 'AbortError');
+  const why = timedOut ? 'no answer in time' : asSallyportError(thrown).message || 'connection failed';
+  return new SallyportError(code, `can't reach ${url.host}: ${why}`, {
+    hint: `check that the server is up and that ${url.host} is reachable from here`,
+    cause: thrown,
+  });
+}

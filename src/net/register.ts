@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { canonicalAddress } from '../core/address.ts';
+import type { Endpoint } from '../core/endpoint.ts';
+import { SallyportError, isErrorCode } from '../core/errors.ts';
+import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
+import { LIMITS } from '../core/limits.ts';
+import { signAuth, tokenProof, verifyChallenge, type AuthContext } from '../core/protocol/auth.ts';
+import { PROTOCOL_VERSION, type MessageTo, type NodeRole, type ToNode } from '../core/protocol/rendezvous.ts';
+import { exporterOf } from './knock.ts';
+import { MessageChannel } from './message-channel.ts';
+import { connectOrigin, hostOf, type Origin } from './origin.ts';
+
+/** What a node says of itself when it registers. */
+export interface Registrant {
+  readonly identity: Identity;
+  readonly role: NodeRole;
+  /** 16 bytes, new at each start of the process. */
+  readonly boot: Uint8Array;
+  /** 16 bytes each: this registration, and the proof that a later one with the same instance is its return. */
+  readonly instance: Uint8Array;
+  readonly secret: Uint8Array;
+  readonly name?: string | undefined;
+  readonly relay?: { url: string; stunUdp: Endpoint[]; stunTcp: Endpoint[] } | undefined;
+  readonly token?: string | undefined;
+}
+
+export interface RelayInfo {
+  readonly id: PeerId;
+  readonly url: string;
+}
+
+/** What the rendezvous grants, with every address filled in. */
+export interface Grant {
+  readonly deployment: PeerId;
+  readonly leaseMs: number;
+  /** The rendezvous's clock, milliseconds. */
+  readonly time: number;
+  /** The source of this connection as the rendezvous sees it. */
+  readonly observed: Endpoint | undefined;
+  readonly stun: {
+    readonly username: string;
+    readonly key: Uint8Array;
+    readonly udp: readonly Endpoint[];
+    readonly tcp: readonly Endpoint[];
+  };
+  /** The preferred one first. */
+  readonly relays: readonly RelayInfo[];
+}
+
+/** A listener may have to wait until the rendezvous has pinged its predecessor. */
+const REGISTRATION_MS = 2 * LIMITS.handshakeStepMs;
+
+/**
+ * Connects and registers once.
+ * @param pinned the deployment's id, if it is known
+ * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `IDENTITY_CHANGED`, `TIMEOUT`, `PROTOCOL_ERROR`, or whatever code the rendezvous refuses with
+ */
+export async function register(
+  origin: Origin,
+  registrant: Registrant,
+  pinned: PeerId | undefined,
+): Promise<{ channel: MessageChannel; grant: Grant }> {
+  const { socket, proxied } = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE');
+  const url = new URL('/v1/signal', origin.url);
+  const exporter = exporterOf(socket);
+  const address = socket.remoteAddress;
+  const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
+  const channel = await MessageChannel.open(socket, url, timeoutMs);
+  try {
+    const deployment = await greet(channel, registrant, pinned, exporter, timeoutMs);
+    const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
+    const host = proxied || address === undefined ? await resolveHost(url) : canonicalAddress(address);
+    return { channel, grant: grantOf(registered, deployment, origin.url, host) };
+  } catch (error) {
+    channel.terminate();
+    throw error;
+  }
+}
+
+/** Proves both identities; what remains is the rendezvous's consent. */
+async function greet(
+  channel: MessageChannel,
+  registrant: Registrant,
+  pinned: PeerId | undefined,
+  exporter: Uint8Array,
+  timeoutMs: number,
+): Promise<PeerId> {
+  const { identity, role, boot, instance, name, relay, secret, token } = registrant;
+  const nonce = new Uint8Array(randomBytes(32));
+  const id = identity.publicKey;
+  channel.send({ t: 'hello', version: PROTOCOL_VERSION, id, role, nonce, boot, instance, name, relay });
+  const challenge = expect(await channel.receive(timeoutMs), 'challenge');
+  const deployment = peerIdOf(challenge.id);
+  if (pinned !== undefined && pinned !== deployment) throw identityChanged(pinned, deployment);
+  const context: AuthContext = { deployment, nonce: challenge.nonce, role, exporter };
+  if (!verifyChallenge(challenge.signature, { id: identity.id, nonce }, context)) {
+    throw new SallyportError('IDENTITY_CHANGED', 'the rendezvous can’t prove the key that it claims', {
+      hint: 'something stands between this host and the rendezvous, such as a proxy that opens TLS',
+    });
+  }
+  const proof = token === undefined ? undefined : tokenProof(token, identity.id, context);
+  if (challenge.admission === 'token' && !proof) {
+    throw new SallyportError('TOKEN_INVALID', 'this rendezvous admits by join token', {
+      hint: 'run `peer join <url>` with the join URL that the rendezvous printed',
+    });
+  }
+  channel.send({ t: 'auth', signature: signAuth(identity, context), proof, secret });
+  return deployment;
+}
+
+function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageTo<ToNode, Name> {
+  if (message.t === name) return message as MessageTo<ToNode, Name>;
+  if (message.t === 'error') throw refusal(message);
+  throw new SallyportError('PROTOCOL_ERROR', `the rendezvous sent ${message.t} for ${name}`);
+}
+
+/** The typed failure in an `error` message. */
+export function refusal({ code, message }: MessageTo<ToNode, 'error'>): SallyportError {
+  return new SallyportError(isErrorCode(code) ? code : 'INTERNAL', message);
+}
+
+/** Fills in what the rendezvous can't know: the address and URL under which we reach it. */
+function grantOf(
+  registered: MessageTo<ToNode, 'registered'>,
+  deployment: PeerId,
+  url: string,
+  host: string | undefined,
+): Grant {
+  const { leaseMs, time, observed, stun, relays } = registered;
+  const fill = (endpoints: readonly Endpoint[]) =>
+    endpoints.flatMap(({ address, port }) => {
+      const known = address === '' ? host : address;
+      return known === undefined ? [] : [{ address: canonicalAddress(known), port }];
+    });
+  return {
+    deployment,
+    leaseMs,
+    time,
+    observed,
+    stun: { username: stun.username, key: stun.key, udp: fill(stun.udp), tcp: fill(stun.tcp) },
+    relays: relayInfos(relays, url),
+  };
+}
+
+export function relayInfos(
+  relays: MessageTo<ToNode, 'relays'>['relays'],
+  rendezvousUrl: string,
+): RelayInfo[] {
+  return relays.map(({ id, url }) => ({ id: peerIdOf(id), url: url === '' ? rendezvousUrl : url }));
+}
+
+/** Behind a proxy only the name is known; `undefined` where this network doesn't resolve names itself. */
+async function resolveHost(url: URL): Promise<string | undefined> {
+  try {
+    return canonicalAddress((await lookup(hostOf(url))).address);
+  } catch {
+    return undefined;
+  }
+}
+
+function identityChanged(pinned: PeerId, shown: PeerId): SallyportError {
+  return new SallyportError('IDENTITY_CHANGED', `the rendezvous shows another key, ${shown}, not ${pinned}`, {
+    hint: 'if its operator has changed it, join again with the new join URL',
+  });
+}
