@@ -9,10 +9,17 @@ import { candidateSchema, type Candidate } from '../punch/candidate.ts';
  * What two peers tell each other, unseen by the rendezvous: the payloads of the handshake's two messages, and what
  * follows under the keys that come from it.
  */
-export type PathPermission = 'udp' | 'tcp' | 'relay';
 
 const kinds = v.array(v.picklist(['udp', 'tcp', 'relay']));
 const candidates = v.pipe(v.array(candidateSchema), v.maxLength(LIMITS.candidates));
+
+/** When a round of punching starts, the same for both ends. */
+const start = v.object({
+  /** T0 by the rendezvous's clock, milliseconds; at most 2 s ahead. */
+  at: v.number(),
+  /** Between the two peers, as estimated by way of the rendezvous. */
+  roundTripMs: v.pipe(v.number(), v.minValue(0), v.maxValue(10_000)),
+});
 
 const offerSchema = v.object({
   version: v.number(),
@@ -21,8 +28,8 @@ const offerSchema = v.object({
   /** Public mappings only: message 1 has no forward secrecy. */
   candidates,
   profile: profileSchema,
-  /** An earlier session to take up again: all its paths were lost. */
-  resume: v.optional(v.object({ epoch: v.number() })),
+  /** The initiator's round trip to the rendezvous, milliseconds: the answerer needs it to set T0. */
+  roundTripMs: v.number(),
 });
 
 const answerSchema = v.object({
@@ -30,8 +37,7 @@ const answerSchema = v.object({
   kinds,
   candidates,
   profile: profileSchema,
-  /** T0 by the rendezvous's clock, milliseconds; at most 2 s ahead. */
-  startAt: v.number(),
+  start,
 });
 
 /** Later news under the session's keys; the first one confirms the keys to the answerer. */
@@ -39,12 +45,13 @@ const updateSchema = v.object({
   candidates: v.optional(candidates),
   profile: v.optional(profileSchema),
   /** Another round of punching: the initiator proposes it, T0 as above. */
-  round: v.optional(v.object({ number: v.number(), startAt: v.number() })),
+  round: v.optional(v.object({ number: v.pipe(v.number(), v.integer(), v.minValue(1)), start })),
 });
 
 export type Offer = v.InferOutput<typeof offerSchema>;
 export type Answer = v.InferOutput<typeof answerSchema>;
 export type Update = v.InferOutput<typeof updateSchema>;
+export type RoundStart = v.InferOutput<typeof start>;
 
 export const INTRODUCTION_VERSION = 1;
 
@@ -83,7 +90,7 @@ export function decodeUpdate(bytes: Uint8Array): Update {
 export interface UpdateFields {
   candidates?: readonly Candidate[] | undefined;
   profile?: NatProfile | undefined;
-  round?: { number: number; startAt: number } | undefined;
+  round?: { number: number; start: RoundStart } | undefined;
 }
 
 function fields({ type, transport, endpoint, attestation }: Candidate): Record<string, unknown> {

@@ -1,0 +1,86 @@
+import type { ErrorCode } from '../errors.ts';
+
+/** A number that the caller gives each path; never reused within a session. */
+export type PathId = number;
+/** Odd for streams that the session's initiator opened, even for the responder's; 0 is the session itself. */
+export type StreamId = number;
+export type SessionRole = 'initiator' | 'responder';
+
+export type PathKind = 'udp' | 'tcp' | 'relay-h1' | 'relay-h2' | 'relay-ws';
+
+/** What is known of a path when it is handed to the session. */
+export interface PathInfo {
+  readonly id: PathId;
+  readonly kind: PathKind;
+  readonly direct: boolean;
+  readonly local?: string | undefined;
+  readonly remote?: string | undefined;
+  readonly technique?: string | undefined;
+  readonly lan?: boolean | undefined;
+  readonly ipv6?: boolean | undefined;
+  /** Measured before the session had the path, such as by a connectivity check. */
+  readonly rttMs?: number | undefined;
+}
+
+export type SessionInput =
+  | { type: 'path-up'; path: PathInfo }
+  | { type: 'path-bytes'; path: PathId; bytes: Uint8Array }
+  /** So many bytes of earlier `transmit`s have left for the network. */
+  | { type: 'path-written'; path: PathId; bytes: number }
+  | { type: 'path-down'; path: PathId; reason: string }
+  /** `stream` comes from `SessionMachine.reserveStream()`; `header` is opaque to the session. */
+  | { type: 'open'; stream: StreamId; header: Uint8Array }
+  /** The chunks are kept by reference until acknowledged: they must not be changed any more. */
+  | { type: 'write'; stream: StreamId; chunks: readonly Uint8Array[] }
+  | { type: 'end'; stream: StreamId }
+  | { type: 'reset'; stream: StreamId; code: ErrorCode; message: string }
+  /** The reader has taken so many bytes of the stream. */
+  | { type: 'consumed'; stream: StreamId; bytes: number }
+  | { type: 'datagram'; bytes: Uint8Array }
+  /** Measures one round trip, on the sending path unless one is named. */
+  | { type: 'ping'; token: number; path?: PathId | undefined }
+  /** A new handshake of this session was made; later paths must name this epoch. */
+  | { type: 'epoch'; epoch: number }
+  /** Flush what has ended, reset what has not, say GOAWAY, and close. */
+  | { type: 'close'; code?: ErrorCode | undefined; message?: string | undefined }
+  /** Close now; GOAWAY is sent only if it can leave at once. */
+  | { type: 'abort'; code: ErrorCode; message: string };
+
+export interface PathEvent {
+  readonly path: PathInfo;
+  /** `up`: confirmed by the peer; `active`: this end sends on it now; `down`: gone for good. */
+  readonly state: 'up' | 'active' | 'down';
+  readonly reason: string;
+  readonly rttMs: number | undefined;
+}
+
+export interface SessionEnd {
+  /** `undefined` where both ends agreed to close. */
+  readonly code: ErrorCode | undefined;
+  readonly message: string;
+  /** True where the peer said so, false where this end decided. */
+  readonly remote: boolean;
+}
+
+export type SessionOutput =
+  | { type: 'transmit'; path: PathId; chunks: Uint8Array[]; bytes: number }
+  /** `graceful`: end the carrier after what was written; otherwise destroy it. */
+  | { type: 'close-path'; path: PathId; graceful: boolean }
+  | { type: 'opened'; stream: StreamId; header: Uint8Array }
+  | { type: 'data'; stream: StreamId; bytes: Uint8Array }
+  | { type: 'ended'; stream: StreamId }
+  /** `afterEnd`: the peer had already ended its side, so what it sent is complete. */
+  | { type: 'reset'; stream: StreamId; code: ErrorCode; message: string; afterEnd: boolean }
+  /** The stream's send queue is short again. */
+  | { type: 'drained'; stream: StreamId }
+  /** Everything written before `end`, and the end itself, is on its way. */
+  | { type: 'finished'; stream: StreamId }
+  | { type: 'path'; event: PathEvent }
+  /** `rttMs` is undefined where the path went down first, or there was none. */
+  | { type: 'pong'; token: number; path: PathId | undefined; rttMs: number | undefined }
+  | { type: 'datagram'; bytes: Uint8Array }
+  /** A (better) way to the peer is wanted: punch, or dial the relay. */
+  | { type: 'need-path'; reason: string }
+  /** A path has nearly used up its key (TLS 1.3, 2^24 records): make another of its kind, then end it. */
+  | { type: 'replace'; path: PathId }
+  | { type: 'closed'; end: SessionEnd };

@@ -1,0 +1,53 @@
+/** Every bound of a session. Both ends of a protocol version agree on the two initial windows. */
+export interface SessionLimits {
+  /** Streams each end may have open at a time. */
+  streams: number;
+  /** Bytes a stream may send before its receiver has consumed any. */
+  initialStreamWindow: number;
+  /** What a stream's receive window grows to while the reader keeps up. */
+  maxStreamWindow: number;
+  /** Bytes all streams together may send before the receiver has consumed any. */
+  initialSessionWindow: number;
+  maxSessionWindow: number;
+  /** Unacknowledged bytes of OPEN, WINDOW, FIN, RESET and GOAWAY frames; more wait. */
+  controlBytes: number;
+  /** A stream's send queue is called drained at or below this many bytes. */
+  sendLowWater: number;
+  /** Bytes handed to a path and not yet reported written. */
+  pathBuffer: number;
+  /** Bytes in one `transmit`. */
+  batchBytes: number;
+  /** Datagrams waiting for a path; the oldest is dropped for the next. */
+  datagrams: number;
+  /** An acknowledgement is due after this many bytes, and … */
+  ackBytes: number;
+  /** … after this many milliseconds, whichever is first. */
+  ackDelayMs: number;
+  /** A session without any path is kept this long for its peer to come back. */
+  resumeTimeoutMs: number;
+  /** A closing session waits this long without progress before it closes by force. */
+  closeTimeoutMs: number;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const DEFAULT_LIMITS: SessionLimits = {
+  streams: 4096,
+  initialStreamWindow: 256 * KIB,
+  maxStreamWindow: 8 * MIB,
+  initialSessionWindow: MIB,
+  maxSessionWindow: 16 * MIB,
+  controlBytes: 256 * KIB,
+  sendLowWater: 256 * KIB,
+  pathBuffer: 512 * KIB,
+  batchBytes: 256 * KIB,
+  datagrams: 64,
+  ackBytes: 128 * KIB,
+  ackDelayMs: 20,
+  resumeTimeoutMs: 120_000,
+  closeTimeoutMs: 5000,
+};
+
+/** What all sessions of a process may promise to buffer together. */
+export const PROCESS_WINDOW_BUDGET = 256 * MIB;

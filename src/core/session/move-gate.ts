@@ -1,0 +1,29 @@
+import type { Instant } from '../machine.ts';
+
+/**
+ * Limits how often a session moves to a better path: once in 10 s, and half as often after each move that failed,
+ * down to once in 5 minutes. Falling back never asks it.
+ */
+export class MoveGate {
+  #movedAt: Instant | undefined;
+  #intervalMs = MIN_INTERVAL_MS;
+
+  /** When the next move is allowed; the first is allowed at once. */
+  get opensAt(): Instant {
+    return this.#movedAt === undefined ? -Infinity : this.#movedAt + this.#intervalMs;
+  }
+
+  moved(now: Instant): void {
+    this.#movedAt = now;
+  }
+
+  /** The path moved to has died: the move failed, unless the path had lasted. */
+  died(now: Instant): void {
+    const lasted = this.#movedAt === undefined || now - this.#movedAt >= LASTED_MS;
+    this.#intervalMs = lasted ? MIN_INTERVAL_MS : Math.min(2 * this.#intervalMs, MAX_INTERVAL_MS);
+  }
+}
+
+const MIN_INTERVAL_MS = 10_000;
+const MAX_INTERVAL_MS = 300_000;
+const LASTED_MS = 60_000;

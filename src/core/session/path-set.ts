@@ -1,0 +1,179 @@
+import type { Instant } from '../machine.ts';
+import type { PathEvent, PathId, SessionOutput } from './events.ts';
+import { MoveGate } from './move-gate.ts';
+import type { Path } from './path.ts';
+import type { ResendBuffer } from './resend.ts';
+import { selectPath } from './selector.ts';
+
+/**
+ * The session's paths: which one this end sends on, when it moves, and which are dead. Falling back happens at once;
+ * moving to something better is limited by two gates, one for upgrades to direct and one within a class.
+ */
+export class PathSet {
+  readonly #resend: ResendBuffer;
+  readonly #emit: (output: SessionOutput) => void;
+  readonly #paths = new Map<PathId, Path>();
+  readonly #upgrades = new MoveGate();
+  readonly #laterals = new MoveGate();
+  #active: Path | undefined;
+  #activeReason = '';
+  #everConfirmed = false;
+  /** A better path waits for its gate to open. */
+  #moveAt: Instant | undefined;
+  /** Until then kernel TCP is preferred, because much was in flight. */
+  #bulkUntil: Instant = -Infinity;
+  #pathlessSince: Instant | undefined;
+
+  constructor(resend: ResendBuffer, emit: (output: SessionOutput) => void, now: Instant) {
+    this.#resend = resend;
+    this.#emit = emit;
+    this.#pathlessSince = now;
+  }
+
+  /** The path that this end sends its reliable frames on. */
+  get active(): Path | undefined {
+    return this.#active;
+  }
+
+  get pathlessSince(): Instant | undefined {
+    return this.#pathlessSince;
+  }
+
+  get size(): number {
+    return this.#paths.size;
+  }
+
+  get(id: PathId): Path | undefined {
+    return this.#paths.get(id);
+  }
+
+  [Symbol.iterator](): IterableIterator<Path> {
+    return this.#paths.values();
+  }
+
+  get deadline(): Instant {
+    let first = this.#moveAt ?? Infinity;
+    for (const path of this.#paths.values()) {
+      first = Math.min(first, path.liveness.pingAt, this.#deadAt(path));
+    }
+    return first;
+  }
+
+  add(path: Path, now: Instant): void {
+    this.#paths.set(path.info.id, path);
+    this.#pathlessSince = undefined;
+    this.#select(now);
+  }
+
+  /** The peer's ATTACH has come. */
+  confirm(path: Path, now: Instant): void {
+    path.confirmed = true;
+    this.#everConfirmed = true;
+    this.#report(path, 'up', path.info.technique ?? 'attached');
+    if (path === this.#active) this.#report(path, 'active', this.#activeReason);
+    this.#select(now);
+  }
+
+  /** The path has shown that it carries what this end sends. */
+  proven(path: Path, now: Instant): void {
+    path.suspect = false;
+    this.#select(now);
+  }
+
+  /** Takes the path out, and sends on the next best one at once. */
+  remove(path: Path, reason: string, now: Instant): void {
+    if (!this.#paths.delete(path.info.id)) return;
+    for (const token of path.unansweredTokens()) {
+      this.#emit({ type: 'pong', token, path: path.info.id, rttMs: undefined });
+    }
+    this.#report(path, 'down', reason);
+    if (this.#paths.size === 0) this.#pathlessSince = now;
+    if (path === this.#active) {
+      this.#active = undefined;
+      if (path.info.direct) this.#upgrades.died(now);
+      this.#select(now, `${reason}; `);
+    }
+    if (this.#active === undefined) this.#needPath(`no path: ${reason}`);
+    else if (path.info.direct && !this.#hasDirect()) this.#needPath(`no direct path: ${reason}`);
+  }
+
+  /** Sends the pings that are due and declares the dead; returns the paths to be closed, already removed. */
+  handleTimeout(now: Instant): Path[] {
+    const dead: Path[] = [];
+    for (const path of this.#paths.values()) {
+      if (this.#deadAt(path) <= now && this.#isDead(path)) {
+        this.remove(path, path.inFlight > 0 ? 'no acknowledgement' : 'no answer to pings', now);
+        dead.push(path);
+      } else if (path.liveness.pingAt <= now) {
+        path.ping(path === this.#active, now);
+      }
+    }
+    if (this.#moveAt !== undefined && this.#moveAt <= now) this.#select(now);
+    return dead;
+  }
+
+  /** This process stood still for a while: no path is to blame for the silence. */
+  forgive(now: Instant): void {
+    for (const path of this.#paths.values()) path.liveness.forgive(now);
+  }
+
+  #deadAt(path: Path): Instant {
+    const load = path.load(path === this.#active, this.#resend.oldestBytes);
+    return path.suspect ? path.liveness.lastDeadAt(load) : path.liveness.deadAt(load);
+  }
+
+  /** Past its time: dead, unless it is the last path and its second, longer time has only begun. */
+  #isDead(path: Path): boolean {
+    if (path.suspect || [...this.#paths.values()].some((other) => other !== path && other.confirmed))
+      return true;
+    path.suspect = true;
+    if (path.confirmed) this.#needPath('the last path is silent');
+    return false;
+  }
+
+  #select(now: Instant, because = ''): void {
+    this.#moveAt = undefined;
+    if (this.#active?.bulk) this.#bulkUntil = now + BULK_MS;
+    const usable = this.#usable().map((path) => path.selectable);
+    const choice = selectPath(usable, this.#active?.info.id, now < this.#bulkUntil);
+    if (!choice || choice.move === 'stay') return;
+    if (choice.move !== 'fallback') {
+      const gate = choice.move === 'upgrade' ? this.#upgrades : this.#laterals;
+      if (now < gate.opensAt) {
+        this.#moveAt = gate.opensAt;
+        return;
+      }
+      gate.moved(now);
+    }
+    this.#activate(this.#paths.get(choice.id)!, because + choice.reason, now);
+  }
+
+  /** Confirmed and healthy paths; failing those any confirmed; on a new session whatever there is. */
+  #usable(): Path[] {
+    const paths = [...this.#paths.values()];
+    const healthy = paths.filter((path) => path.confirmed && !path.suspect);
+    if (healthy.length > 0) return healthy;
+    return this.#everConfirmed ? paths.filter((path) => path.confirmed) : paths;
+  }
+
+  #activate(path: Path, reason: string, now: Instant): void {
+    this.#active = path;
+    this.#activeReason = reason;
+    path.activate(this.#resend.first, now);
+    if (path.confirmed) this.#report(path, 'active', reason);
+  }
+
+  #hasDirect(): boolean {
+    return [...this.#paths.values()].some((path) => path.info.direct && path.confirmed);
+  }
+
+  #needPath(reason: string): void {
+    this.#emit({ type: 'need-path', reason });
+  }
+
+  #report(path: Path, state: PathEvent['state'], reason: string): void {
+    this.#emit({ type: 'path', event: { path: path.info, state, reason, rttMs: path.rttMs } });
+  }
+}
+
+const BULK_MS = 60_000;

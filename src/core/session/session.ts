@@ -1,0 +1,559 @@
+import assert from 'node:assert';
+import { SallyportError, type ErrorCode } from '../errors.ts';
+import type { Instant, Machine } from '../machine.ts';
+import type {
+  PathId,
+  PathInfo,
+  SessionEnd,
+  SessionInput,
+  SessionOutput,
+  SessionRole,
+  StreamId,
+} from './events.ts';
+import { Fifo } from './fifo.ts';
+import {
+  encodeHeader,
+  FrameType,
+  isReliable,
+  MAX_FRAME_PAYLOAD,
+  protocolError,
+  type FrameHeader,
+} from './frame.ts';
+import { DEFAULT_LIMITS, PROCESS_WINDOW_BUDGET, type SessionLimits } from './limits.ts';
+import { Mux } from './mux.ts';
+import { goawayFrame } from './outgoing.ts';
+import { PathSet } from './path-set.ts';
+import { Path, type PathStats } from './path.ts';
+import {
+  decodeAttachment,
+  decodeGoaway,
+  decodeReset,
+  decodeWindow,
+  encodeAttachment,
+  SESSION_ID_BYTES,
+} from './payload.ts';
+import { SequenceReceiver } from './receiver.ts';
+import { ResendBuffer, type SentFrame } from './resend.ts';
+import { WindowBudget } from './window.ts';
+
+export interface SessionOptions {
+  role: SessionRole;
+  /** 16 bytes, the same at both ends. */
+  sessionId: Uint8Array;
+  /** The handshake that the first paths' keys come from; 0 on a new session. */
+  epoch?: number;
+  limits?: Partial<SessionLimits>;
+  /** Shared by the sessions of a process. */
+  budget?: WindowBudget;
+}
+
+export interface SessionStats {
+  readonly paths: readonly PathStats[];
+  /** Streams in the table. */
+  readonly streams: number;
+  /** Received and not yet read by the user. */
+  readonly unreadBytes: number;
+  /** The session's receive window. */
+  readonly windowBytes: number;
+  /** Reliable frames sent and not acknowledged. */
+  readonly unacknowledgedFrames: number;
+  readonly framesSent: number;
+  readonly framesReceived: number;
+  /** Reliable frames that were sent once more on another path. */
+  readonly framesResent: number;
+  readonly datagramsDropped: number;
+}
+
+/**
+ * Two peers, one conversation: streams over any number of paths, none of which it depends on. Frames that the peer
+ * has not acknowledged are sent again on the next path; the peer takes each exactly once.
+ */
+export class SessionMachine implements Machine<SessionInput, SessionOutput> {
+  readonly #role: SessionRole;
+  readonly #sessionId: Uint8Array;
+  readonly #limits: SessionLimits;
+  readonly #outputs = new Fifo<SessionOutput>();
+  readonly #resend = new ResendBuffer();
+  readonly #receiver: SequenceReceiver;
+  readonly #mux: Mux;
+  readonly #paths: PathSet;
+  readonly #datagrams = new Fifo<Uint8Array>();
+  #epoch: number;
+  #now: Instant;
+  /** This end closes, with these words in its GOAWAY. */
+  #closing: SessionEnd | undefined;
+  #closeAt: Instant | undefined;
+  /** Streams that had ended were given up as well. */
+  #closeForced = false;
+  #goawaySent = false;
+  /** The peer's GOAWAY. */
+  #peerEnd: SessionEnd | undefined;
+  #closed = false;
+  #framesResent = 0;
+  #datagramsDropped = 0;
+
+  constructor({ role, sessionId, epoch = 0, limits, budget }: SessionOptions, now: Instant) {
+    assert(sessionId.length === SESSION_ID_BYTES, 'a session id has 16 bytes');
+    this.#role = role;
+    this.#sessionId = sessionId;
+    this.#epoch = epoch;
+    this.#now = now;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    const emit = (output: SessionOutput): void => this.#outputs.push(output);
+    this.#receiver = new SequenceReceiver(this.#limits);
+    this.#paths = new PathSet(this.#resend, emit, now);
+    this.#mux = new Mux({
+      role,
+      limits: this.#limits,
+      budget: budget ?? new WindowBudget(PROCESS_WINDOW_BUDGET),
+      emit,
+    });
+  }
+
+  get deadline(): Instant | undefined {
+    if (this.#closed) return undefined;
+    const pathless = this.#paths.pathlessSince;
+    const first = Math.min(
+      this.#paths.deadline,
+      this.#receiver.acknowledgeAt ?? Infinity,
+      this.#closeAt ?? Infinity,
+      pathless === undefined ? Infinity : pathless + this.#limits.resumeTimeoutMs,
+    );
+    return first === Infinity ? undefined : first;
+  }
+
+  get stats(): SessionStats {
+    return {
+      paths: [...this.#paths].map((path) => path.stats(path === this.#paths.active)),
+      streams: this.#mux.size,
+      unreadBytes: this.#mux.unread,
+      windowBytes: this.#mux.receiveWindowSize,
+      unacknowledgedFrames: this.#resend.next - this.#resend.first,
+      framesSent: this.#resend.next,
+      framesReceived: this.#receiver.next,
+      framesResent: this.#framesResent,
+      datagramsDropped: this.#datagramsDropped,
+    };
+  }
+
+  /** The next reliable frame that this end expects; a renewed handshake tells it to the peer. */
+  get nextExpected(): number {
+    return this.#receiver.next;
+  }
+
+  /** The id for a stream to `open`. Throws `LIMIT` or `SESSION_CLOSED`. */
+  reserveStream(): StreamId {
+    if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'the session is closed');
+    return this.#mux.reserve();
+  }
+
+  handle(input: SessionInput, now: Instant): void {
+    if (this.#closed) return;
+    this.#now = now;
+    this.#apply(input, now);
+    this.#acknowledgeIfDue(now);
+  }
+
+  handleTimeout(now: Instant): void {
+    if (this.#closed) return;
+    const late = now - (this.deadline ?? now);
+    this.#now = now;
+    if (late > STOOD_STILL_MS) this.#paths.forgive(now);
+    for (const path of this.#paths.handleTimeout(now)) this.#closePath(path.info.id, false);
+    this.#acknowledgeIfDue(now);
+    this.#checkPathless(now);
+    if (this.#closeAt !== undefined && this.#closeAt <= now) this.#forceClose(now);
+  }
+
+  poll(): SessionOutput | undefined {
+    if (this.#outputs.length === 0 && !this.#closed) {
+      const transmit = this.#nextTransmit();
+      if (transmit) return transmit;
+      if (this.#bothDone()) this.#finish(this.#closing ?? this.#peerEnd!, true);
+    }
+    return this.#outputs.shift();
+  }
+
+  #apply(input: SessionInput, now: Instant): void {
+    switch (input.type) {
+      case 'path-bytes':
+        return this.#receive(input.path, input.bytes, now);
+      case 'path-written':
+        return this.#noteWritten(input.path, input.bytes);
+      case 'write':
+        return this.#mux.write(input.stream, input.chunks);
+      case 'consumed':
+        return this.#mux.consumed(input.stream, input.bytes, now, this.#paths.active?.rttMs ?? 0);
+      case 'open':
+        return this.#mux.open(input.stream, input.header);
+      case 'end':
+        return this.#mux.end(input.stream);
+      case 'reset':
+        return this.#mux.reset(input.stream, input.code, input.message);
+      case 'path-up':
+        return this.#addPath(input.path, now);
+      case 'path-down':
+        return this.#dropPath(input.path, input.reason, now);
+      case 'datagram':
+        return this.#queueDatagram(input.bytes);
+      case 'ping':
+        return this.#ping(input.token, input.path, now);
+      case 'epoch':
+        this.#epoch = input.epoch;
+        return;
+      case 'close':
+        return this.#close(input.code, input.message ?? 'the session was closed', now);
+      case 'abort':
+        return this.#abort(input.code, input.message);
+    }
+  }
+
+  // --- paths ---
+
+  #addPath(info: PathInfo, now: Instant): void {
+    assert(!this.#paths.get(info.id), 'a path id is used once');
+    const sink = {
+      frame: (header: FrameHeader, payload: Uint8Array) => this.#receiveFrame(path, header, payload),
+      data: (header: FrameHeader, offset: number, slice: Uint8Array) =>
+        this.#receiveData(path, header, offset, slice),
+    };
+    const path = new Path({ info, epoch: this.#epoch, room: this.#limits.pathBuffer, sink }, now);
+    const attachment = encodeAttachment({ role: this.#role, epoch: this.#epoch, sessionId: this.#sessionId });
+    path.queueControl(
+      encodeHeader(FrameType.ATTACH, attachment.length, info.id, this.#receiver.next),
+      attachment,
+    );
+    path.ping(false, now);
+    this.#paths.add(path, now);
+  }
+
+  #dropPath(id: PathId, reason: string, now: Instant): void {
+    const path = this.#paths.get(id);
+    if (!path) return;
+    this.#paths.remove(path, reason, now);
+    if (this.#paths.size === 0 && this.#peerEnd) this.#finish(this.#closing ?? this.#peerEnd, true);
+  }
+
+  #closePath(id: PathId, graceful: boolean): void {
+    this.#outputs.push({ type: 'close-path', path: id, graceful });
+  }
+
+  #noteWritten(id: PathId, bytes: number): void {
+    const path = this.#paths.get(id);
+    if (path) path.room += bytes;
+  }
+
+  #checkPathless(now: Instant): void {
+    const since = this.#paths.pathlessSince;
+    if (since === undefined || now - since < this.#limits.resumeTimeoutMs) return;
+    const seconds = Math.round(this.#limits.resumeTimeoutMs / 1000);
+    this.#finish(
+      { code: 'PEER_LOST', message: `no path to the peer for ${seconds} s`, remote: false },
+      false,
+    );
+  }
+
+  #ping(token: number, id: PathId | undefined, now: Instant): void {
+    const path = id === undefined ? this.#paths.active : this.#paths.get(id);
+    if (path) path.ping(path === this.#paths.active, now, token);
+    else this.#outputs.push({ type: 'pong', token, path: id, rttMs: undefined });
+  }
+
+  /** Asks once for a path's replacement before its keys have served for too many records. */
+  #checkRecords(path: Path): void {
+    if (path.replaceAsked || Math.max(path.recordsIn, path.recordsOut) < MAX_RECORDS) return;
+    path.replaceAsked = true;
+    this.#outputs.push({ type: 'replace', path: path.info.id });
+  }
+
+  // --- what arrives ---
+
+  /** A failed attachment ends the path, any other failure the session. */
+  #receive(id: PathId, bytes: Uint8Array, now: Instant): void {
+    const path = this.#paths.get(id);
+    if (!path) return;
+    path.bytesIn += bytes.length;
+    path.recordsIn += 1;
+    this.#checkRecords(path);
+    try {
+      path.decoder.push(bytes);
+    } catch (error) {
+      if (!(error instanceof SallyportError)) throw error;
+      if (path.confirmed) this.#abort(error.code, error.message);
+      else {
+        this.#closePath(id, false);
+        this.#dropPath(id, error.message, now);
+      }
+    }
+  }
+
+  #receiveData(path: Path, header: FrameHeader, offset: number, slice: Uint8Array): void {
+    if (!path.confirmed) throw protocolError('DATA came before ATTACH');
+    const { sequence, length } = header;
+    if (offset === 0) path.checkOrder(sequence);
+    path.carriedReliable = true;
+    const fresh = this.#receiver.accept(sequence, offset, slice, length);
+    if (fresh) this.#mux.receiveData(header.stream, fresh, this.#now);
+    if (offset + slice.length < length) return;
+    this.#progressClose();
+    if (sequence === this.#receiver.next) this.#receiver.complete(length, this.#now);
+    else this.#receiver.noteReceived(length, this.#now);
+  }
+
+  #receiveFrame(path: Path, header: FrameHeader, payload: Uint8Array): void {
+    if (!path.confirmed && header.type !== FrameType.ATTACH)
+      throw protocolError('the first frame is not ATTACH');
+    if (!isReliable(header.type)) return this.#receiveIdempotent(path, header, payload);
+    path.checkOrder(header.sequence);
+    path.carriedReliable = true;
+    if (header.sequence !== this.#receiver.next) return this.#receiver.noteReceived(header.length, this.#now);
+    this.#receiver.complete(header.length, this.#now);
+    this.#progressClose();
+    this.#receiveReliable(header, payload);
+  }
+
+  #receiveReliable({ type, stream }: FrameHeader, payload: Uint8Array): void {
+    if (this.#peerEnd) throw protocolError('a reliable frame came after GOAWAY');
+    switch (type) {
+      case FrameType.OPEN:
+        return this.#mux.receiveOpen(stream, payload);
+      case FrameType.WINDOW:
+        return this.#mux.receiveWindow(stream, decodeWindow(payload));
+      case FrameType.FIN:
+        return this.#mux.receiveFin(stream);
+      case FrameType.RESET:
+        return this.#mux.receiveReset(stream, decodeReset(payload));
+      case FrameType.GOAWAY:
+        return this.#receiveGoaway(payload);
+    }
+  }
+
+  #receiveIdempotent(path: Path, { type, sequence }: FrameHeader, payload: Uint8Array): void {
+    switch (type) {
+      case FrameType.ATTACH:
+        return this.#receiveAttach(path, sequence, payload);
+      case FrameType.ACK:
+        return this.#receiveAck(sequence);
+      case FrameType.ACTIVE:
+        if (sequence > this.#receiver.next) throw protocolError(`ACTIVE skips to frame ${sequence}`);
+        path.expected = sequence;
+        return;
+      case FrameType.PING:
+        return path.queueControl(encodeHeader(FrameType.PONG, 0, 0, sequence));
+      case FrameType.PONG:
+        return this.#receivePong(path, sequence);
+      case FrameType.DATAGRAM:
+        this.#outputs.push({ type: 'datagram', bytes: payload });
+        return;
+      default: // Reserved for extensions, which must not matter to a peer that does not know them.
+    }
+  }
+
+  #receiveAttach(path: Path, next: number, payload: Uint8Array): void {
+    const { role, epoch, sessionId } = decodeAttachment(payload);
+    if (role === this.#role) throw protocolError('ATTACH came back from where it was sent');
+    if (epoch !== path.epoch) throw protocolError(`ATTACH names epoch ${epoch}, the path has ${path.epoch}`);
+    if (Buffer.compare(sessionId, this.#sessionId) !== 0) throw protocolError('ATTACH names another session');
+    this.#receiveAck(next);
+    if (!path.confirmed) this.#paths.confirm(path, this.#now);
+  }
+
+  #receiveAck(next: number): void {
+    this.#resend.checkAcknowledgement(next);
+    if (next <= this.#resend.first) return;
+    const active = this.#paths.active;
+    let newest: SentFrame | undefined;
+    while (this.#resend.first < next) {
+      const sentHere = active !== undefined && this.#resend.first < active.cursor;
+      const frame = this.#resend.release();
+      if (!sentHere) continue;
+      active.noteDelivered(frame);
+      newest = frame;
+    }
+    this.#progressClose();
+    if (!active) return;
+    active.skipTo(next);
+    if (newest) active.noteProgress(newest, this.#now);
+    active.liveness.progressed(this.#now);
+    if (active.suspect) this.#paths.proven(active, this.#now);
+  }
+
+  #receivePong(path: Path, id: number): void {
+    const ping = path.takePing(id);
+    if (!ping) return;
+    const rttMs = this.#now - ping.sentAt;
+    path.rtt.sample(rttMs);
+    path.liveness.ponged(this.#now);
+    this.#paths.proven(path, this.#now);
+    if (ping.token !== undefined) {
+      this.#outputs.push({ type: 'pong', token: ping.token, path: path.info.id, rttMs });
+    }
+  }
+
+  // --- what goes out ---
+
+  /** Acknowledges on the paths that the frames came by and on the one that this end sends on. */
+  #acknowledgeIfDue(now: Instant): void {
+    const at = this.#receiver.acknowledgeAt;
+    if (at !== undefined && at <= now) this.#acknowledge(now);
+  }
+
+  #acknowledge(now: Instant): void {
+    this.#receiver.acknowledged(now);
+    for (const path of this.#paths) {
+      if (path.carriedReliable || path === this.#paths.active) path.ackDue = true;
+      path.carriedReliable = false;
+    }
+  }
+
+  #queueDatagram(bytes: Uint8Array): void {
+    assert(bytes.length <= MAX_FRAME_PAYLOAD, 'a datagram fits into one frame');
+    this.#datagrams.push(bytes);
+    if (this.#datagrams.length <= this.#limits.datagrams) return;
+    this.#datagrams.shift();
+    this.#datagramsDropped += 1;
+  }
+
+  #nextTransmit(): SessionOutput | undefined {
+    for (const path of this.#paths) {
+      if (path.room <= 0) continue;
+      const chunks = path.takeControl();
+      if (path.ackDue) {
+        path.ackDue = false;
+        chunks.push(encodeHeader(FrameType.ACK, 0, 0, this.#receiver.next));
+      }
+      let bytes = 0;
+      for (const chunk of chunks) bytes += chunk.length;
+      if (path === this.#paths.active)
+        bytes = this.#fillReliable(path, chunks, this.#fillDatagrams(path, chunks, bytes));
+      if (bytes > 0) return this.#transmit(path, chunks, bytes);
+    }
+    return undefined;
+  }
+
+  #transmit(path: Path, chunks: Uint8Array[], bytes: number): SessionOutput {
+    path.room -= bytes;
+    path.bytesOut += bytes;
+    path.recordsOut += Math.ceil(bytes / TLS_RECORD_BYTES);
+    this.#checkRecords(path);
+    return { type: 'transmit', path: path.info.id, chunks, bytes };
+  }
+
+  #fillDatagrams(path: Path, chunks: Uint8Array[], already: number): number {
+    let bytes = already;
+    while (bytes < path.room) {
+      const datagram = this.#datagrams.shift();
+      if (!datagram) break;
+      chunks.push(encodeHeader(FrameType.DATAGRAM, datagram.length, 0, 0), datagram);
+      bytes += chunks.at(-2)!.length + datagram.length;
+    }
+    return bytes;
+  }
+
+  /** First what must be sent again, then new frames, as far as the path's room and its share in flight reach. */
+  #fillReliable(path: Path, chunks: Uint8Array[], already: number): number {
+    let bytes = already;
+    const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
+    if (path.activeDue && bytes < most) {
+      path.activeDue = false;
+      const header = encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor);
+      chunks.push(header);
+      bytes += header.length;
+    }
+    path.busy = true;
+    while (bytes < most && path.inFlight < path.inFlightLimit) {
+      const frame = this.#nextFrame(path);
+      if (!frame) {
+        path.busy = false;
+        break;
+      }
+      for (const chunk of frame.chunks) chunks.push(chunk);
+      bytes += frame.bytes;
+      path.noteSent(frame, this.#now);
+    }
+    return bytes;
+  }
+
+  #nextFrame(path: Path): SentFrame | undefined {
+    if (path.cursor < this.#resend.next) {
+      this.#framesResent += 1;
+      return this.#resend.at(path.cursor);
+    }
+    if (this.#goawaySent || this.#resend.controlBytes >= this.#limits.controlBytes) return undefined;
+    const frame = this.#newFrame(path.quantum);
+    if (frame) this.#resend.append(frame);
+    return frame;
+  }
+
+  #newFrame(quantum: number): SentFrame | undefined {
+    const frame = this.#peerEnd ? undefined : this.#mux.nextFrame(this.#resend.next, quantum);
+    if (frame || !this.#closing || !(this.#mux.settled || this.#peerEnd)) return frame;
+    this.#goawaySent = true;
+    return goawayFrame(this.#closing.code, this.#closing.message, this.#resend.next);
+  }
+
+  // --- the end ---
+
+  #close(code: ErrorCode | undefined, message: string, now: Instant): void {
+    if (this.#closing) return;
+    this.#closing = { code, message, remote: false };
+    this.#closeAt = now + this.#limits.closeTimeoutMs;
+    this.#mux.refuse('SESSION_CLOSED', message);
+    this.#mux.resetAll(code ?? 'SESSION_CLOSED', message, { ended: false });
+  }
+
+  /** The peer has nothing more to say, so neither have we: its streams are all settled, ours find no reader. */
+  #receiveGoaway(payload: Uint8Array): void {
+    const { code, message } = decodeGoaway(payload);
+    this.#peerEnd = { code, message, remote: true };
+    this.#closing ??= this.#peerEnd;
+    this.#closeAt ??= this.#now + this.#limits.closeTimeoutMs;
+    this.#mux.refuse('SESSION_CLOSED', 'the peer has closed the session');
+    this.#acknowledge(this.#now);
+  }
+
+  /** While anything moves, a closing session waits. */
+  #progressClose(): void {
+    if (this.#closeAt !== undefined && !this.#closeForced)
+      this.#closeAt = this.#now + this.#limits.closeTimeoutMs;
+  }
+
+  #forceClose(now: Instant): void {
+    const end = this.#closing!;
+    if (this.#closeForced || this.#paths.size === 0) return this.#finish(end, false);
+    this.#closeForced = true;
+    this.#closeAt = now + this.#limits.closeTimeoutMs / 5;
+    this.#mux.resetAll(end.code ?? 'SESSION_CLOSED', end.message, { ended: true });
+  }
+
+  #bothDone(): boolean {
+    return this.#peerEnd !== undefined && this.#goawaySent && this.#resend.first === this.#resend.next;
+  }
+
+  #abort(code: ErrorCode, message: string): void {
+    const path = this.#paths.active;
+    const caughtUp = path !== undefined && path.cursor === this.#resend.next && !path.activeDue;
+    const canSay = caughtUp && path.room > 0 && !this.#goawaySent;
+    if (canSay) {
+      const chunks = [...path.takeControl(), ...goawayFrame(code, message, this.#resend.next).chunks];
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      this.#outputs.push(this.#transmit(path, chunks, bytes));
+    }
+    this.#finish({ code, message, remote: false }, canSay);
+  }
+
+  #finish(end: SessionEnd, graceful: boolean): void {
+    for (const path of this.#paths) this.#closePath(path.info.id, graceful);
+    this.#outputs.push({ type: 'closed', end });
+    this.#closed = true;
+    this.#mux.dispose();
+  }
+}
+
+/** Room that data leaves for ACK, PING and PONG. */
+const CONTROL_ROOM = 16 * 1024;
+const TLS_RECORD_BYTES = 16 * 1024;
+/** AES-GCM under TLS 1.3 allows 2^24.5 records for one key (RFC 8446 §5.5). */
+const MAX_RECORDS = 2 ** 24;
+/** A timer this late means that the process was stopped or asleep. */
+const STOOD_STILL_MS = 2000;

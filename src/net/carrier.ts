@@ -1,0 +1,64 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from './clock.ts';
+
+export interface CarrierEvents {
+  bytes(chunk: Buffer): void;
+  written(bytes: number): void;
+  down(reason: string): void;
+}
+
+/**
+ * The byte pipe under one path: usually a TLS socket. Its end and its errors are all the same to a session, namely that
+ * the path is gone; whatever else the pipe says after that is ignored.
+ */
+export class Carrier {
+  readonly #pipe: Duplex;
+  readonly #events: CarrierEvents;
+  #down = false;
+
+  constructor(pipe: Duplex, events: CarrierEvents) {
+    this.#pipe = pipe;
+    this.#events = events;
+    pipe.on('data', (chunk: Buffer) => {
+      if (!this.#down) events.bytes(chunk);
+    });
+    pipe.on('end', () => this.#fell('the carrier ended'));
+    pipe.on('close', () => this.#fell('the carrier closed'));
+    pipe.on('error', (error) => this.#fell(`the carrier failed: ${error.message}`));
+  }
+
+  /** Writes all chunks as one; `written` follows when they have left for the network. */
+  transmit(chunks: readonly Uint8Array[], bytes: number): void {
+    const pipe = this.#pipe;
+    if (this.#down || !pipe.writable) return;
+    const last = chunks.length - 1;
+    pipe.cork();
+    for (let index = 0; index < last; index += 1) pipe.write(chunks[index]);
+    pipe.write(chunks[last], (error) => {
+      if (!error && !this.#down) this.#events.written(bytes);
+    });
+    pipe.uncork();
+  }
+
+  /** Nothing is reported any more. A graceful close lets what was written leave, within a limit. */
+  close(graceful: boolean, clock: Clock): void {
+    this.#down = true;
+    if (!graceful || !this.#pipe.writable) {
+      this.#pipe.destroy();
+      return;
+    }
+    this.#pipe.resume();
+    this.#pipe.end();
+    const cancel = clock.setTimer(() => this.#pipe.destroy(), LINGER_MS);
+    this.#pipe.once('close', cancel);
+  }
+
+  #fell(reason: string): void {
+    if (this.#down) return;
+    this.#down = true;
+    this.#pipe.destroy();
+    this.#events.down(reason);
+  }
+}
+
+const LINGER_MS = 5000;

@@ -1,0 +1,278 @@
+import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { SallyportError, type ErrorCode } from '../core/errors.ts';
+import type {
+  PathEvent,
+  PathId,
+  PathInfo,
+  SessionEnd,
+  SessionInput,
+  SessionOutput,
+  StreamId,
+} from '../core/session/events.ts';
+import { MAX_OPEN_HEADER } from '../core/session/frame.ts';
+import { SessionMachine, type SessionOptions, type SessionStats } from '../core/session/session.ts';
+import { Carrier } from './carrier.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { Driver } from './driver.ts';
+import { SessionStream, type StreamCarrier } from './session-stream.ts';
+
+export interface SessionEvents {
+  /** The peer opened a stream; without a listener it is refused. */
+  stream: [stream: SessionStream, header: Uint8Array];
+  path: [event: PathEvent];
+  datagram: [bytes: Uint8Array];
+  /** A (better) way to the peer is wanted. */
+  'need-path': [reason: string];
+  /** A path's key is nearly used up: add another of its kind, then `removePath` it. */
+  replace: [path: PathInfo];
+  /** The last event. */
+  closed: [end: SessionEnd];
+}
+
+export interface PingResult {
+  readonly rttMs: number;
+  readonly path: PathInfo;
+}
+
+export interface SessionDriverOptions extends SessionOptions {
+  clock?: Clock;
+}
+
+interface AttachedPath {
+  info: PathInfo;
+  carrier: Carrier;
+}
+
+interface PendingPing {
+  resolve(result: PingResult): void;
+  reject(error: SallyportError): void;
+}
+
+/** Runs a session machine over real byte pipes and gives its streams out as Node streams. */
+export class SessionDriver extends EventEmitter<SessionEvents> {
+  readonly #clock: Clock;
+  readonly #machine: SessionMachine;
+  readonly #driver: Driver<SessionInput, SessionOutput>;
+  readonly #paths = new Map<PathId, AttachedPath>();
+  readonly #streams = new Map<StreamId, SessionStream>();
+  readonly #pings = new Map<number, PendingPing>();
+  readonly #carrier: StreamCarrier = {
+    write: (stream, chunks) => this.#driver.handleSoon({ type: 'write', stream, chunks }),
+    end: (stream) => this.#driver.handleSoon({ type: 'end', stream }),
+    reset: (stream, code, message) => this.#driver.handleSoon({ type: 'reset', stream, code, message }),
+    consumed: (stream, bytes) => this.#driver.handleSoon({ type: 'consumed', stream, bytes }),
+    forget: (stream) => this.#streams.delete(stream),
+  };
+  #nextPathId: PathId = 1;
+  #nextPing = 1;
+  #end: SessionEnd | undefined;
+  #activePath: PathId | undefined;
+
+  constructor({ clock = systemClock, ...options }: SessionDriverOptions) {
+    super();
+    this.#clock = clock;
+    this.#machine = new SessionMachine(options, clock.now());
+    this.#driver = new Driver(this.#machine, clock, (output) => this.#perform(output));
+    this.#driver.drain();
+  }
+
+  /** How the session ended; `undefined` while it lives. */
+  get end(): SessionEnd | undefined {
+    return this.#end;
+  }
+
+  get stats(): SessionStats {
+    return this.#machine.stats;
+  }
+
+  /** The path that this end sends on. */
+  get activePath(): PathInfo | undefined {
+    return this.#activePath === undefined ? undefined : this.#paths.get(this.#activePath)?.info;
+  }
+
+  /** Every path, confirmed or not. */
+  get paths(): PathInfo[] {
+    return [...this.#paths.values()].map(({ info }) => info);
+  }
+
+  /** The next reliable frame expected from the peer, for the offer that resumes the session. */
+  get nextExpected(): number {
+    return this.#machine.nextExpected;
+  }
+
+  /** Takes over an encrypted byte pipe between the two peers and attaches it. The session owns the pipe from here on. */
+  addPath(path: Omit<PathInfo, 'id'>, pipe: Duplex): PathId {
+    if (this.#end) {
+      pipe.on('error', () => {}).destroy();
+      throw sessionClosed(this.#end);
+    }
+    const info: PathInfo = { ...path, id: this.#nextPathId };
+    const { id } = info;
+    this.#nextPathId += 1;
+    const carrier = new Carrier(pipe, {
+      bytes: (bytes) => this.#driver.handle({ type: 'path-bytes', path: id, bytes }),
+      written: (bytes) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
+      down: (reason) => this.#dropPath(id, reason),
+    });
+    this.#paths.set(id, { info, carrier });
+    this.#driver.handle({ type: 'path-up', path: info });
+    return id;
+  }
+
+  /** Leaves a path; what was sent on it and not acknowledged is sent again on another. */
+  removePath(id: PathId, reason: string): void {
+    this.#paths.get(id)?.carrier.close(true, this.#clock);
+    this.#dropPath(id, reason);
+  }
+
+  /** Later paths come from the keys of this handshake. */
+  setEpoch(epoch: number): void {
+    this.#driver.handle({ type: 'epoch', epoch });
+  }
+
+  /** Opens a stream; `header` (at most 16 KiB) reaches the peer's `stream` event. Throws `LIMIT` or `SESSION_CLOSED`. */
+  open(header: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): SessionStream {
+    if (this.#end) throw sessionClosed(this.#end);
+    if (header.length > MAX_OPEN_HEADER) throw new SallyportError('LIMIT', 'a stream header exceeds 16 KiB');
+    signal?.throwIfAborted();
+    const stream = new SessionStream(this.#machine.reserveStream(), this.#carrier);
+    this.#streams.set(stream.id, stream);
+    if (signal) abortWith(stream, signal);
+    this.#driver.handleSoon({ type: 'open', stream: stream.id, header });
+    return stream;
+  }
+
+  /** Carried by the sending path; dropped where 64 wait already. At most 65,504 bytes. */
+  sendDatagram(bytes: Uint8Array): void {
+    this.#driver.handleSoon({ type: 'datagram', bytes });
+  }
+
+  /** One round trip, on the sending path unless one is named. Rejects with `NO_PATH` or `TIMEOUT`. */
+  async ping({ path, timeoutMs = 15_000 }: { path?: PathId; timeoutMs?: number } = {}): Promise<PingResult> {
+    if (this.#end) throw sessionClosed(this.#end);
+    const token = this.#nextPing;
+    this.#nextPing += 1;
+    const cancel = this.#clock.setTimer(() => {
+      this.#pings.get(token)?.reject(new SallyportError('TIMEOUT', `no answer to a ping in ${timeoutMs} ms`));
+    }, timeoutMs);
+    try {
+      return await new Promise<PingResult>((resolve, reject) => {
+        this.#pings.set(token, { resolve, reject });
+        this.#driver.handle({ type: 'ping', token, path });
+      });
+    } finally {
+      cancel();
+      this.#pings.delete(token);
+    }
+  }
+
+  /** Lets ended streams finish, resets the others, tells the peer, and resolves once both ends agree or 5 s pass in silence. */
+  async close(code?: ErrorCode, message?: string): Promise<SessionEnd> {
+    if (this.#end) return this.#end;
+    const closed = new Promise<SessionEnd>((resolve) => {
+      this.once('closed', resolve);
+    });
+    this.#driver.handle({ type: 'close', code, message });
+    return await closed;
+  }
+
+  /** Closes at once; the peer is told if that is possible without waiting. */
+  destroy(code: ErrorCode = 'SESSION_CLOSED', message = 'the session was closed'): void {
+    this.#driver.handle({ type: 'abort', code, message });
+  }
+
+  #perform(output: SessionOutput): void {
+    switch (output.type) {
+      case 'transmit':
+        this.#paths.get(output.path)?.carrier.transmit(output.chunks, output.bytes);
+        return;
+      case 'data':
+        this.#streams.get(output.stream)?.deliver(output.bytes);
+        return;
+      case 'drained':
+        this.#streams.get(output.stream)?.drained();
+        return;
+      case 'finished':
+        this.#streams.get(output.stream)?.finished();
+        return;
+      case 'ended':
+        this.#streams.get(output.stream)?.deliverEnd();
+        return;
+      case 'reset':
+        this.#streams
+          .get(output.stream)
+          ?.fail(new SallyportError(output.code, output.message || RESET_BY_PEER));
+        return;
+      case 'opened':
+        return this.#accept(output.stream, output.header);
+      case 'close-path':
+        this.#paths.get(output.path)?.carrier.close(output.graceful, this.#clock);
+        this.#paths.delete(output.path);
+        return;
+      case 'path':
+        return this.#reportPath(output.event);
+      case 'pong':
+        return this.#settlePing(output.token, output.path, output.rttMs);
+      case 'datagram':
+        this.emit('datagram', output.bytes);
+        return;
+      case 'need-path':
+        this.emit('need-path', output.reason);
+        return;
+      case 'replace':
+        this.emit('replace', this.#paths.get(output.path)!.info);
+        return;
+      case 'closed':
+        return this.#close(output.end);
+    }
+  }
+
+  #accept(id: StreamId, header: Uint8Array): void {
+    const stream = new SessionStream(id, this.#carrier);
+    this.#streams.set(id, stream);
+    if (this.emit('stream', stream, header)) return;
+    stream.on('error', () => {});
+    stream.reset('UNSUPPORTED', 'streams are not accepted here');
+  }
+
+  #dropPath(id: PathId, reason: string): void {
+    this.#driver.handle({ type: 'path-down', path: id, reason });
+    this.#paths.delete(id);
+  }
+
+  #reportPath(event: PathEvent): void {
+    if (event.state === 'active') this.#activePath = event.path.id;
+    if (event.state === 'down' && this.#activePath === event.path.id) this.#activePath = undefined;
+    this.emit('path', event);
+  }
+
+  #settlePing(token: number, id: PathId | undefined, rttMs: number | undefined): void {
+    const ping = this.#pings.get(token);
+    const path = id === undefined ? undefined : this.#paths.get(id)?.info;
+    if (rttMs !== undefined && path) ping?.resolve({ rttMs, path });
+    else ping?.reject(new SallyportError('NO_PATH', 'the path went down before the answer came'));
+  }
+
+  #close(end: SessionEnd): void {
+    this.#end = end;
+    this.#activePath = undefined;
+    this.#driver.stop();
+    const error = sessionClosed(end);
+    for (const stream of this.#streams.values()) stream.fail(error);
+    for (const ping of this.#pings.values()) ping.reject(error);
+    this.emit('closed', end);
+  }
+}
+
+function sessionClosed(end: SessionEnd): SallyportError {
+  return new SallyportError(end.code ?? 'SESSION_CLOSED', end.message || 'the session is closed');
+}
+
+function abortWith(stream: SessionStream, signal: AbortSignal): void {
+  const abort = (): void => stream.reset('ABORTED', 'the stream was aborted');
+  signal.addEventListener('abort', abort, { once: true });
+  stream.once('close', () => signal.removeEventListener('abort', abort));
+}
+
+const RESET_BY_PEER = 'the peer reset the stream';

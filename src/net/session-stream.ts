@@ -1,0 +1,141 @@
+import { Duplex } from 'node:stream';
+import { asSallyportError, SallyportError, type ErrorCode } from '../core/errors.ts';
+import type { StreamId } from '../core/session/events.ts';
+
+/** What a stream asks of the session that carries it. */
+export interface StreamCarrier {
+  write(stream: StreamId, chunks: readonly Uint8Array[]): void;
+  end(stream: StreamId): void;
+  reset(stream: StreamId, code: ErrorCode, message: string): void;
+  consumed(stream: StreamId, bytes: number): void;
+  forget(stream: StreamId): void;
+}
+
+/**
+ * One stream of a session as a Node `Duplex`: each side ends alone, `finish` means that the end is on its way, and
+ * destroying it before both sides have ended resets it at the peer. Buffers written must not be changed afterwards:
+ * they are kept until the peer has acknowledged them.
+ */
+export class SessionStream extends Duplex {
+  readonly id: StreamId;
+  readonly #carrier: StreamCarrier;
+  /** Received, and not yet taken by the readable side. */
+  #received: Uint8Array[] = [];
+  #wantsData = true;
+  #ended = false;
+  /** The peer takes no more, although what it sent is complete: what is written goes nowhere. */
+  #refused = false;
+  #written: ((error?: Error | null) => void) | undefined;
+  #finished: ((error?: Error | null) => void) | undefined;
+
+  constructor(id: StreamId, carrier: StreamCarrier) {
+    super({ allowHalfOpen: true, readableHighWaterMark: HIGH_WATER, writableHighWaterMark: HIGH_WATER });
+    this.id = id;
+    this.#carrier = carrier;
+  }
+
+  /** Ends both directions at once; the peer's stream fails with this code and message. */
+  reset(code: ErrorCode = 'STREAM_RESET', message = 'the stream was reset'): void {
+    this.destroy(new SallyportError(code, message));
+  }
+
+  /** @internal Bytes from the peer. */
+  deliver(bytes: Uint8Array): void {
+    if (this.destroyed) return;
+    if (!this.#wantsData || this.#received.length > 0) this.#received.push(bytes);
+    else this.#pass(bytes);
+  }
+
+  /** @internal The peer has ended its side. */
+  deliverEnd(): void {
+    this.#ended = true;
+    this.#passEnd();
+  }
+
+  /** @internal The send queue is short again. */
+  drained(): void {
+    const written = this.#written;
+    this.#written = undefined;
+    written?.();
+  }
+
+  /** @internal The end of our side is on its way. */
+  finished(): void {
+    const finished = this.#finished;
+    this.#finished = undefined;
+    finished?.();
+  }
+
+  /** @internal Nothing goes out any more. What came in complete can still be read; only then the stream fails. */
+  fail(error: SallyportError): void {
+    if (this.#ended && this.writableFinished) return;
+    if (!this.#ended || this.readableEnded) {
+      this.destroy(error);
+      return;
+    }
+    this.#refused = true;
+    this.once('end', () => this.destroy(this.writableFinished ? undefined : error));
+    this.drained();
+    this.finished();
+  }
+
+  override _read(): void {
+    this.#wantsData = true;
+    for (let at = 0; ; at += 1) {
+      const bytes = this.#wantsData ? this.#received[at] : undefined;
+      if (bytes === undefined) {
+        if (at > 0) this.#received = this.#received.slice(at);
+        break;
+      }
+      this.#pass(bytes);
+    }
+    this.#passEnd();
+  }
+
+  override _write(chunk: Buffer, _encoding: string, callback: (error?: Error | null) => void): void {
+    this.#send([chunk], callback);
+  }
+
+  override _writev(parts: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
+    this.#send(
+      parts.map(({ chunk }) => chunk),
+      callback,
+    );
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    if (this.#refused) return callback();
+    this.#finished = callback;
+    this.#carrier.end(this.id);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#received = [];
+    const complete = this.readableEnded && this.writableFinished;
+    if (!complete) {
+      const { code, message } = error
+        ? asSallyportError(error, 'ABORTED')
+        : { code: 'ABORTED' as const, message: 'the stream was closed' };
+      this.#carrier.reset(this.id, code, message);
+    }
+    this.#carrier.forget(this.id);
+    callback(error);
+  }
+
+  #send(chunks: readonly Uint8Array[], callback: (error?: Error | null) => void): void {
+    if (this.#refused) return callback();
+    this.#written = callback;
+    this.#carrier.write(this.id, chunks);
+  }
+
+  #pass(bytes: Uint8Array): void {
+    this.#carrier.consumed(this.id, bytes.length);
+    this.#wantsData = this.push(bytes);
+  }
+
+  #passEnd(): void {
+    if (this.#ended && this.#received.length === 0 && !this.destroyed) this.push(null);
+  }
+}
+
+const HIGH_WATER = 256 * 1024;
