@@ -26,7 +26,7 @@ declare module 'udx-native' {
     close(): Promise<void>;
   }
 
-  /** A streamx Duplex: `write` takes Uint8Arrays, `data` events give Buffers. */
+  /** A streamx Duplex: takes Uint8Arrays, gives Buffers. */
   export interface UDXStream extends EventEmitter {
     readonly id: number;
     readonly destroyed: boolean;
@@ -49,7 +49,8 @@ declare module 'udx-native' {
     destroy(error?: Error): void;
     /** Ends the native stream now. streamx calls it from `destroy()`, but not once both directions have ended: then it waits for the acknowledgements. */
     _predestroy(): void;
-    pause(): void;
+    /** What udx calls with each packet's bytes, and with `null` at the end. */
+    push(packet: Buffer | null): boolean;
     resume(): void;
   }
 }

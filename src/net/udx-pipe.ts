@@ -52,7 +52,7 @@ export class UdxPipe extends Duplex {
     this.#socket = socket;
     this.#remoteId = remoteId;
     this.#remote = remote;
-    stream.on('data', (packet: Buffer) => this.#onPacket(packet));
+    takePackets(stream, (packet) => this.#onPacket(packet));
     stream.on('end', () => this.#onEnd());
     stream.on('drain', () => this.#onDrain());
     stream.on('error', (cause: Error) => this.destroy(pathFailed(cause)));
@@ -106,9 +106,8 @@ export class UdxPipe extends Duplex {
     }
   }
 
-  override _read(): void {
-    this.#stream.resume();
-  }
+  /** udx has no receive window to close: what comes is pushed, whether asked for or not. */
+  override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     if (this.#stream.write(chunk)) done();
@@ -171,9 +170,7 @@ export class UdxPipe extends Duplex {
     this.#closeRun();
     const arrived = this.#arrived;
     this.#arrived = [];
-    for (const chunk of arrived) {
-      if (!this.push(chunk)) this.#stream.pause();
-    }
+    for (const chunk of arrived) this.push(chunk);
   }
 
   #onEnd(): void {
@@ -192,6 +189,20 @@ export class UdxPipe extends Duplex {
     this.#onDrain();
     this.destroy();
   }
+}
+
+/**
+ * Takes packets where udx hands them to streamx, which would queue each one and emit it a microtask later: an eighth of the
+ * receiver's time at full speed. The end goes the usual way, since it is what lets the stream close.
+ */
+function takePackets(stream: UDXStream, take: (packet: Buffer) => void): void {
+  const end = stream.push.bind(stream, null);
+  stream.push = (packet) => {
+    if (packet === null) return end();
+    take(packet);
+    return true;
+  };
+  stream.resume();
 }
 
 function pathFailed(cause: Error): SallyportError {
