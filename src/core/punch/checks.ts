@@ -274,7 +274,8 @@ export class ConnectivityChecks {
     if (offset === undefined) pair.nextAt = undefined;
     else {
       const from = repeatFrom ?? this.#startAt!;
-      pair.nextAt = Math.max(now, from + jittered(offset, this.#options.fraction()));
+      const fraction = attested ? this.#options.fraction() : 0;
+      pair.nextAt = Math.max(now, from + jittered(offset, fraction));
     }
   }
 

@@ -110,7 +110,7 @@ function planTcp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   if (acceptsAnybody(a)) return [{ technique: 'reversed dial', dialer: 'responder', ...dial }];
   if (hasDependentMapping(a) && hasDependentMapping(b)) return BOTH_DEPEND;
   if (hasDependentMapping(a) || hasDependentMapping(b)) return ONE_DEPENDS;
-  const probability = 0.95 * confidence(a) * confidence(b);
+  const probability = confidence(a) * confidence(b) * 0.95;
   return [{ technique: 'simultaneous open', transport: 'tcp', packets: 40, seconds: 0.2, probability }];
 }
 

@@ -318,6 +318,7 @@ export class TcpOpening {
     this.#options.emit({ type: listening ? 'listen-held' : 'stop-listening' });
   }
 
+  /** Near the end of a phase, or with clocks apart, the two ends may name it differently. */
   #techniqueOf(target: Target, now: Instant): Technique {
     if (!this.#isFromHeldPort(target)) {
       return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);

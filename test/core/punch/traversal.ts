@@ -65,7 +65,7 @@ export function traverse(options: TraversalOptions): TraversalReport {
   const b = new End(lans.b, 'responder', kinds, profile(lans.natsB, lans.b));
   const server = lans.server.address;
   for (const end of [a, b]) end.gather({ address: server, port: STUN_PORT }, observers);
-  world.run(() => a.gathered && b.gathered, 2_000);
+  world.run(() => a.gathered && b.gathered, 8_000);
   const oneWay = 2 * (options.delayMs ?? 0) + 1;
   const offered = world.now;
   a.offeredAt = b.offeredAt = offered;

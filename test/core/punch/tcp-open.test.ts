@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import type { NatBehavior } from '../../sim/nat-behavior.ts';
+import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
+import type { PunchOutput } from '../../../src/core/punch/events.ts';
+import { traverse } from './traversal.ts';
+
+type TcpBehavior = NatBehavior['tcp'];
+
+const strays = (policy: TcpBehavior['strays']) => ({ tcp: { strays: policy } }) as const;
+const refusing = (policy: TcpBehavior['strays']) =>
+  ({ tcp: { strays: policy, crossingSyns: false } }) as const;
+
+function open(natA: Partial<Record<'tcp', Partial<TcpBehavior>>>, natB: typeof natA, skewMs = 0) {
+  const { a, b } = traverse({
+    a: 'ei/apd',
+    b: 'ei/apd',
+    natA,
+    natB,
+    delayMs: 20,
+    skewMs,
+    kinds: ['tcp', 'relay'],
+  });
+  return { a, b, ms: Math.max(a.tcp?.elapsedMs ?? NaN, b.tcp?.elapsedMs ?? NaN) };
+}
+
+describe('TCP opening from held ports, 80 ms between the peers', () => {
+  it.each([0, 10, 30, 60, 100, 200, 300])('crosses where strays are dropped, %i ms apart', (skewMs) => {
+    expect(open({}, {}, skewMs).ms).toBeLessThanOrEqual(80 + 2 * skewMs);
+  });
+
+  it.each([0, 10, 30])(
+    'crosses where strays are reset, %i ms apart: less than the one-way time',
+    (skewMs) => {
+      expect(open(strays('rst'), strays('rst'), skewMs).ms).toBeLessThanOrEqual(80 + 2 * skewMs);
+    },
+  );
+
+  it.each([60, 100, 150, 200, 250, 300])(
+    'meets in a later slot where strays are reset, %i ms apart',
+    (skewMs) => {
+      expect(open(strays('rst'), strays('rst'), skewMs).ms).toBeLessThanOrEqual(4_500);
+    },
+  );
+
+  it.each(['drop', 'rst'] as const)('passes one NAT that refuses crossing SYNs (%s)', (policy) => {
+    expect(open(refusing(policy), {}).ms).toBeLessThanOrEqual(3_000);
+    expect(open({}, refusing(policy)).ms).toBeLessThanOrEqual(3_000);
+  });
+
+  it('does not pass two NATs that refuse crossing SYNs, and says what it saw', () => {
+    const { a, b } = open(refusing('drop'), refusing('drop'));
+    for (const end of [a, b]) {
+      expect(end.tcp).toBeUndefined();
+      expect(end.failures.find(({ transport }) => transport === 'tcp')?.reason).toMatch(
+        /simultaneous open did not get through: \d+ dials, \d+ × no answer/,
+      );
+    }
+  });
+});
+
+describe('an initiator with several connections', () => {
+  function initiator() {
+    const outputs: PunchOutput[] = [];
+    const opening = new TcpOpening({
+      role: 'initiator',
+      emit: (output) => void outputs.push(output),
+      roundMs: () => 10_000,
+    });
+    const endpoints = [1, 2].map((host) => ({ address: `198.51.100.${host}`, port: 5_000 }));
+    for (const endpoint of endpoints) {
+      opening.add({ type: 'host', transport: 'tcp', endpoint, attested: false }, 0);
+    }
+    opening.start(0, 80, 0);
+    opening.handleTimeout(0);
+    const local = { address: '192.168.1.2', port: 6_000 };
+    opening.connected('dial-1', local, endpoints[0]!, 80);
+    opening.connected('dial-2', local, endpoints[1]!, 81);
+    return { opening, paths: () => outputs.filter(({ type }) => type === 'path'), outputs };
+  }
+
+  it('is handed one at a time, and the next when that one turns out not to be the peer', () => {
+    const { opening, paths } = initiator();
+    expect(paths()).toMatchObject([{ connection: 'dial-1' }]);
+    opening.broken('dial-1', 200);
+    expect(paths()).toMatchObject([{ connection: 'dial-1' }, { connection: 'dial-2' }]);
+  });
+
+  it('drops the others once one is secured', () => {
+    const { opening, outputs } = initiator();
+    opening.secure('dial-1');
+    expect(outputs.at(-1)).toEqual({ type: 'cancel-dial', connection: 'dial-2' });
+    expect(opening.finished).toBe(true);
+    expect(opening.deadline).toBeUndefined();
+  });
+});
