@@ -5,7 +5,7 @@ import { pipeStep } from './step.ts';
 import type { StepOptions } from './step.ts';
 
 /** What each end of a path writes first: it names session, epoch, kind and role to those who know the session secret. */
-export const TAG_BYTES = 16;
+const TAG_BYTES = 16;
 
 /**
  * Reads the 16 bytes that open every path; what came right behind them stays in the pipe for TLS.

@@ -7,7 +7,7 @@ import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { UdxPipe } from './udx-pipe.ts';
 
-export type { UdxPipe, UdxStats } from './udx-pipe.ts';
+export type { UdxPipe } from './udx-pipe.ts';
 
 interface UdpSocketEvents {
   /** A raw datagram and its source. The bytes are a view of a shared slab: copy what is kept for long. */
