@@ -92,6 +92,9 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       case 'disconnected':
         this.#depart(input.connection, true, now);
         break;
+      case 'rejected':
+        this.#depart(input.connection, false, now);
+        break;
       case 'drain':
         this.#drain();
         break;
@@ -306,7 +309,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
 
   #drain(): void {
     for (const connection of this.#clients.keys()) {
-      const spread = new DataView(this.#options.random(4).slice().buffer).getUint32(0) / 2 ** 32;
+      const spread = Buffer.from(this.#options.random(4)).readUInt32BE() / 2 ** 32;
       const reconnectInMs = Math.round(DRAIN_MIN_MS + spread * DRAIN_SPREAD_MS);
       this.#send(connection, { t: 'restarting', reconnectInMs });
     }

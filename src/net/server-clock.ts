@@ -1,10 +1,14 @@
 import { systemClock, type Clock } from './clock.ts';
 
 /**
- * The clock of a rendezvous: milliseconds since 1970 as this process began, counted monotonically from there. So
+ * The time of a rendezvous: milliseconds since 1970 as this process began, counted monotonically from there. So
  * tickets and attestations outlive a restart, and setting the system's clock moves none of them.
  */
+export function serverTime(): number {
+  return performance.timeOrigin + performance.now();
+}
+
 export const serverClock: Clock = {
-  now: () => performance.timeOrigin + performance.now(),
+  now: serverTime,
   setTimer: (fn, ms) => systemClock.setTimer(fn, ms),
 };

@@ -1,0 +1,49 @@
+import { parseHostPort } from '../src/core/endpoint.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { isWildcard } from '../src/net/public-url.ts';
+import type { TlsOptions } from '../src/net/tls-files.ts';
+
+export interface RendezvousOptions extends TlsOptions {
+  /** `host:port`, port 0 for a free one. @default every address; port 443, or 80 with `insecure` */
+  readonly listen?: string | undefined;
+  /** What the outside calls this host, where it isn't the address that `listen` names. */
+  readonly publicAddress?: string | undefined;
+  /** A second public address of this host, for full RFC 5780 discovery. */
+  readonly altAddress?: string | undefined;
+  /** The first of two STUN ports, the second follows it; 0 for two free ones. @default 3478 */
+  readonly stunPort?: number | undefined;
+  /** Whether this process relays too. @default true */
+  readonly relay?: boolean | undefined;
+  /** Where the join token is; made at first start. @default `join-token` in `home` */
+  readonly tokenFile?: string | undefined;
+  /** Admits every peer, and every relay, without a token. */
+  readonly open?: boolean | undefined;
+  /** Where key and token are kept. @default SALLYPORT_HOME, or the XDG state folder */
+  readonly home?: string | undefined;
+}
+
+const STUN_PORT = 3478;
+
+/** Where to bind HTTP. @throws SallyportError `USAGE` */
+export function listenAt({ listen, insecure }: Pick<RendezvousOptions, 'listen' | 'insecure'>) {
+  return parseHostPort(listen ?? `0.0.0.0:${insecure ? 80 : 443}`);
+}
+
+export function stunPorts({ stunPort = STUN_PORT }: RendezvousOptions): readonly [number, number] {
+  return stunPort === 0 ? [0, 0] : [stunPort, stunPort + 1];
+}
+
+/**
+ * Where to bind STUN: with a second address, both have to be named, since a wildcard would take the second too.
+ * @throws SallyportError `USAGE`
+ */
+export function stunAddresses(bound: string, { publicAddress, altAddress }: RendezvousOptions) {
+  if (altAddress === undefined) return [bound] as const;
+  const primary = isWildcard(bound) ? publicAddress : bound;
+  if (primary === undefined) {
+    throw new SallyportError('USAGE', '--alt-address needs to know the first address too', {
+      hint: 'give --public-address, or --listen with an address of this host',
+    });
+  }
+  return [primary, altAddress] as const;
+}

@@ -1,0 +1,138 @@
+import type { WebSocket } from 'ws';
+import { SallyportError, asSallyportError } from '../src/core/errors.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import { decodeToRendezvous, encodeMessage, type ToNode } from '../src/core/protocol/rendezvous.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { Driver } from '../src/net/driver.ts';
+import type { Front } from '../src/net/front.ts';
+import type { Knock } from '../src/net/knock.ts';
+import { Registry } from './registry.ts';
+import type { ConnectionId, RegistryInput, RegistryOptions, RegistryOutput } from './registry-events.ts';
+
+interface Client {
+  readonly socket: WebSocket;
+  /** Messages not yet handed to the kernel. */
+  queued: number;
+  /** Once it has registered, longer messages are taken. */
+  admitted: boolean;
+}
+
+/** WebSocket close codes (RFC 6455 §7.4): policy, unsupported data, overload. */
+const CLOSE_REFUSED = 1008;
+const CLOSE_BUSY = 1013;
+/** How long a closed connection may take to say good-bye. */
+const CLOSE_MS = 2_000;
+
+/** The registry behind `/v1/signal`: one WebSocket a node, one message a frame. */
+export class SignalServer {
+  readonly registry: Registry;
+  readonly #clock: Clock;
+  readonly #driver: Driver<RegistryInput, RegistryOutput>;
+  readonly #clients = new Map<ConnectionId, Client>();
+  readonly #onEvent: (output: RegistryOutput) => void;
+  #nextConnection: ConnectionId = 0;
+
+  /** @param onEvent hears of every `joined` and `left`, and of every connection that is refused */
+  constructor(
+    front: Front,
+    options: RegistryOptions,
+    clock: Clock,
+    onEvent: (output: RegistryOutput) => void,
+  ) {
+    this.registry = new Registry(options);
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+    this.#driver = new Driver(this.registry, clock, (output) => this.#perform(output));
+    front.webSocket('/v1/signal', LIMITS.controlMessageBytes, (knock) => this.#connected(knock));
+  }
+
+  drain(): void {
+    this.#driver.handle({ type: 'drain' });
+  }
+
+  close(): void {
+    this.#driver.stop();
+    for (const { socket } of this.#clients.values()) socket.terminate();
+    this.#clients.clear();
+  }
+
+  #connected(knock: Knock<WebSocket>): void {
+    const socket = knock.accept();
+    if (!socket) return;
+    const connection = this.#nextConnection++;
+    this.#clients.set(connection, { socket, queued: 0, admitted: false });
+    socket.binaryType = 'nodebuffer';
+    socket.on('message', (data, isBinary) => this.#receive(connection, data as Buffer, isBinary));
+    socket.on('pong', () => this.#driver.handle({ type: 'alive', connection }));
+    socket.on('close', () => this.#closed(connection));
+    const arrival = { observed: knock.remote, exporter: knock.exporter };
+    this.#driver.handle({ type: 'connected', connection, arrival });
+  }
+
+  #receive(connection: ConnectionId, data: Buffer, isBinary: boolean): void {
+    const client = this.#clients.get(connection);
+    if (!client) return;
+    try {
+      if (!isBinary) throw new SallyportError('PROTOCOL_ERROR', 'messages are binary');
+      if (!client.admitted && data.length > LIMITS.preAuthBytes)
+        throw new SallyportError('LIMIT', 'too long');
+      const message = decodeToRendezvous(data);
+      this.#driver.handle({ type: 'message', connection, message });
+    } catch (thrown) {
+      const { code, message } = asSallyportError(thrown);
+      this.#send(client, { t: 'error', code, message: message.slice(0, 300) });
+      this.#driver.handle({ type: 'rejected', connection });
+      this.#close(connection, CLOSE_REFUSED);
+    }
+  }
+
+  #closed(connection: ConnectionId): void {
+    if (this.#clients.delete(connection)) this.#driver.handle({ type: 'disconnected', connection });
+  }
+
+  #perform(output: RegistryOutput): void {
+    switch (output.type) {
+      case 'send': {
+        const client = this.#clients.get(output.connection);
+        if (client && output.message.t === 'registered') client.admitted = true;
+        if (client && !this.#send(client, output.message)) this.#overrun(output.connection);
+        break;
+      }
+      case 'close':
+        if (output.error) this.#onEvent(output);
+        this.#close(output.connection, CLOSE_REFUSED);
+        break;
+      case 'probe':
+        this.#clients.get(output.connection)?.socket.ping();
+        break;
+      case 'joined':
+      case 'left':
+        this.#onEvent(output);
+        break;
+    }
+  }
+
+  /** False when the node doesn't keep up with what it is sent. */
+  #send(client: Client, message: ToNode): boolean {
+    if (client.queued >= LIMITS.queuedMessagesPerClient) return false;
+    client.queued += 1;
+    client.socket.send(encodeMessage(message), { binary: true }, () => {
+      client.queued -= 1;
+    });
+    return true;
+  }
+
+  #overrun(connection: ConnectionId): void {
+    this.#driver.handle({ type: 'rejected', connection });
+    this.#close(connection, CLOSE_BUSY);
+  }
+
+  #close(connection: ConnectionId, code: number): void {
+    const client = this.#clients.get(connection);
+    if (!client) return;
+    this.#clients.delete(connection);
+    client.socket.close(code);
+    const late = this.#clock.setTimer(() => client.socket.terminate(), CLOSE_MS);
+    client.socket.once('close', late);
+  }
+}
