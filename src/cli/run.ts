@@ -39,17 +39,20 @@ export function integerBetween(low: number, high: number): (text: string) => num
 }
 
 /**
- * Runs a command line to its end and sets the exit status. Every failure is one line with its code.
+ * Runs a command line and ends the process with its exit status. Every failure is one line with its code.
  * @param argv without the interpreter and the script
  */
-export async function runCommandLine(program: Command, argv: readonly string[]): Promise<void> {
+export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
   endQuietlyOnClosedOutput();
   applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
+  let status: number = EXIT.done;
   try {
     await program.parseAsync([...argv], { from: 'user' });
   } catch (thrown) {
-    process.exitCode = reportFailure(thrown, argv);
+    status = reportFailure(thrown, argv);
   }
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  process.exit(status);
 }
 
 /** Resolves on SIGINT or SIGTERM. */
@@ -73,6 +76,14 @@ function reportFailure(thrown: unknown, argv: readonly string[]): number {
   if (error.code === 'ABORTED') return EXIT.done;
   reporterFor(argv).error(error);
   return exitCodeOf(error.code);
+}
+
+/** What was written to a pipe may still be on its way. */
+async function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  if (!stream.writable) return;
+  await new Promise<void>((resolve) => {
+    stream.write('', () => resolve());
+  });
 }
 
 /** The options may not have been parsed when something fails; the way of speaking still has to be right. */

@@ -18,6 +18,9 @@ export interface StreamCarrier {
  */
 export class SessionStream extends Duplex {
   readonly id: StreamId;
+  /** Handed to the session, and received from the peer. */
+  bytesSent = 0;
+  bytesReceived = 0;
   readonly #carrier: StreamCarrier;
   /** Received, and not yet taken by the readable side. */
   #received: Uint8Array[] = [];
@@ -42,6 +45,7 @@ export class SessionStream extends Duplex {
   /** @internal Bytes from the peer. */
   deliver(bytes: Uint8Array): void {
     if (this.destroyed) return;
+    this.bytesReceived += bytes.length;
     if (!this.#wantsData || this.#received.length > 0) this.#received.push(bytes);
     else this.#pass(bytes);
   }

@@ -1,0 +1,152 @@
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import type { Identity, PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import { peekTicket, type Ticket } from '../src/core/protocol/ticket.ts';
+import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import type { RelayLink } from '../src/net/relay-link.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { secure } from '../src/net/secure.ts';
+
+/** A relay circuit, secured end to end and ready for the session. */
+export interface CircuitPath {
+  readonly kind: 'relay-h2' | 'relay-ws';
+  readonly pipe: Duplex;
+  /** The relay's URL. */
+  readonly remote: string;
+}
+
+export interface CircuitOptions {
+  readonly identity: Identity;
+  readonly role: SessionRole;
+  readonly keys: SessionKeys;
+  readonly clock: Clock;
+  /** The warm connection to a relay of this deployment. */
+  readonly link: (relay: PeerId) => RelayLink | undefined;
+  /** Milliseconds by the rendezvous's clock. */
+  readonly serverTime: () => number;
+  /** Asks the rendezvous for fresh tickets; they come by `take`. */
+  readonly renew: () => void;
+  readonly onPath: (path: CircuitPath) => void;
+  readonly onFailure: (error: SallyportError) => void;
+}
+
+interface HeldTicket {
+  readonly bytes: Uint8Array;
+  readonly fields: Ticket;
+}
+
+/** The other leg may come this much later than ours: it may have noticed the loss later. */
+const PARTNER_TIMEOUT_MS = LIMITS.waitingLegMs + 2_000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 5_000;
+/** How long to wait for fresh tickets before asking again. */
+const RENEWAL_PATIENCE_MS = 2_000;
+
+/**
+ * Keeps one circuit between the two peers open for as long as the session lives: the way that always works, and the
+ * way back when a direct path fails. Tickets for two relays are held and renewed at half life, so a relay or a
+ * rendezvous that dies doesn't stop a re-dial.
+ */
+export class CircuitKeeper {
+  #options: CircuitOptions;
+  #tickets: HeldTicket[] = [];
+  #stopped = new AbortController();
+  #renewed: (() => void) | undefined;
+  #cancelRenewal: (() => void) | undefined;
+
+  constructor(options: CircuitOptions, tickets: readonly Uint8Array[]) {
+    this.#options = options;
+    this.take(tickets);
+    void this.#keepOpen();
+  }
+
+  /** Tickets that came with offer or answer, or fresh ones. */
+  take(tickets: readonly Uint8Array[]): void {
+    this.#tickets = tickets.map((bytes) => ({ bytes, fields: peekTicket(bytes) }));
+    this.#cancelRenewal?.();
+    this.#cancelRenewal = this.#options.clock.setTimer(
+      () => this.#options.renew(),
+      LIMITS.ticketLifetimeMs / 2,
+    );
+    this.#renewed?.();
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    this.#cancelRenewal?.();
+    this.#renewed?.();
+  }
+
+  async #keepOpen(): Promise<void> {
+    let failures = 0;
+    while (!this.#stopped.signal.aborted) {
+      try {
+        const pipe = await this.#dial(failures);
+        failures = 0;
+        if (!pipe.closed) await once(pipe, 'close', { signal: this.#stopped.signal }).catch(() => {});
+      } catch (thrown) {
+        failures++;
+        if (!this.#stopped.signal.aborted)
+          this.#options.onFailure(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
+      }
+      await this.#pause(failures);
+    }
+  }
+
+  async #dial(attempt: number): Promise<TLSSocket> {
+    const { bytes, fields } = await this.#freshTicket(attempt);
+    const { identity, role, keys, link, onPath } = this.#options;
+    const relay = link(fields.relay);
+    if (!relay)
+      throw new SallyportError('RELAY_UNREACHABLE', 'the ticket is for a relay that is not known here');
+    const leg = relay.open(bytes, identity);
+    const pipe = await secure(leg, {
+      role: role === 'initiator' ? 'client' : 'server',
+      keys: keys.path('relay', role),
+      signal: this.#stopped.signal,
+      timeoutMs: PARTNER_TIMEOUT_MS,
+    }).catch((thrown: unknown) => {
+      // What the relay said of the ticket explains more than a pipe that closed.
+      throw leg.errored ?? thrown;
+    });
+    onPath({ kind: leg.kind, pipe, remote: relay.url });
+    return pipe;
+  }
+
+  /** The relays are taken in turn; both ends hold the same list. */
+  async #freshTicket(attempt: number): Promise<HeldTicket> {
+    const fresh = () =>
+      this.#tickets.filter(({ fields }) => fields.expires > this.#options.serverTime() + 1_000);
+    while (fresh().length === 0) {
+      this.#stopped.signal.throwIfAborted();
+      this.#options.renew();
+      await new Promise<void>((resolve) => {
+        const cancel = this.#options.clock.setTimer(resolve, RENEWAL_PATIENCE_MS);
+        this.#renewed = () => {
+          cancel();
+          resolve();
+        };
+      });
+    }
+    const tickets = fresh();
+    return tickets[attempt % tickets.length]!;
+  }
+
+  async #pause(failures: number): Promise<void> {
+    const ms = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+    await new Promise<void>((resolve) => {
+      const cancel = this.#options.clock.setTimer(resolve, ms * (0.5 + Math.random() / 2));
+      this.#stopped.signal.addEventListener(
+        'abort',
+        () => {
+          cancel();
+          resolve();
+        },
+        { once: true },
+      );
+    });
+  }
+}

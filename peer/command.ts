@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { addConnectCommand } from './commands/connect.ts';
+import { addIdentityCommands } from './commands/identity.ts';
+import { addNatCommand } from './commands/nat.ts';
+import { addPingCommand } from './commands/ping.ts';
+import { addStatusCommand } from './commands/status.ts';
+import { addUpCommand } from './commands/up.ts';
+
+/** The `peer` command line. */
+export function peerProgram(version: string): Command {
+  const program = new Command('peer')
+    .description(
+      'connect two computers behind NATs: direct where their NATs allow it, relayed from the first moment',
+    )
+    .version(version);
+  addIdentityCommands(program);
+  addUpCommand(program);
+  addConnectCommand(program);
+  addPingCommand(program);
+  addNatCommand(program);
+  addStatusCommand(program);
+  return program;
+}

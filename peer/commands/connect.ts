@@ -1,0 +1,135 @@
+import type { Command } from 'commander';
+import { parsed, stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { SallyportError } from '../../src/core/errors.ts';
+import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
+import type { PathChoice } from '../../src/core/punch/situation.ts';
+import { AgentSocket } from '../agent-socket.ts';
+import { Forward, parseForward, parseTarget, type ForwardSpec } from '../services/forward.ts';
+import { splice } from '../services/splice.ts';
+import { standardPipe } from '../services/stdio.ts';
+import type { Session } from '../session.ts';
+import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { statusOf } from './status.ts';
+
+interface ConnectCommandOptions extends SharedOptions {
+  L: ForwardSpec[];
+  W?: StreamPurpose;
+  paths?: PathChoice[];
+  explain?: boolean;
+  accept?: boolean;
+}
+
+/** `peer connect`: forwards, a target on stdin and stdout, or the other side's pipe. */
+export function addConnectCommand(program: Command): void {
+  const forwards = parsed(parseForward);
+  withPeerOptions(
+    program
+      .command('connect')
+      .argument('<id|name>', 'the peer to connect to')
+      .description("connect; without forwards, join stdin and stdout to the other side's --pipe"),
+  )
+    .option(
+      '-L <[bind:]port:host:port|service>',
+      'listen here, dial there (repeatable)',
+      (text: string, before: ForwardSpec[]) => [...before, forwards(text)],
+      [],
+    )
+    .option('-W <host:port|service>', 'stdin and stdout to a target there', parsed(parseTarget))
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsed(parsePaths))
+    .option('--explain', 'print the traversal trace')
+    .option('--accept', 'trust a name that was not met before')
+    .action(connect);
+}
+
+async function connect(to: string, options: ConnectCommandOptions): Promise<void> {
+  if (options.W && options.L.length > 0) {
+    throw new SallyportError('USAGE', '-W and -L do not go together', {
+      hint: '-W takes stdin and stdout for one target',
+    });
+  }
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
+  if (options.explain) peer.on('session', (session) => explain(session, reporter));
+  let forwards: Forward[] = [];
+  const agent = await AgentSocket.listen(peer.home.agentsFolder, () =>
+    statusOf(
+      peer,
+      'connect',
+      forwards.map(({ listen }) => listen),
+    ),
+  );
+  try {
+    const session = await peer.connect(to, {
+      paths: options.paths,
+      signal: stop,
+      acceptName: options.accept,
+    });
+    if (options.L.length > 0) {
+      forwards = await startForwards(options.L, session, reporter);
+      await untilEnded(session, stop);
+    } else {
+      await joinStandardPipe(session, options.W ?? { for: 'pipe' }, stop);
+    }
+  } finally {
+    await Promise.all(forwards.map((forward) => forward.close()));
+    await agent.close();
+    await peer.close();
+  }
+}
+
+async function startForwards(
+  specs: readonly ForwardSpec[],
+  session: Session,
+  reporter: Reporter,
+): Promise<Forward[]> {
+  const started: Forward[] = [];
+  try {
+    for (const spec of specs) {
+      const forward = await Forward.start(spec, session, (error) => reporter.error(error));
+      const { listen } = forward;
+      const target = purposeText(spec.purpose);
+      started.push(forward);
+      reporter.event('forward', { listen, target }, `forwarding ${listen} to ${target}`);
+    }
+  } catch (thrown) {
+    await Promise.all(started.map((forward) => forward.close()));
+    throw thrown;
+  }
+  return started;
+}
+
+/** Ends when both directions have. */
+async function joinStandardPipe(session: Session, purpose: StreamPurpose, stop: AbortSignal): Promise<void> {
+  const stream = await session.openPurpose(purpose);
+  const stopped = () => stream.destroy(stop.reason as Error);
+  stop.addEventListener('abort', stopped);
+  await splice(standardPipe(), stream);
+}
+
+/** Resolves when stopped; rejects when the session ends by itself for another reason than being closed. */
+async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    stop.addEventListener('abort', () => resolve());
+    const ended = () => {
+      const { end } = session;
+      if (end?.code === undefined) resolve();
+      else reject(new SallyportError(end.code, end.message));
+    };
+    session.once('closed', ended);
+    if (session.end) ended();
+    if (stop.aborted) resolve();
+  });
+}
+
+function explain(session: Session, reporter: Reporter): void {
+  session.on('trace', (entry) => {
+    const { ms, transport, stage, text, packets } = entry;
+    const words = `${String(ms).padStart(6)} ms  ${transport}  ${stage}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
+    reporter.event('trace', { session: session.id, ...entry, at: ms }, reporter.paint('dim', words));
+  });
+  session.on('relayed', (reason) => {
+    reporter.event('trace', { session: session.id, stage: 'verdict', text: reason }, `relayed: ${reason}`);
+  });
+}

@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import { parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
+import { parsePeerId } from '../../src/core/identity.ts';
+import { AllowFile } from '../allow-list.ts';
+import { Home } from '../home.ts';
+import { SettingsFile } from '../settings.ts';
+import { readToken, reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
+
+/** `peer id`, `join`, `allow`, `deny`: who this peer is, where it registers, whom it trusts. */
+export function addIdentityCommands(program: Command): void {
+  withPeerOptions(program.command('id').description("print this peer's id (made on first use)")).action(
+    (options: SharedOptions) => {
+      const { id } = new Home(options.home).identity();
+      reporterOf(options).report({ id }, id);
+    },
+  );
+
+  withPeerOptions(
+    program
+      .command('join')
+      .argument('<url>', 'the join URL that `rendezvous start` prints')
+      .description('remember a rendezvous (the URL may carry its token as the fragment)'),
+  ).action((url: string, options: SharedOptions) => join(url, options));
+
+  withPeerOptions(
+    program
+      .command('allow')
+      .argument('<id>', 'a peer id, optionally with =service,…')
+      .description('let a peer open sessions here'),
+  ).action((rule: string, options: SharedOptions) => {
+    const fresh = new AllowFile(new Home(options.home).allowFile).allow(rule);
+    reporterOf(options).report(
+      { allowed: rule, changed: fresh },
+      `${rule} ${fresh ? 'is allowed' : 'was allowed; updated'}`,
+    );
+  });
+
+  withPeerOptions(
+    program
+      .command('deny')
+      .argument('<id>', 'a peer id')
+      .description('no longer let a peer open sessions here; ends its live ones'),
+  ).action((text: string, options: SharedOptions) => {
+    const id = parsePeerId(text);
+    const changed = new AllowFile(new Home(options.home).allowFile).deny(id);
+    reporterOf(options).report(
+      { denied: id, changed },
+      changed ? `${id} is no longer allowed` : `${id} was not allowed`,
+    );
+  });
+}
+
+function join(text: string, options: SharedOptions): void {
+  const home = new Home(options.home);
+  const { url, id, token = options.tokenFile && readToken(options.tokenFile) } = parseRendezvousUrl(text);
+  new SettingsFile(home.settingsFile).remember({ url, id, token });
+  const peer = home.identity().id;
+  const pinned = id ? '' : '\nits key is not in the URL: the first one seen will be trusted';
+  reporterOf(options).report(
+    { url, id: peer, deployment: id },
+    `joined ${url}\nthis peer is ${peer}${pinned}`,
+  );
+}

@@ -1,0 +1,93 @@
+import type { Command } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { integerBetween, parsed, stopSignal } from '../../src/cli/run.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { Session } from '../session.ts';
+import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+
+interface PingOptions extends SharedOptions {
+  count: number;
+  interval: number;
+  paths?: PathChoice[];
+  accept?: boolean;
+}
+
+interface Reply {
+  readonly rttMs: number;
+  readonly kind: string;
+  readonly direct: boolean;
+}
+
+const REPLY_TIMEOUT_MS = 5_000;
+
+/** `peer ping`: round trips to a peer, each with the path that it took. */
+export function addPingCommand(program: Command): void {
+  withPeerOptions(
+    program
+      .command('ping')
+      .argument('<id|name>', 'the peer to ping')
+      .description('measure round trips, and by which path'),
+  )
+    .option('-c, --count <n>', 'how many', integerBetween(1, 1_000_000), 4)
+    .option('-i, --interval <ms>', 'milliseconds between two', integerBetween(0, 3_600_000), 1_000)
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsed(parsePaths))
+    .option('--accept', 'trust a name that was not met before')
+    .action(ping);
+}
+
+async function ping(to: string, options: PingOptions): Promise<void> {
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
+  try {
+    const session = await peer.connect(to, {
+      paths: options.paths,
+      signal: stop,
+      acceptName: options.accept,
+    });
+    const replies: Reply[] = [];
+    let sent = 0;
+    while (sent < options.count && !stop.aborted && !session.end) {
+      if (sent++ > 0) await sleep(options.interval, undefined, { signal: stop }).catch(() => {});
+      const reply = stop.aborted ? undefined : await replyOf(session);
+      if (!options.json) process.stdout.write(`${replyWords(session.peer, reply)}\n`);
+      if (reply) replies.push(reply);
+    }
+    reporter.report(
+      { peer: session.peer, sent, received: replies.length, replies, ...summary(replies) },
+      summaryWords(sent, replies),
+    );
+    if (replies.length === 0) throw new SallyportError('TIMEOUT', 'the peer did not answer');
+  } finally {
+    await peer.close();
+  }
+}
+
+async function replyOf(session: Session): Promise<Reply | undefined> {
+  try {
+    const { rttMs, path } = await session.ping({ timeoutMs: REPLY_TIMEOUT_MS });
+    return { rttMs: Math.round(rttMs * 100) / 100, kind: path.kind, direct: path.direct };
+  } catch (thrown) {
+    if (['TIMEOUT', 'NO_PATH'].includes(asSallyportError(thrown).code)) return undefined;
+    throw thrown;
+  }
+}
+
+function replyWords(peer: string, reply: Reply | undefined): string {
+  if (!reply) return `no reply from ${shortId(peer)}`;
+  return `reply from ${shortId(peer)} by ${reply.kind}${reply.direct ? '' : ' (relayed)'}: ${reply.rttMs} ms`;
+}
+
+function summary(replies: readonly Reply[]): { minMs?: number; averageMs?: number; maxMs?: number } {
+  if (replies.length === 0) return {};
+  const times = replies.map(({ rttMs }) => rttMs);
+  const averageMs = Math.round((100 * times.reduce((sum, ms) => sum + ms, 0)) / times.length) / 100;
+  return { minMs: Math.min(...times), averageMs, maxMs: Math.max(...times) };
+}
+
+function summaryWords(sent: number, replies: readonly Reply[]): string {
+  const { minMs, averageMs, maxMs } = summary(replies);
+  const times = replies.length > 0 ? `; min ${minMs} ms, average ${averageMs} ms, max ${maxMs} ms` : '';
+  return `${sent} sent, ${replies.length} received${times}`;
+}

@@ -1,0 +1,133 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { option, withSharedOptions } from '../../src/cli/run.ts';
+import { Reporter } from '../../src/cli/reporter.ts';
+import { SallyportError } from '../../src/core/errors.ts';
+import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
+import type { PathChoice } from '../../src/core/punch/situation.ts';
+import { Peer, type PeerOptions } from '../peer.ts';
+import type { PathReport, Session } from '../session.ts';
+import { SettingsFile } from '../settings.ts';
+import { Home } from '../home.ts';
+
+/** What every command of `peer` takes. */
+export interface SharedOptions {
+  json?: boolean;
+  quiet?: boolean;
+  verbose?: boolean;
+  home?: string;
+  rendezvous?: string;
+  tokenFile?: string;
+}
+
+export function withPeerOptions(command: Command): Command {
+  return withSharedOptions(command)
+    .addOption(option('--home <dir>', "the folder of this peer's key, settings and allow list"))
+    .addOption(option('--rendezvous <url>', 'where to register, instead of the one joined'))
+    .addOption(option('--token-file <file>', 'a file that holds the join token'));
+}
+
+/** A peer that runs for one command, speaking through its reporter. */
+export async function startPeer(
+  options: SharedOptions,
+  reporter: Reporter,
+  more: PeerOptions,
+): Promise<Peer> {
+  const peer = await Peer.start({ home: options.home, rendezvous: withToken(options), ...more });
+  const registered = () =>
+    reporter.event(
+      'registered',
+      { id: peer.id, rendezvous: peer.rendezvous },
+      `registered at ${peer.rendezvous}`,
+    );
+  peer.on('registered', registered);
+  peer.on('unregistered', ({ code, message }) =>
+    reporter.event(
+      'unregistered',
+      { code, message },
+      `no connection to the rendezvous (${message}); trying again`,
+    ),
+  );
+  peer.on('pin', (deployment) =>
+    reporter.event(
+      'pin',
+      { deployment },
+      `trusting the rendezvous key seen for the first time: ${deployment}`,
+    ),
+  );
+  peer.on('session', (session) => reportSession(session, reporter));
+  registered();
+  return peer;
+}
+
+/** The rendezvous to use, the token from a file put into its URL. */
+function withToken({ rendezvous, tokenFile, home }: SharedOptions): string | undefined {
+  if (tokenFile === undefined) return rendezvous;
+  const url = rendezvous ?? new SettingsFile(new Home(home).settingsFile).rendezvous?.url;
+  if (url === undefined)
+    throw new SallyportError('USAGE', '--token-file needs a rendezvous', { hint: 'give --rendezvous' });
+  return formatRendezvousUrl({ ...parseRendezvousUrl(url), token: readToken(tokenFile) });
+}
+
+export function readToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (cause) {
+    throw new SallyportError('CONFIG_INVALID', `can't read the token file ${file}`, { cause });
+  }
+}
+
+/** Tells of a session's life as it goes. */
+export function reportSession(session: Session, reporter: Reporter): void {
+  const short = shortId(session.peer);
+  reporter.event(
+    'session',
+    { peer: session.peer, session: session.id, role: session.role },
+    `session with ${short} (${session.role === 'initiator' ? 'we called' : 'it called'})`,
+  );
+  session.on('path', (path) =>
+    reporter.event('path', { session: session.id, ...path }, pathWords(path, reporter)),
+  );
+  session.on('closed', ({ code, message, remote }) => {
+    const reason = code ?? 'done';
+    const words = `session with ${short} closed: ${message}`;
+    reporter.event('closed', { session: session.id, peer: session.peer, reason, message, remote }, words);
+  });
+}
+
+function pathWords(path: PathReport, reporter: Reporter): string {
+  const { kind, state, remote, technique, rttMs, reason, direct } = path;
+  const mark = {
+    up: '○',
+    active: reporter.paint(direct ? 'green' : 'yellow', '●'),
+    down: reporter.paint('red', '✕'),
+  }[state];
+  const details = [
+    direct ? 'direct' : 'relayed',
+    remote && `to ${remote}`,
+    direct && technique ? `by ${technique}` : undefined,
+    rttMs === undefined ? undefined : `${rttMs} ms`,
+    reason,
+  ];
+  return `${mark} ${kind} ${state}: ${details.filter(Boolean).join(', ')}`;
+}
+
+export function shortId(id: string): string {
+  return `${id.slice(0, 8)}…`;
+}
+
+/** `udp,tcp,relay` or a part of it. @throws SallyportError `USAGE` */
+export function parsePaths(text: string): PathChoice[] {
+  const kinds = text.split(',');
+  const known = (kind: string): kind is PathChoice => ['udp', 'tcp', 'relay'].includes(kind);
+  if (!kinds.every(known)) {
+    throw new SallyportError('USAGE', `not a list of paths: ${JSON.stringify(text)}`, {
+      hint: 'write some of udp,tcp,relay',
+    });
+  }
+  return [...new Set(kinds)];
+}
+
+export function reporterOf(options: SharedOptions): Reporter {
+  return new Reporter(options);
+}

@@ -1,0 +1,74 @@
+import type { Command } from 'commander';
+import { runningAgents, type AgentStatus } from '../agent-socket.ts';
+import { Home } from '../home.ts';
+import type { Peer } from '../peer.ts';
+import { reporterOf, shortId, withPeerOptions, type SharedOptions } from './shared.ts';
+
+interface SessionStatus {
+  readonly peer: string;
+  readonly session: string;
+  readonly streams: number;
+  readonly relayedBecause: string | undefined;
+  readonly paths: readonly {
+    kind: string;
+    state: string;
+    remote?: string | undefined;
+    rttMs?: number | undefined;
+  }[];
+}
+
+/** `peer status`: what runs on this machine with this home. */
+export function addStatusCommand(program: Command): void {
+  withPeerOptions(program.command('status').description('running agents, their sessions and paths')).action(
+    async (options: SharedOptions) => {
+      const home = new Home(options.home);
+      const agents = await runningAgents(home.agentsFolder);
+      const id = home.identity().id;
+      reporterOf(options).report({ id, agents }, words(id, agents));
+    },
+  );
+}
+
+export function statusOf(peer: Peer, command: string, forwards: readonly unknown[]): AgentStatus {
+  return {
+    pid: process.pid,
+    command,
+    id: peer.id,
+    rendezvous: peer.rendezvous,
+    registered: peer.registered,
+    forwards,
+    sessions: peer.sessions.map((session): SessionStatus => ({
+      peer: session.peer,
+      session: session.id,
+      streams: session.driver.stats.streams,
+      relayedBecause: session.relayedBecause,
+      paths: session.paths,
+    })),
+  };
+}
+
+function words(id: string, agents: readonly AgentStatus[]): string {
+  const lines = [`this peer is ${id}`];
+  if (agents.length === 0) lines.push('no agent is running with this home');
+  for (const { pid, command, rendezvous, registered, sessions } of agents) {
+    lines.push(
+      `peer ${command} (process ${pid}), ${registered ? 'registered' : 'not registered'} at ${rendezvous}`,
+    );
+    for (const session of sessions as readonly SessionStatus[]) lines.push(...sessionWords(session));
+  }
+  return lines.join('\n');
+}
+
+function sessionWords({ peer, streams, paths, relayedBecause }: SessionStatus): string[] {
+  const head = `  session with ${shortId(peer)}, ${streams} streams`;
+  const each = paths.map(({ kind, state, remote, rttMs }) => {
+    const trip = rttMs === undefined ? '' : `, ${rttMs} ms`;
+    return `    ${kind} ${state}${remote === undefined ? '' : ` to ${remote}`}${trip}`;
+  });
+  const direct = paths.some(({ kind }) => kind === 'udp' || kind === 'tcp');
+  return [
+    head,
+    ...each,
+    ...(direct || relayedBecause === undefined ? [] : [`    relayed: ${relayedBecause}`]),
+  ];
+}

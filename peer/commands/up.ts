@@ -1,0 +1,102 @@
+import type { Command } from 'commander';
+import type { Duplex } from 'node:stream';
+import { parsed, stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { AgentSocket } from '../agent-socket.ts';
+import { parseAllowRule } from '../allow-list.ts';
+import { parseExposure, type Exposure } from '../exposure.ts';
+import type { Peer } from '../peer.ts';
+import type { StreamRecord } from '../services/serve.ts';
+import { standardPipe } from '../services/stdio.ts';
+import { reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { statusOf } from './status.ts';
+
+interface UpOptions extends SharedOptions {
+  name?: string;
+  allow: string[];
+  expose: Exposure[];
+  pipe?: boolean;
+}
+
+/** `peer up`: stay reachable until stopped. */
+export function addUpCommand(program: Command): void {
+  const collect = <T>(parse: (text: string) => T) => {
+    const checked = parsed(parse);
+    return (text: string, before: T[]) => [...before, checked(text)];
+  };
+  const checkedRule = (text: string) => {
+    parseAllowRule(text);
+    return text;
+  };
+  withPeerOptions(program.command('up').description('stay reachable until stopped'))
+    .option('--name <name>', 'a name under which others may find this peer')
+    .option(
+      '--allow <id|any|id=service,…>',
+      'let a peer open sessions here (repeatable)',
+      collect(checkedRule),
+      [],
+    )
+    .option(
+      '--expose <[name=]host:port|any>',
+      'what others may reach (repeatable)',
+      collect(parseExposure),
+      [],
+    )
+    .option('--pipe', "join this command's stdin and stdout to whoever connects")
+    .action(up);
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const peer = await startPeer(options, reporter, {
+    role: 'listen',
+    allow: options.allow,
+    name: options.name,
+    signal: stop,
+  });
+  for (const exposure of options.expose) peer.addExposure(exposure);
+  const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
+  peer.on('stream', (record) => reportStream(record, reporter));
+  const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
+  reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
+  try {
+    await untilStopped(peer, stop, pipeDone);
+  } finally {
+    await agent.close();
+    await peer.close();
+  }
+}
+
+async function untilStopped(
+  peer: Peer,
+  stop: AbortSignal,
+  pipeDone: Promise<void> | undefined,
+): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    stop.addEventListener('abort', () => resolve());
+    if (stop.aborted) resolve();
+    peer.on('error', reject);
+    void pipeDone?.then(resolve);
+  });
+}
+
+/** Resolves when the one pipe that this process has is used up. */
+function offerStandardPipe(peer: Peer): Promise<void> {
+  return new Promise((resolve) => {
+    let pipe: Duplex | undefined = standardPipe();
+    pipe.once('close', () => resolve());
+    peer.offerPipe(() => {
+      const taken = pipe;
+      pipe = undefined;
+      return taken;
+    });
+  });
+}
+
+function reportStream(record: StreamRecord, reporter: Reporter): void {
+  const { peer, what, state, reason, sent, received } = record;
+  const bytes = state === 'closed' ? ` (${sent} bytes out, ${received} in)` : '';
+  const why = reason === undefined ? '' : `: ${reason}`;
+  reporter.event('stream', { ...record }, `stream to ${what} for ${shortId(peer)} ${state}${bytes}${why}`);
+}

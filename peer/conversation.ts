@@ -1,0 +1,239 @@
+import { equalBytes } from '../src/core/bytes.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import type { NatProfile } from '../src/core/nat/behavior.ts';
+import { encodePurpose } from '../src/core/protocol/open.ts';
+import type { Candidate } from '../src/core/punch/candidate.ts';
+import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import {
+  decodeUpdate,
+  encodeUpdate,
+  type RoundStart,
+  type UpdateFields,
+} from '../src/core/session/introduction.ts';
+import {
+  otherRole,
+  type Opener,
+  type Sealer,
+  type SessionKeys,
+  type SessionRole,
+} from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
+import type { SessionStream } from '../src/net/session-stream.ts';
+import { CircuitKeeper } from './circuit-keeper.ts';
+import type { Deployment } from './deployment.ts';
+import { LengthPrefixed, withLength } from './length-prefixed.ts';
+import type { Network } from './network.ts';
+import { Punching } from './punching.ts';
+import { Session, type PathReport } from './session.ts';
+
+export interface ConversationOptions {
+  readonly role: SessionRole;
+  readonly id: Uint8Array;
+  readonly peer: PeerId;
+  /** The peer's registration that this session was introduced with. */
+  readonly instance: Uint8Array;
+  readonly keys: SessionKeys;
+  /** What both ends allow. */
+  readonly kinds: readonly PathChoice[];
+  readonly tickets: readonly Uint8Array[];
+  readonly identity: Identity;
+  readonly network: Network;
+  readonly deployment: Deployment;
+  readonly clock: Clock;
+  readonly vouch: (candidates: readonly Candidate[]) => RemoteCandidate[];
+}
+
+/** Changes of our own network within this time travel as one update. */
+const GATHER_MS = 30;
+
+/**
+ * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and the sealed updates
+ * that the two ends send each other, over the session itself where it has a path, else through the rendezvous.
+ */
+export class Conversation {
+  readonly session: Session;
+  #options: ConversationOptions;
+  #punching: Punching;
+  #circuit: CircuitKeeper | undefined;
+  #sealer: Sealer;
+  #opener: Opener;
+  #instance: Uint8Array;
+  #updates: SessionStream | undefined;
+  #cancelUpdate: (() => void) | undefined;
+  #told = '';
+  #directPaths = new Set<string>();
+
+  constructor(options: ConversationOptions) {
+    const { role, id, peer, keys, kinds, clock, network, deployment } = options;
+    this.#options = options;
+    this.#instance = options.instance;
+    this.#sealer = keys.sealer(role);
+    this.#opener = keys.opener(otherRole(role));
+    this.session = new Session({ role, id, peer, keys, kinds, clock });
+    this.#punching = new Punching({
+      role,
+      keys,
+      kinds,
+      network,
+      clock,
+      serverTime: () => deployment.serverTime(),
+      toLocal: (time) => deployment.toLocal(time),
+      propose: (round) => this.#send({ candidates: this.#candidates(), profile: network.profile, round }),
+      onPath: (path) => this.session.addDirectPath(path),
+      onTrace: (line) => this.session.note(line),
+      onFailed: (obstacles) => this.session.punchingFailed(obstacles),
+    });
+    this.session.on('path', (path) => this.#onPath(path));
+    this.session.on('updates', (stream) => this.#readUpdates(stream));
+    this.session.driver.on('need-path', () => this.#punching.wake());
+    this.session.on('closed', () => this.end());
+  }
+
+  /** Both ends have the keys: dial the relay and punch. */
+  begin(
+    remote: { kinds: readonly PathChoice[]; profile: NatProfile; candidates: readonly RemoteCandidate[] },
+    start: RoundStart,
+  ): void {
+    const { role, tickets, kinds, keys, identity, clock, deployment } = this.#options;
+    if (kinds.includes('relay') && tickets.length > 0) {
+      this.#circuit = new CircuitKeeper(
+        {
+          identity,
+          role,
+          keys,
+          clock,
+          link: (relay) => deployment.relay(relay),
+          serverTime: () => deployment.serverTime(),
+          renew: () => this.#renewTickets(),
+          onPath: (path) => this.session.addCircuit(path),
+          onFailure: (error) => this.#noteRelay(error),
+        },
+        tickets,
+      );
+    }
+    this.#punching.learn(remote);
+    this.#punching.begin(0, start);
+    // Host addresses follow under the session's keys; the initiator's first box also confirms them to the answerer.
+    this.#sendNetwork();
+  }
+
+  /** A sealed update from the peer, through the rendezvous. */
+  openBox(box: Uint8Array, instance: Uint8Array): void {
+    const update = this.#opener.open(box);
+    if (!update) return;
+    this.#instance = instance;
+    this.#onUpdate(update);
+  }
+
+  takeTickets(tickets: readonly Uint8Array[]): void {
+    this.#circuit?.take(tickets);
+  }
+
+  /** Something about our own network was measured, or changed. */
+  networkChanged(): void {
+    this.#punching.refreshLocal();
+    this.#cancelUpdate ??= this.#options.clock.setTimer(() => {
+      this.#cancelUpdate = undefined;
+      this.#sendNetwork();
+    }, GATHER_MS);
+  }
+
+  /** The rendezvous has evidence that the peer's process is gone; a session with a path up knows better. */
+  peerGone(peer: PeerId, instance: Uint8Array): void {
+    if (peer !== this.session.peer || !equalBytes(instance, this.#instance)) return;
+    if (this.session.paths.length === 0) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
+  }
+
+  /** Why there is no path, for whoever waited for one. */
+  noPath(): SallyportError {
+    const why = this.session.relayedBecause ?? 'neither the relay nor a direct path answered';
+    return new SallyportError('NO_PATH', why, { hint: 'run with --explain to see what was tried' });
+  }
+
+  end(): void {
+    this.#cancelUpdate?.();
+    this.#punching.stop();
+    this.#circuit?.stop();
+  }
+
+  #candidates(): Candidate[] {
+    const { network } = this.#options;
+    return [...network.publicCandidates, ...network.hostCandidates].slice(0, 20);
+  }
+
+  #sendNetwork(): void {
+    if (!this.#punching.allowed || this.session.end) return;
+    const candidates = this.#candidates();
+    const { profile } = this.#options.network;
+    const telling = JSON.stringify([
+      candidates.map(({ type, transport, endpoint }) => [type, transport, endpoint]),
+      profile,
+    ]);
+    if (telling === this.#told) return;
+    this.#told = telling;
+    this.#punching.refreshLocal();
+    this.#send({ candidates, profile });
+  }
+
+  #send(update: UpdateFields): void {
+    const bytes = encodeUpdate(update);
+    if (this.session.path) {
+      this.#updates ??= this.#openUpdates();
+      this.#updates.write(withLength(bytes));
+      return;
+    }
+    const { id, peer, deployment } = this.#options;
+    const box = this.#sealer.seal(bytes);
+    deployment.send({ t: 'trickle', session: id, to: publicKeyOf(peer), instance: this.#instance, box });
+  }
+
+  #openUpdates(): SessionStream {
+    const stream = this.session.driver.open(encodePurpose({ for: 'updates' }));
+    stream.on('error', () => {});
+    stream.once('close', () => (this.#updates = undefined));
+    return stream;
+  }
+
+  #readUpdates(stream: SessionStream): void {
+    const messages = new LengthPrefixed((bytes) => this.#onUpdate(bytes));
+    stream.on('error', () => {});
+    stream.on('data', (chunk: Uint8Array) => {
+      try {
+        messages.push(chunk);
+      } catch (thrown) {
+        stream.destroy(thrown as Error);
+      }
+    });
+    stream.on('end', () => stream.end());
+  }
+
+  #onUpdate(bytes: Uint8Array): void {
+    const { candidates, profile, round } = decodeUpdate(bytes);
+    this.#punching.learn({ profile, candidates: candidates && this.#options.vouch(candidates) });
+    this.#punching.confirm();
+    if (round) this.#punching.begin(round.number, round.start);
+  }
+
+  #onPath({ direct, kind, state, remote }: PathReport): void {
+    this.#punching.confirm();
+    if (!direct) return;
+    const key = `${kind} ${remote}`;
+    if (state === 'down' && this.#directPaths.delete(key)) this.#punching.pathDown();
+    else if (state !== 'down' && !this.#directPaths.has(key)) {
+      this.#directPaths.add(key);
+      this.#punching.pathUp();
+    }
+  }
+
+  #renewTickets(): void {
+    const { id, peer, role, deployment } = this.#options;
+    deployment.send({ t: 'renew', session: id, peer: publicKeyOf(peer), leg: role === 'initiator' ? 0 : 1 });
+  }
+
+  #noteRelay(error: SallyportError): void {
+    const text = `relay: ${error.message}`;
+    this.session.note({ transport: 'tcp', stage: 'plan', text, packets: 0, elapsedMs: 0 });
+  }
+}

@@ -1,0 +1,213 @@
+import { EventEmitter } from 'node:events';
+import { scopeOf } from '../src/core/address.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { deferred, type Deferred } from '../src/net/deferred.ts';
+import { watchNetwork } from '../src/net/interfaces.ts';
+import type { Grant } from '../src/net/register.ts';
+import { RelayLink } from '../src/net/relay-link.ts';
+import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
+import { SignalConnection, type SignalMessage } from '../src/net/signal.ts';
+import type { Network } from './network.ts';
+import type { RememberedRendezvous, SettingsFile } from './settings.ts';
+
+export interface JoinOptions {
+  readonly identity: Identity;
+  readonly settings: SettingsFile;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly rendezvous?: string | readonly string[] | undefined;
+  readonly role?: 'listen' | 'dial' | undefined;
+  readonly name?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface DeploymentEvents {
+  registered: [];
+  unregistered: [why: SallyportError];
+  message: [message: SignalMessage];
+  error: [error: SallyportError];
+}
+
+const RESOLVE_MS = 5_000;
+
+/** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
+export class Deployment extends EventEmitter<DeploymentEvents> {
+  readonly url: string;
+  readonly #signal: SignalConnection;
+  readonly #clock: Clock;
+  readonly #network: Network;
+  #relays = new Map<PeerId, RelayLink>();
+  #resolving = new Map<string, Deferred<PeerId | undefined>>();
+  /** Until a ping has measured it, and while there is no connection. */
+  #coarseOffsetMs = 0;
+  #stopWatching: () => void;
+
+  private constructor(signal: SignalConnection, network: Network, clock: Clock) {
+    super();
+    this.url = signal.url;
+    this.#signal = signal;
+    this.#network = network;
+    this.#clock = clock;
+    signal.on('registered', (grant) => this.#onRegistered(grant));
+    signal.on('relays', () => this.#warmRelays());
+    signal.on('down', (why) => this.emit('unregistered', why));
+    signal.on('error', (error) => this.emit('error', error));
+    signal.on('message', (message) => this.#onMessage(message));
+    this.#stopWatching = watchNetwork({ clock }, () => this.#onNetworkChange());
+    if (signal.grant) this.#onRegistered(signal.grant);
+  }
+
+  /** Registers at the first rendezvous that answers. @throws the last one's SallyportError */
+  static async join(options: JoinOptions): Promise<Deployment> {
+    const { network, clock, signal } = options;
+    let failure: unknown;
+    for (const rendezvous of rendezvousOf(options)) {
+      for (const role of options.role ? [options.role] : (['listen', 'dial'] as const)) {
+        const connection = connectTo(rendezvous, role, options);
+        try {
+          await connection.whenRegistered({ firstAttemptOnly: true, signal });
+          return new Deployment(connection, network, clock);
+        } catch (thrown) {
+          connection.close();
+          failure = thrown;
+          // Somebody else listens with this key: without an explicit role, dialling is what is left.
+          if (!(thrown instanceof SallyportError && thrown.code === 'ALREADY_REGISTERED')) break;
+        }
+      }
+      if (signal?.aborted) break;
+    }
+    throw failure;
+  }
+
+  get registered(): boolean {
+    return this.#signal.grant !== undefined;
+  }
+
+  /** The rendezvous's own id; known once registered. */
+  get id(): PeerId {
+    return this.#signal.deployment!;
+  }
+
+  /** This registration's name among those of the same peer. */
+  get instance(): Uint8Array {
+    return this.#signal.instance;
+  }
+
+  /** The rendezvous's clock, milliseconds. */
+  serverTime(): number {
+    return this.#clock.now() + this.#offsetMs;
+  }
+
+  /** An instant by the rendezvous's clock, as one by ours. */
+  toLocal(serverTime: number): number {
+    return serverTime - this.#offsetMs;
+  }
+
+  /** The round trip to the rendezvous, milliseconds. */
+  get roundTripMs(): number {
+    return this.#signal.rttMs ?? 100;
+  }
+
+  send(message: ToRendezvous): boolean {
+    return this.#signal.send(message);
+  }
+
+  relay(id: PeerId): RelayLink | undefined {
+    return this.#relays.get(id);
+  }
+
+  /** The old connection may be dead in silence. */
+  reconnect(): void {
+    this.#signal.reconnectNow();
+  }
+
+  /** Whose name this is, by the rendezvous's word; `undefined` for nobody's. */
+  async resolve(name: string): Promise<PeerId | undefined> {
+    const waiting = this.#resolving.get(name) ?? deferred<PeerId | undefined>();
+    this.#resolving.set(name, waiting);
+    this.send({ t: 'resolve', name });
+    const cancel = this.#clock.setTimer(
+      () => waiting.reject(new SallyportError('TIMEOUT', 'the rendezvous did not answer')),
+      RESOLVE_MS,
+    );
+    try {
+      return await waiting.promise;
+    } finally {
+      cancel();
+      this.#resolving.delete(name);
+    }
+  }
+
+  close(): void {
+    this.#stopWatching();
+    this.#signal.close();
+    for (const relay of this.#relays.values()) relay.close();
+  }
+
+  get #offsetMs(): number {
+    return this.#signal.offsetMs ?? this.#coarseOffsetMs;
+  }
+
+  #onRegistered({ stun, time, observed }: Grant): void {
+    this.#coarseOffsetMs = time - this.#clock.now();
+    this.#network.discover(stun, observed !== undefined && scopeOf(observed.address) === 'loopback');
+    this.#warmRelays();
+    this.emit('registered');
+  }
+
+  #onMessage(message: SignalMessage): void {
+    if (message.t === 'resolved') {
+      this.#resolving.get(message.name)?.resolve(message.id && peerIdOf(message.id));
+    } else {
+      this.emit('message', message);
+    }
+  }
+
+  #onNetworkChange(): void {
+    this.#signal.reconnectNow();
+    for (const relay of this.#relays.values()) relay.reset();
+  }
+
+  #warmRelays(): void {
+    for (const { id, url } of this.#signal.relays) {
+      if (this.#relays.has(id)) continue;
+      const relay = new RelayLink({ url, clock: this.#clock });
+      this.#relays.set(id, relay);
+      relay.warm().catch(() => {}); // it goes on trying, and a circuit says what failed
+    }
+  }
+}
+
+function rendezvousOf({ rendezvous, settings }: JoinOptions): RememberedRendezvous[] {
+  const urls = typeof rendezvous === 'string' ? [rendezvous] : (rendezvous ?? []);
+  const remembered = settings.rendezvous;
+  if (urls.length === 0) {
+    if (remembered) return [remembered];
+    throw new SallyportError('USAGE', 'no rendezvous is known', {
+      hint: 'run `peer join <url>` with the URL that `rendezvous start` prints, or give --rendezvous',
+    });
+  }
+  return urls.map((text) => {
+    const named = parseRendezvousUrl(text);
+    return named.url === remembered?.url ? { ...remembered, ...definedOnly(named) } : named;
+  });
+}
+
+function connectTo(
+  { url, id, token }: RememberedRendezvous,
+  role: 'listen' | 'dial',
+  { identity, settings, clock, name }: JoinOptions,
+): SignalConnection {
+  const deployment = id ?? settings.pinnedDeployment(url);
+  const connection = new SignalConnection({ url, token, identity, role, name, deployment, clock });
+  connection.on('pin', (seen) => settings.pinDeployment(url, seen));
+  connection.on('error', () => {}); // whoever waits for the registration is told
+  return connection;
+}
+
+function definedOnly<T extends object>(fields: T): Partial<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

@@ -1,0 +1,298 @@
+import { randomBytes } from 'node:crypto';
+import { hex } from '../src/core/bytes.ts';
+import { asSallyportError, isErrorCode, SallyportError } from '../src/core/errors.ts';
+import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import { isAttested } from '../src/core/protocol/attestation.ts';
+import { verifyOffer } from '../src/core/protocol/auth.ts';
+import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
+import type { Candidate } from '../src/core/punch/candidate.ts';
+import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
+import {
+  decodeAnswer,
+  decodeOffer,
+  encodeAnswer,
+  encodeOffer,
+  INTRODUCTION_VERSION,
+  type Offer,
+  type RoundStart,
+} from '../src/core/session/introduction.ts';
+import { SessionKeys } from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { deferred, type Deferred } from '../src/net/deferred.ts';
+import type { SignalMessage } from '../src/net/signal.ts';
+import type { Grant } from './allow-list.ts';
+import { Conversation } from './conversation.ts';
+import type { Deployment } from './deployment.ts';
+import type { Network } from './network.ts';
+import { ReplayMemory } from './replay-memory.ts';
+import type { Session } from './session.ts';
+
+export interface IntroductionsOptions {
+  readonly identity: Identity;
+  readonly network: Network;
+  readonly deployment: Deployment;
+  readonly clock: Clock;
+  readonly grantOf: (id: PeerId) => Grant | undefined;
+  readonly onSession: (session: Session) => void;
+}
+
+type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
+
+/** After the answer's arrival at the initiator, by the answerer's estimate. */
+const START_MARGIN_MS = 10;
+const ANSWER_TIMEOUT_MS = 10_000;
+/** Without the relay, `connect` waits this long for a direct path (PROTOCOL §4). */
+const FIRST_PATH_MS = 15_000;
+/** An offer waits this many round trips at most for our own mappings. */
+const MAPPING_ROUND_TRIPS = 2.5;
+
+/**
+ * Offers and answers: the Noise handshake of each session, carried by the rendezvous, and what both ends need to
+ * punch. The rendezvous routes them and reads nothing but who talks to whom.
+ */
+export class Introductions {
+  #options: IntroductionsOptions;
+  #conversations = new Map<string, Conversation>();
+  #answers = new Map<string, Deferred<Forwarded<'answer'>>>();
+  #replays: ReplayMemory;
+
+  constructor(options: IntroductionsOptions) {
+    this.#options = options;
+    this.#replays = new ReplayMemory(LIMITS.offerReplayWindowMs, options.clock);
+    options.deployment.on('message', (message) => this.#onMessage(message));
+    options.network.on('changed', () => {
+      for (const conversation of this.#conversations.values()) conversation.networkChanged();
+    });
+  }
+
+  get sessions(): Session[] {
+    return [...this.#conversations.values()].map(({ session }) => session);
+  }
+
+  /** @see Peer.connect */
+  async initiate(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Session> {
+    const { identity, deployment, network } = this.#options;
+    signal?.throwIfAborted();
+    await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
+    const session = new Uint8Array(randomBytes(16));
+    const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
+    const handshake = Handshake.initiator(identity, context);
+    const offer = encodeOffer({
+      version: INTRODUCTION_VERSION,
+      kinds: [...kinds],
+      candidates: network.publicCandidates.slice(0, LIMITS.candidates),
+      profile: network.profile,
+      roundTripMs: deployment.roundTripMs,
+    });
+    const answer = await this.#exchange(to, session, handshake.write(offer), signal);
+    const { kinds: theirs, candidates, profile, start } = decodeAnswer(handshake.read(answer.noise));
+    const conversation = this.#converse({
+      role: 'initiator',
+      id: session,
+      peer: to,
+      instance: answer.instance,
+      keys: SessionKeys.first(handshake.result()),
+      kinds: kinds.filter((kind) => theirs.includes(kind)),
+      tickets: answer.tickets,
+    });
+    conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, to) }, start);
+    return this.#usable(conversation, signal);
+  }
+
+  close(): void {
+    for (const conversation of this.#conversations.values()) conversation.end();
+  }
+
+  async #exchange(to: PeerId, session: Uint8Array, noise: Uint8Array, signal?: AbortSignal) {
+    const key = hex(session);
+    const waiting = deferred<Forwarded<'answer'>>();
+    const abort = () => waiting.reject(new SallyportError('ABORTED', 'no longer wanted'));
+    const cancel = this.#options.clock.setTimer(
+      () =>
+        waiting.reject(
+          new SallyportError('TIMEOUT', 'the peer did not answer', {
+            hint: 'it may be overloaded; try again',
+          }),
+        ),
+      ANSWER_TIMEOUT_MS,
+    );
+    this.#answers.set(key, waiting);
+    signal?.addEventListener('abort', abort);
+    try {
+      if (!this.#options.deployment.send({ t: 'offer', session, to: publicKeyOf(to), noise })) {
+        throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
+      }
+      return await waiting.promise;
+    } finally {
+      cancel();
+      signal?.removeEventListener('abort', abort);
+      this.#answers.delete(key);
+    }
+  }
+
+  /** Resolves once the session has its first path. */
+  async #usable(conversation: Conversation, signal?: AbortSignal): Promise<Session> {
+    const { session } = conversation;
+    const usable = deferred<Session>();
+    const fail = (error: SallyportError) => usable.reject(error);
+    const abort = () => fail(new SallyportError('ABORTED', 'no longer wanted'));
+    const cancel = this.#options.clock.setTimer(() => fail(conversation.noPath()), FIRST_PATH_MS);
+    session.on('path', () => session.path && usable.resolve(session));
+    session.on('closed', ({ code, message }) => fail(new SallyportError(code ?? 'SESSION_CLOSED', message)));
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted) abort();
+    try {
+      return await usable.promise;
+    } catch (thrown) {
+      const { code, message } = asSallyportError(thrown);
+      session.driver.destroy(code, message);
+      throw thrown;
+    } finally {
+      cancel();
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  #onMessage(message: SignalMessage): void {
+    switch (message.t) {
+      case 'offer':
+        return this.#answer(message);
+      case 'answer':
+        return this.#answers.get(hex(message.session))?.resolve(message);
+      case 'refuse': {
+        const code = isErrorCode(message.code) ? message.code : 'NOT_AUTHORIZED';
+        return this.#answers.get(hex(message.session))?.reject(new SallyportError(code, refusalText(code)));
+      }
+      case 'error': {
+        if (!message.session) return;
+        const code = isErrorCode(message.code) ? message.code : 'INTERNAL';
+        return this.#answers.get(hex(message.session))?.reject(new SallyportError(code, message.message));
+      }
+      case 'trickle':
+        return this.#conversationWith(message)?.openBox(message.box, message.instance);
+      case 'renewed':
+        return this.#conversations.get(hex(message.session))?.takeTickets(message.tickets);
+      case 'gone':
+        for (const conversation of this.#conversations.values()) {
+          conversation.peerGone(peerIdOf(message.from), message.instance);
+        }
+        return;
+      case 'resolved':
+      case 'restarting':
+        return;
+    }
+  }
+
+  /** Only the session's own peer is heard. */
+  #conversationWith(message: { session: Uint8Array; from: Uint8Array }): Conversation | undefined {
+    const conversation = this.#conversations.get(hex(message.session));
+    return conversation?.session.peer === peerIdOf(message.from) ? conversation : undefined;
+  }
+
+  #answer(message: Forwarded<'offer'>): void {
+    const { session, instance } = message;
+    const from = peerIdOf(message.from);
+    try {
+      this.#accept(message, from);
+    } catch (thrown) {
+      const { code } = asSallyportError(thrown);
+      this.#options.deployment.send({ t: 'refuse', session, to: message.from, instance, code });
+    }
+  }
+
+  /** @throws SallyportError whose code is all that the offerer is told */
+  #accept(message: Forwarded<'offer'>, from: PeerId): void {
+    const { identity, deployment, network } = this.#options;
+    if (!this.#options.grantOf(from)) throw new SallyportError('NOT_AUTHORIZED', 'not on the allow list');
+    this.#checkFresh(message, from);
+    const { session, instance } = message;
+    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
+    const handshake = Handshake.responder(identity, context);
+    const offer = decodeOffer(handshake.read(message.noise));
+    if (offer.version !== INTRODUCTION_VERSION)
+      throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
+    this.#checkLimits(from);
+    const start = this.#startOf(offer);
+    const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
+    const answer = encodeAnswer({
+      version: INTRODUCTION_VERSION,
+      kinds,
+      candidates: network.publicCandidates.slice(0, LIMITS.candidates),
+      profile: network.profile,
+      start,
+    });
+    deployment.send({ t: 'answer', session, to: message.from, instance, noise: handshake.write(answer) });
+    const conversation = this.#converse({
+      role: 'responder',
+      id: session,
+      peer: from,
+      instance,
+      keys: SessionKeys.first(handshake.result()),
+      kinds: offer.kinds,
+      tickets: message.tickets,
+    });
+    const { kinds: theirs, profile, candidates } = offer;
+    conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, from) }, start);
+  }
+
+  /** An offer that the rendezvous did not attest within the last minute, or that was seen before, is a replay. */
+  #checkFresh({ session, noise, time, signature }: Forwarded<'offer'>, from: PeerId): void {
+    const { deployment } = this.#options;
+    const age = deployment.serverTime() - time;
+    if (
+      age > LIMITS.attestationLifetimeMs ||
+      !verifyOffer(deployment.id, signature, { from, session, noise, time })
+    ) {
+      throw new SallyportError('HANDSHAKE_FAILED', 'the offer is not attested');
+    }
+    if (!this.#replays.isFirst(ephemeralOf(noise)))
+      throw new SallyportError('HANDSHAKE_FAILED', 'a repeated offer');
+  }
+
+  #checkLimits(from: PeerId): void {
+    const theirs = this.sessions.filter(({ peer }) => peer === from);
+    if (theirs.length >= LIMITS.sessionsPerPeer) throw new SallyportError('LIMIT', 'too many sessions');
+  }
+
+  /** T0 is when the answer reaches the initiator, by the answerer's reckoning, and a little more. */
+  #startOf(offer: Offer): RoundStart {
+    const { deployment } = this.#options;
+    const roundTripMs = Math.min(10_000, deployment.roundTripMs + offer.roundTripMs);
+    return { at: deployment.serverTime() + Math.min(2_000, roundTripMs / 2 + START_MARGIN_MS), roundTripMs };
+  }
+
+  #converse(
+    options: Pick<
+      ConstructorParameters<typeof Conversation>[0],
+      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'tickets'
+    >,
+  ): Conversation {
+    const { identity, network, deployment, clock } = this.#options;
+    const vouch = (candidates: readonly Candidate[]) => this.#vouched(candidates, options.peer);
+    const conversation = new Conversation({ ...options, identity, network, deployment, clock, vouch });
+    const key = conversation.session.id;
+    this.#conversations.set(key, conversation);
+    conversation.session.on('closed', () => this.#conversations.delete(key));
+    this.#options.onSession(conversation.session);
+    return conversation;
+  }
+
+  /** Marks the candidates at which the rendezvous itself saw the peer. */
+  #vouched(candidates: readonly Candidate[], peer: PeerId): RemoteCandidate[] {
+    const { deployment } = this.#options;
+    const now = deployment.serverTime();
+    return candidates.map((candidate) => ({
+      ...candidate,
+      attested: isAttested(candidate, peer, deployment.id, now),
+    }));
+  }
+}
+
+function refusalText(code: string): string {
+  if (code === 'NOT_AUTHORIZED') return 'the peer does not allow this id; there: peer allow <this id>';
+  if (code === 'LIMIT') return 'the peer has as many sessions with this id as it allows';
+  return 'the peer refused the session';
+}

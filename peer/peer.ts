@@ -1,0 +1,300 @@
+import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import type { StreamPurpose } from '../src/core/protocol/open.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { NatProfile } from '../src/core/nat/behavior.ts';
+import { systemClock, type Clock } from '../src/net/clock.ts';
+import type { SessionStream } from '../src/net/session-stream.ts';
+import {
+  allowListOf,
+  AllowFile,
+  parseAllowRule,
+  type AllowList,
+  type AllowRule,
+  type Grant,
+} from './allow-list.ts';
+import { authorize, parseExposure, type Destination, type Exposure } from './exposure.ts';
+import { Home } from './home.ts';
+import { Deployment } from './deployment.ts';
+import { Introductions } from './introductions.ts';
+import { Network } from './network.ts';
+import type { Session } from './session.ts';
+import { serveStream, type StreamRecord } from './services/serve.ts';
+import { SettingsFile } from './settings.ts';
+
+export interface PeerOptions {
+  /** The folder of this peer's key, settings and allow list; the user's own by default. */
+  home?: string | undefined;
+  /** Where the rendezvous is, as a URL; the one remembered by `peer join` by default. Several are tried in order. */
+  rendezvous?: string | readonly string[] | undefined;
+  /** Who may open sessions here beside the allow list in `home`: ids, `any`, `id=service,…`. */
+  allow?: readonly string[] | undefined;
+  /** A name under which others may find this peer. */
+  name?: string | undefined;
+  /**
+   * `listen` takes sessions from others, and one process per home can; `dial` only opens them. By default it listens
+   * if it can.
+   */
+  role?: 'listen' | 'dial' | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ConnectOptions {
+  /** The kinds of path that may be used; all of them by default. */
+  paths?: readonly PathChoice[] | undefined;
+  signal?: AbortSignal | undefined;
+  /** Trust a name that wasn't met before to belong to the peer that the rendezvous names. */
+  acceptName?: boolean | undefined;
+}
+
+export interface PeerEvents {
+  registered: [];
+  /** No connection to the rendezvous; direct sessions go on, and it is tried again. */
+  unregistered: [why: SallyportError];
+  /** The deployment's id was not known before and is trusted from now on. */
+  pin: [deployment: PeerId];
+  /** A session began, here or there. */
+  session: [session: Session];
+  stream: [record: StreamRecord];
+  /** The registration is lost for good. */
+  error: [error: SallyportError];
+}
+
+export type ServiceHandler = (stream: SessionStream, session: Session) => void;
+
+/** How often the allow list is looked at: `peer deny` takes effect within a second. */
+const ALLOW_FILE_MS = 500;
+
+/** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
+export class Peer extends EventEmitter<PeerEvents> {
+  readonly id: PeerId;
+  readonly home: Home;
+  readonly settings: SettingsFile;
+  readonly network: Network;
+  #deployment: Deployment;
+  #introductions: Introductions;
+  #allowFile: AllowFile;
+  #extraRules: readonly AllowRule[];
+  #allowList: AllowList;
+  #exposures: Exposure[] = [];
+  #handlers = new Map<string, ServiceHandler>();
+  #pipe: (() => Duplex | undefined) | undefined;
+  #clock: Clock;
+  #cancelWatch: (() => void) | undefined;
+  #closed = false;
+
+  private constructor(
+    home: Home,
+    identity: Identity,
+    network: Network,
+    deployment: Deployment,
+    settings: SettingsFile,
+    rules: readonly AllowRule[],
+    clock: Clock,
+  ) {
+    super();
+    this.id = identity.id;
+    this.home = home;
+    this.settings = settings;
+    this.network = network;
+    this.#clock = clock;
+    this.#deployment = deployment;
+    this.#allowFile = new AllowFile(home.allowFile);
+    this.#extraRules = rules;
+    this.#allowList = this.#readAllowList();
+    this.#introductions = new Introductions({
+      identity,
+      network,
+      deployment,
+      clock,
+      grantOf: (id) => this.#allowList.grantOf(id),
+      onSession: (session) => this.#adopt(session),
+    });
+    deployment.on('registered', () => this.emit('registered'));
+    deployment.on('unregistered', (why) => this.emit('unregistered', why));
+    deployment.on('error', (error) => this.emit('error', error));
+    this.#watchAllowFile();
+  }
+
+  /**
+   * Resolves once registered at the rendezvous.
+   * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `KEY_FILE_MODE`, …
+   */
+  static async start(options: PeerOptions = {}): Promise<Peer> {
+    const home = new Home(options.home);
+    const identity = home.identity();
+    const settings = new SettingsFile(home.settingsFile);
+    const rules = (options.allow ?? []).map(parseAllowRule);
+    const clock = systemClock;
+    const network = await Network.open(clock);
+    try {
+      const { rendezvous, role, name, signal } = options;
+      const deployment = await Deployment.join({
+        identity,
+        settings,
+        network,
+        clock,
+        rendezvous,
+        role,
+        name,
+        signal,
+      });
+      const peer = new Peer(home, identity, network, deployment, settings, rules, clock);
+      return peer;
+    } catch (thrown) {
+      await network.close();
+      throw thrown;
+    }
+  }
+
+  /** The rendezvous that this peer is registered at. */
+  get rendezvous(): string {
+    return this.#deployment.url;
+  }
+
+  get deployment(): Deployment {
+    return this.#deployment;
+  }
+
+  get registered(): boolean {
+    return this.#deployment.registered;
+  }
+
+  get sessions(): readonly Session[] {
+    return this.#introductions.sessions;
+  }
+
+  /** What has been measured of the NATs in front of this peer. */
+  get profile(): NatProfile {
+    return this.network.profile;
+  }
+
+  /** A service in this process: `handler` is given each stream that a peer opens to `name`. */
+  handle(name: string, handler: ServiceHandler): void {
+    this.#handlers.set(name, handler);
+  }
+
+  /** A service that dials `target` (`host:port`) for each stream that a peer opens to `name`. */
+  expose(name: string, target: string): void {
+    this.addExposure(parseExposure(`${name}=${target}`));
+  }
+
+  /** @see parseExposure */
+  addExposure(exposure: Exposure): void {
+    this.#exposures.push(exposure);
+  }
+
+  /** `take` gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
+  offerPipe(take: () => Duplex | undefined): void {
+    this.#pipe = take;
+  }
+
+  /**
+   * Opens a session with a peer; resolves when it is usable, on whatever path is first.
+   * @param to a PeerId, or a name that the peer registered
+   * @throws SallyportError `PEER_OFFLINE`, `NOT_AUTHORIZED`, `NO_PATH`, `HANDSHAKE_FAILED`, `NAME_UNPINNED`, `IDENTITY_CHANGED`, `ABORTED`, …
+   */
+  async connect(
+    to: string,
+    { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
+  ): Promise<Session> {
+    if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
+    const id = isPeerId(to) ? to : await this.#resolve(to, acceptName);
+    return this.#introductions.initiate(id, paths, signal);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelWatch?.();
+    await Promise.all(this.sessions.map((session) => session.close()));
+    this.#introductions.close();
+    this.#deployment.close();
+    await this.network.close();
+  }
+
+  /** A name is resolved once and pinned (PROTOCOL §2). */
+  async #resolve(name: string, accept: boolean): Promise<PeerId> {
+    const pinned = this.settings.pinnedName(name);
+    const id = await this.#deployment.resolve(name);
+    if (id === undefined && pinned === undefined)
+      throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`);
+    if (pinned !== undefined && id !== undefined && id !== pinned) {
+      throw new SallyportError(
+        'IDENTITY_CHANGED',
+        `${name} was ${pinned}, and the rendezvous now names ${id}`,
+        {
+          hint: 'connect by id if you know that it has changed',
+        },
+      );
+    }
+    if (pinned !== undefined) return pinned;
+    if (!accept) {
+      throw new SallyportError(
+        'NAME_UNPINNED',
+        `${name} is ${id!}, says the rendezvous; nobody confirmed it yet`,
+        {
+          hint: 'add --accept to trust it from now on, or connect by id',
+        },
+      );
+    }
+    this.settings.pinName(name, id!);
+    return id!;
+  }
+
+  #adopt(session: Session): void {
+    session.on('stream', (stream, purpose) => this.#serve(session, stream, purpose));
+    this.emit('session', session);
+  }
+
+  #serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
+    const allow = (): Destination => {
+      const grant = this.#grantFor(session);
+      const offering = {
+        exposures: this.#exposures,
+        handlers: new Set(this.#handlers.keys()),
+        pipe: this.#pipe !== undefined,
+      };
+      return authorize(purpose, grant, offering);
+    };
+    serveStream({
+      stream,
+      purpose,
+      peer: session.peer,
+      allow,
+      handle: (name) => this.#handlers.get(name)?.(stream, session),
+      pipe: () => this.#pipe?.(),
+      record: (record) => this.emit('stream', record),
+    });
+  }
+
+  /** A peer that we connected to ourselves may open streams back only as far as the allow list says. */
+  #grantFor(session: Session): Grant {
+    const grant = this.#allowList.grantOf(session.peer);
+    if (!grant) throw new SallyportError('NOT_AUTHORIZED', 'this peer may not open streams here');
+    return grant;
+  }
+
+  #readAllowList(): AllowList {
+    return allowListOf([...this.#allowFile.rules(), ...this.#extraRules]);
+  }
+
+  #watchAllowFile(): void {
+    this.#cancelWatch = this.#clock.setTimer(() => {
+      try {
+        this.#allowList = this.#readAllowList();
+      } catch (thrown) {
+        // A list that can't be read allows nobody beyond the options of this process.
+        this.#allowList = allowListOf(this.#extraRules);
+        this.emit('unregistered', thrown as SallyportError);
+      }
+      for (const session of this.sessions) {
+        const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);
+        if (denied) session.driver.destroy('NOT_AUTHORIZED', 'this peer is no longer allowed');
+      }
+      this.#watchAllowFile();
+    }, ALLOW_FILE_MS);
+  }
+}

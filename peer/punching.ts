@@ -1,0 +1,179 @@
+import type { Instant } from '../src/core/machine.ts';
+import type { NatProfile } from '../src/core/nat/behavior.ts';
+import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { RoundStart } from '../src/core/session/introduction.ts';
+import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
+import type { Network } from './network.ts';
+import { Traversal, type DirectPath, type Obstacle, type TraceLine } from './traversal.ts';
+
+export interface PunchingOptions {
+  readonly role: SessionRole;
+  readonly keys: SessionKeys;
+  readonly kinds: readonly PathChoice[];
+  readonly network: Network;
+  readonly clock: Clock;
+  /** An instant by the rendezvous's clock, as one by ours. */
+  readonly toLocal: (serverTime: number) => Instant;
+  /** Tells the peer to start this round with us. */
+  readonly propose: (round: { number: number; start: RoundStart }) => void;
+  readonly serverTime: () => number;
+  readonly onPath: (path: DirectPath) => void;
+  readonly onTrace: (line: TraceLine) => void;
+  /** A round ended without any direct path. */
+  readonly onFailed: (obstacles: readonly Obstacle[]) => void;
+}
+
+/** What is known of the peer's network. */
+interface Remote {
+  kinds: readonly PathChoice[];
+  profile: NatProfile | undefined;
+  candidates: RemoteCandidate[];
+}
+
+/** Pauses after rounds that failed; anything that changes at either end starts over. */
+const RETRY_MS = [2_000, 8_000, 60_000, 300_000, 900_000];
+
+/** The end that didn't initiate the session leaves the proposal of a round to the other for this long. */
+const RESPONDER_PATIENCE_MS = 700;
+
+/** How long fresh mappings are waited for before a new round is proposed. */
+const REFRESH_MS = 1_000;
+
+/** Rounds of hole punching of one session: the first with the introduction, others when a direct path is lost or still wanted. */
+export class Punching {
+  #options: PunchingOptions;
+  #traversal: Traversal | undefined;
+  #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined, candidates: [] };
+  #round = -1;
+  #roundTripMs = 100;
+  #failures = 0;
+  #obstacles: Obstacle[] = [];
+  #directPaths = 0;
+  #cancelRetry: (() => void) | undefined;
+  /** A start that waits for the peer to confirm the keys (PROTOCOL §1: until then one primer is all we send). */
+  #held: (() => void) | undefined;
+  #confirmed: boolean;
+  /** A round is being prepared. */
+  #preparing = false;
+  #stopped = false;
+
+  constructor(options: PunchingOptions) {
+    this.#options = options;
+    this.#confirmed = options.role === 'initiator';
+  }
+
+  get allowed(): boolean {
+    return this.#options.kinds.some((kind) => kind !== 'relay');
+  }
+
+  /** What the peer says of its network; candidates are added to those known in this round. */
+  learn(news: {
+    kinds?: readonly PathChoice[] | undefined;
+    profile?: NatProfile | undefined;
+    candidates?: readonly RemoteCandidate[] | undefined;
+  }): void {
+    this.#remote.kinds = news.kinds ?? this.#remote.kinds;
+    this.#remote.profile = news.profile ?? this.#remote.profile;
+    this.#remote.candidates.push(...(news.candidates ?? []));
+    this.#traversal?.handle({ type: 'remote', ...news });
+  }
+
+  /** Our own network was measured further, or changed. */
+  refreshLocal(): void {
+    const { network } = this.#options;
+    const candidates = [...network.publicCandidates, ...network.hostCandidates];
+    this.#traversal?.handle({ type: 'local', profile: network.profile, candidates });
+  }
+
+  /** Starts a round that both ends know of; an older or repeated number changes nothing. */
+  begin(number: number, start: RoundStart): void {
+    if (this.#stopped || !this.allowed || number <= this.#round) return;
+    this.#cancelRetry?.();
+    this.#traversal?.stop();
+    this.#round = number;
+    this.#roundTripMs = start.roundTripMs;
+    this.#obstacles = [];
+    const { role, keys, kinds, network, clock, onTrace } = this.#options;
+    const traversal = new Traversal({
+      role,
+      keys,
+      kinds,
+      network,
+      clock,
+      round: number,
+      onTrace,
+      onPath: (path) => this.#options.onPath(path),
+      onObstacle: (obstacle) => this.#obstacles.push(obstacle),
+      onDone: () => this.#onDone(),
+    });
+    this.#traversal = traversal;
+    this.refreshLocal();
+    traversal.handle({ type: 'remote', ...this.#remote });
+    traversal.handle({ type: 'prime' });
+    const go = () => traversal.start(this.#options.toLocal(start.at), start.roundTripMs);
+    if (this.#confirmed) go();
+    else this.#held = go;
+  }
+
+  /** The peer has proven that it holds the session's keys. */
+  confirm(): void {
+    this.#confirmed = true;
+    this.#held?.();
+    this.#held = undefined;
+  }
+
+  /** A direct path went into use by the session. */
+  pathUp(): void {
+    this.#directPaths++;
+    this.#failures = 0;
+    this.#cancelRetry?.();
+  }
+
+  /** A direct path was lost; with the last one, a new round starts at once. */
+  pathDown(): void {
+    this.#directPaths--;
+    if (this.#directPaths === 0) this.wake();
+  }
+
+  /** Something changed at this end or the session wants a better path: try again now. */
+  wake(): void {
+    if (this.#directPaths > 0 || this.#preparing) return;
+    this.#failures = 0;
+    this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRetry?.();
+    this.#traversal?.stop();
+  }
+
+  #onDone(): void {
+    if (this.#stopped || this.#directPaths > 0) return;
+    this.#options.onFailed(this.#obstacles);
+    const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
+    this.#retryIn(pause + (this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS));
+  }
+
+  #retryIn(ms: number): void {
+    this.#cancelRetry?.();
+    if (this.#stopped || !this.allowed) return;
+    this.#cancelRetry = this.#options.clock.setTimer(() => void this.#proposeNext(), ms);
+  }
+
+  async #proposeNext(): Promise<void> {
+    const next = this.#round + 1;
+    this.#preparing = true;
+    await this.#options.network.refreshed(REFRESH_MS);
+    this.#preparing = false;
+    if (this.#stopped || this.#directPaths > 0 || this.#round >= next) return;
+    const roundTripMs = this.#roundTripMs;
+    // The proposal travels by the relay: half a round trip, and some for the relay's queue.
+    const start = { at: this.#options.serverTime() + roundTripMs + 20, roundTripMs };
+    this.#remote.candidates = [];
+    this.#options.propose({ number: next, start });
+    this.begin(next, start);
+  }
+}

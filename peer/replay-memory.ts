@@ -1,0 +1,28 @@
+import { base64url } from '../src/core/bytes.ts';
+import type { Clock } from '../src/net/clock.ts';
+
+/** Remembers for a while what may be used once. */
+export class ReplayMemory {
+  #windowMs: number;
+  #clock: Clock;
+  /** In the order of arrival. */
+  #seen = new Map<string, number>();
+
+  constructor(windowMs: number, clock: Clock) {
+    this.#windowMs = windowMs;
+    this.#clock = clock;
+  }
+
+  /** True the first time within the window. */
+  isFirst(token: Uint8Array): boolean {
+    const now = this.#clock.now();
+    for (const [key, at] of this.#seen) {
+      if (now - at <= this.#windowMs) break;
+      this.#seen.delete(key);
+    }
+    const key = base64url(token);
+    if (this.#seen.has(key)) return false;
+    this.#seen.set(key, now);
+    return true;
+  }
+}

@@ -1,0 +1,241 @@
+import { EventEmitter } from 'node:events';
+import { hex } from '../src/core/bytes.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import type { PeerId } from '../src/core/identity.ts';
+import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
+import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { deferred } from '../src/net/deferred.ts';
+import { SessionDriver } from '../src/net/session-driver.ts';
+import type { SessionStream } from '../src/net/session-stream.ts';
+import type { CircuitPath } from './circuit-keeper.ts';
+import type { DirectPath, Obstacle, TraceLine } from './traversal.ts';
+
+/** A path as events and `session.paths` show it (DESIGN §10). */
+export interface PathReport {
+  readonly kind: PathKind;
+  readonly direct: boolean;
+  readonly state: 'up' | 'active' | 'down';
+  readonly local: string | undefined;
+  readonly remote: string | undefined;
+  readonly technique: string | undefined;
+  readonly rttMs: number | undefined;
+  readonly reason: string | undefined;
+}
+
+/** One line of the traversal trace, with the time since the session began. */
+export type TraceEntry = TraceLine & { readonly ms: number };
+
+export interface SessionEvents {
+  /** A path came up, became the one that this end sends on, or went down. */
+  path: [path: PathReport];
+  /** The peer opened a stream. */
+  stream: [stream: SessionStream, purpose: StreamPurpose];
+  /** The peer's own news of its network come on this stream. */
+  updates: [stream: SessionStream];
+  trace: [entry: TraceEntry];
+  /** A round of punching ended without a direct path, for these reasons. */
+  relayed: [reason: string];
+  closed: [end: SessionEnd];
+}
+
+export interface SessionOptions {
+  readonly role: SessionRole;
+  readonly id: Uint8Array;
+  readonly peer: PeerId;
+  readonly keys: SessionKeys;
+  /** The kinds of path that both ends allow. */
+  readonly kinds: readonly PathChoice[];
+  readonly clock: Clock;
+}
+
+const TRACE_LINES = 500;
+
+/** Two peers, one conversation: its streams stay while its paths come and go. */
+export class Session extends EventEmitter<SessionEvents> {
+  readonly id: string;
+  readonly peer: PeerId;
+  readonly role: SessionRole;
+  readonly kinds: readonly PathChoice[];
+  readonly driver: SessionDriver;
+  #clock: Clock;
+  #began: number;
+  #reports = new Map<number, PathReport>();
+  #trace: TraceEntry[] = [];
+  #relayedBecause: string | undefined;
+
+  constructor({ role, id, peer, kinds, clock }: SessionOptions) {
+    super();
+    this.id = hex(id);
+    this.peer = peer;
+    this.role = role;
+    this.kinds = kinds;
+    this.#clock = clock;
+    this.#began = clock.now();
+    this.driver = new SessionDriver({ role, sessionId: id, clock });
+    this.driver.on('path', (event) => this.#onPath(event));
+    this.driver.on('stream', (stream, header) => this.#onStream(stream, header));
+    this.driver.on('closed', (end) => this.emit('closed', end));
+  }
+
+  /** The path that this end sends on; `undefined` while there is none. */
+  get path(): PathReport | undefined {
+    return this.paths.find(({ state }) => state === 'active');
+  }
+
+  /** Every path that is up. */
+  get paths(): PathReport[] {
+    return [...this.#reports.values()];
+  }
+
+  /** What was tried to get a direct path, and what came of it. */
+  get trace(): readonly TraceEntry[] {
+    return this.#trace;
+  }
+
+  /** Why the session isn't direct, once that is known. */
+  get relayedBecause(): string | undefined {
+    return this.#relayedBecause;
+  }
+
+  /** How the session ended; `undefined` while it lives. */
+  get end(): SessionEnd | undefined {
+    return this.driver.end;
+  }
+
+  /**
+   * Opens a stream to a service of the peer's. It can be written to at once; if the peer refuses, it fails with
+   * `SERVICE_UNKNOWN`, `NOT_AUTHORIZED` or `TARGET_REFUSED`.
+   * @throws SallyportError `SESSION_CLOSED`, `LIMIT`, `ABORTED`
+   */
+  async open(service: string, options: { signal?: AbortSignal } = {}): Promise<SessionStream> {
+    return this.openPurpose({ for: 'service', name: service }, options);
+  }
+
+  /** Opens a stream to a service, an exposed target, or the peer's pipe. */
+  async openPurpose(
+    purpose: StreamPurpose,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<SessionStream> {
+    return this.driver.open(encodePurpose(purpose), { signal });
+  }
+
+  /** One round trip on the path in use. @throws SallyportError `NO_PATH`, `TIMEOUT` */
+  async ping({ timeoutMs }: { timeoutMs?: number } = {}): Promise<{ rttMs: number; path: PathReport }> {
+    const { rttMs, path } = await this.driver.ping(timeoutMs === undefined ? {} : { timeoutMs });
+    return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
+  }
+
+  /**
+   * Resolves with the direct path once the session is on one.
+   * @throws SallyportError `NO_PATH` with the reason when punching failed, `TIMEOUT`, `SESSION_CLOSED`, `ABORTED`
+   */
+  async whenDirect({
+    timeout = 30_000,
+    signal,
+  }: { timeout?: number; signal?: AbortSignal } = {}): Promise<PathReport> {
+    const { promise, resolve, reject } = deferred<PathReport>();
+    const look = () => {
+      if (this.path?.direct) resolve(this.path);
+    };
+    const relayed = (reason: string) => reject(new SallyportError('NO_PATH', `no direct path: ${reason}`));
+    const closed = () => reject(new SallyportError('SESSION_CLOSED', 'the session is closed'));
+    const aborted = () => reject(new SallyportError('ABORTED', 'no longer waited for a direct path'));
+    const cancel = this.#clock.setTimer(
+      () => reject(new SallyportError('TIMEOUT', `no direct path within ${timeout} ms`)),
+      timeout,
+    );
+    this.on('path', look).on('relayed', relayed).on('closed', closed);
+    signal?.addEventListener('abort', aborted);
+    look();
+    if (this.end) closed();
+    if (signal?.aborted) aborted();
+    try {
+      return await promise;
+    } finally {
+      cancel();
+      signal?.removeEventListener('abort', aborted);
+      this.off('path', look).off('relayed', relayed).off('closed', closed);
+    }
+  }
+
+  /** Lets ended streams finish and tells the peer. */
+  async close(): Promise<void> {
+    await this.driver.close();
+  }
+
+  /** @internal */
+  addDirectPath({ kind, pipe, local, remote, technique, lan, rttMs }: DirectPath): void {
+    this.#add({ kind, direct: true, local, remote, technique, lan, rttMs }, pipe);
+  }
+
+  /** @internal */
+  addCircuit({ kind, pipe, remote }: CircuitPath): void {
+    this.#add({ kind, direct: false, remote, technique: 'relay circuit' }, pipe);
+  }
+
+  /** @internal */
+  note(line: TraceLine): void {
+    const entry = { ms: Math.round(this.#clock.now() - this.#began), ...line };
+    if (this.#trace.length < TRACE_LINES) this.#trace.push(entry);
+    this.emit('trace', entry);
+  }
+
+  /** @internal */
+  punchingFailed(obstacles: readonly Obstacle[]): void {
+    const reasons = obstacles.map(
+      ({ transport, reason, remedy }) => `${transport}: ${reason}${remedy ? `; ${remedy}` : ''}`,
+    );
+    this.#relayedBecause = reasons.join('; ') || 'nothing answered';
+    this.emit('relayed', this.#relayedBecause);
+  }
+
+  #add(info: Omit<PathInfo, 'id'>, pipe: Parameters<SessionDriver['addPath']>[1]): void {
+    if (this.end) pipe.destroy();
+    else this.driver.addPath(info, pipe);
+  }
+
+  #onPath({ path, state, reason, rttMs }: PathEvent): void {
+    const told = report(path, state, rttMs, reason);
+    if (state === 'active') {
+      for (const [id, other] of this.#reports) {
+        if (other.state === 'active') this.#reports.set(id, { ...other, state: 'up' });
+      }
+    }
+    if (state === 'down') this.#reports.delete(path.id);
+    else this.#reports.set(path.id, told);
+    this.emit('path', told);
+  }
+
+  #onStream(stream: SessionStream, header: Uint8Array): void {
+    try {
+      const purpose = decodePurpose(header);
+      if (purpose.for === 'updates') this.emit('updates', stream);
+      else this.emit('stream', stream, purpose);
+    } catch (thrown) {
+      stream.on('error', () => {});
+      stream.destroy(thrown as SallyportError);
+    }
+  }
+}
+
+function report(
+  path: PathInfo,
+  state: PathReport['state'],
+  rttMs: number | undefined,
+  reason?: string,
+): PathReport {
+  const { kind, direct, local, remote, technique } = path;
+  return {
+    kind,
+    direct,
+    state,
+    local,
+    remote,
+    technique,
+    rttMs: rttMs && Math.round(rttMs * 10) / 10,
+    reason,
+  };
+}

@@ -1,0 +1,298 @@
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { equalBytes } from '../src/core/bytes.ts';
+import { formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
+import { asSallyportError } from '../src/core/errors.ts';
+import type { Instant } from '../src/core/machine.ts';
+import { PunchAgent } from '../src/core/punch/agent.ts';
+import type { ConnectionId, PunchInput, PunchOutput, TcpPath, UdpPath } from '../src/core/punch/events.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import { otherRole } from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { Driver } from '../src/net/driver.ts';
+import { secure } from '../src/net/secure.ts';
+import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
+import type { Network, TaggedConnection } from './network.ts';
+
+/** A direct path, secured and ready for the session. */
+export interface DirectPath {
+  readonly kind: 'udp' | 'tcp';
+  readonly pipe: Duplex;
+  readonly local: string | undefined;
+  readonly remote: string;
+  readonly technique: string;
+  readonly lan: boolean;
+  readonly rttMs: number | undefined;
+}
+
+/** One line of the traversal trace: what was tried, what came of it. */
+export type TraceLine = Omit<Extract<PunchOutput, { type: 'trace' }>, 'type'>;
+
+export interface Obstacle {
+  readonly transport: 'udp' | 'tcp';
+  readonly reason: string;
+  readonly remedy?: string | undefined;
+}
+
+export interface TraversalOptions {
+  readonly role: SessionRole;
+  readonly keys: SessionKeys;
+  readonly kinds: readonly PathChoice[];
+  readonly network: Network;
+  readonly clock: Clock;
+  /** Which round of this session it is; both ends count alike. */
+  readonly round: number;
+  readonly onPath: (path: DirectPath) => void;
+  readonly onTrace: (line: TraceLine) => void;
+  readonly onObstacle: (obstacle: Obstacle) => void;
+  /** Everything that this round could try was tried. */
+  readonly onDone: () => void;
+}
+
+const DIAL_TIMEOUT_MS = 10_000;
+
+/** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
+export class Traversal {
+  #options: TraversalOptions;
+  #agent: PunchAgent;
+  #driver: Driver<PunchInput, PunchOutput>;
+  #connections = new Map<ConnectionId, Socket>();
+  /** The tags that incoming connections began with. */
+  #tags = new Map<ConnectionId, Uint8Array>();
+  /** Sockets beyond the shared one, by the number that the agent gave them. */
+  #sockets = new Map<number, UdpSocket>();
+  #udpPipe: UdxPipe | undefined;
+  #accepted = 0;
+  #listening = false;
+  #stopped = false;
+  #release: (() => void)[];
+
+  constructor(options: TraversalOptions) {
+    const { role, keys, kinds, network, clock } = options;
+    this.#options = options;
+    this.#agent = new PunchAgent({
+      role,
+      kinds,
+      credentials: {
+        username: keys.probeUsername,
+        sendKey: keys.probe(role),
+        receiveKey: keys.probe(otherRole(role)),
+      },
+      allowLoopback: network.onLoopback,
+    });
+    this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
+    this.#release = [
+      network.own({
+        owns: (bytes) => this.#agent.owns(bytes),
+        receive: (bytes, from) => this.handle({ type: 'datagram', socket: 0, bytes, from }),
+      }),
+      network.accept(keys.path('tcp', role).tagIn, (connection) => this.#onAccepted(connection)),
+    ];
+  }
+
+  handle(input: PunchInput): void {
+    if (!this.#stopped) this.#driver.handle(input);
+  }
+
+  /** @param at T0 on the local clock */
+  start(at: Instant, roundTripMs: number): void {
+    this.handle({ type: 'start', at, roundTripMs });
+  }
+
+  /** Ends the round; paths that were handed over stay. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.handle({ type: 'stop' });
+    this.#stopped = true;
+    this.#driver.stop();
+    for (const release of this.#release) release();
+    for (const socket of this.#connections.values()) socket.destroy();
+    for (const socket of this.#sockets.values()) void socket.close();
+    if (this.#listening) this.#options.network.stopListeningHeld();
+  }
+
+  #carryOut(output: PunchOutput): void {
+    switch (output.type) {
+      case 'send':
+        return this.#socket(output.socket)?.send(output.bytes, output.to, output.ttl);
+      case 'dial':
+        return this.#dial(output.connection, output.to, output.from === 'held');
+      case 'cancel-dial':
+        return this.#drop(output.connection);
+      case 'listen-held':
+        this.#listening = true;
+        return void this.#options.network.listenHeld();
+      case 'stop-listening':
+        this.#listening = false;
+        return this.#options.network.stopListeningHeld();
+      case 'path':
+        return output.transport === 'udp' ? this.#useUdp(output) : this.#useTcp(output);
+      case 'moved':
+        return void this.#udpPipe?.changeRemote(output.remote);
+      case 'trace': {
+        const { type: _, ...line } = output;
+        return this.#options.onTrace(line);
+      }
+      case 'failed': {
+        const { type: _, ...obstacle } = output;
+        return this.#options.onObstacle(obstacle);
+      }
+      case 'done':
+        return this.#options.onDone();
+    }
+  }
+
+  #socket(number: number): UdpSocket | undefined {
+    if (number === 0) return this.#options.network.udp;
+    const open = this.#sockets.get(number);
+    if (open) return open;
+    const socket = UdpSocket.open({ host: '0.0.0.0', port: 0 });
+    socket.on('datagram', (bytes, from) =>
+      this.handle({ type: 'datagram', socket: number, bytes: Uint8Array.from(bytes), from }),
+    );
+    this.#sockets.set(number, socket);
+    return socket;
+  }
+
+  #dial(connection: ConnectionId, to: Endpoint, held: boolean): void {
+    const { heldPort } = this.#options.network;
+    if (held && heldPort === undefined) {
+      return this.handle({ type: 'dial-failed', connection, code: 'EADDRNOTAVAIL' });
+    }
+    const from = held ? { localAddress: '0.0.0.0', localPort: heldPort } : {};
+    const options = { host: to.address, port: to.port, allowHalfOpen: true, noDelay: true, ...from };
+    const socket = connect(options as Parameters<typeof connect>[0] & object);
+    this.#connections.set(connection, socket);
+    socket.setTimeout(DIAL_TIMEOUT_MS, () =>
+      socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })),
+    );
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (this.#connections.delete(connection)) {
+        this.handle({ type: 'dial-failed', connection, code: error.code ?? 'EUNKNOWN' });
+      }
+    });
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      socket.removeAllListeners('error');
+      this.#onConnected(connection, socket, (local, remote) => ({
+        type: 'dialed',
+        connection,
+        local,
+        remote,
+      }));
+    });
+  }
+
+  #onAccepted({ socket, tag, held }: TaggedConnection): void {
+    if (!equalBytes(tag, this.#options.keys.path('tcp', this.#options.role).tagIn))
+      return void socket.destroy();
+    const connection = `accepted-${this.#accepted++}`;
+    this.#tags.set(connection, tag);
+    this.#connections.set(connection, socket);
+    this.#onConnected(connection, socket, (local, remote) => ({
+      type: 'accepted',
+      connection,
+      local,
+      remote,
+      held,
+    }));
+  }
+
+  #onConnected(
+    connection: ConnectionId,
+    socket: Socket,
+    input: (local: Endpoint, remote: Endpoint) => PunchInput,
+  ): void {
+    const { localAddress, localPort, remoteAddress, remotePort } = socket;
+    if (
+      localAddress === undefined ||
+      localPort === undefined ||
+      remoteAddress === undefined ||
+      remotePort === undefined
+    ) {
+      return this.#drop(connection);
+    }
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => {
+      if (this.#connections.delete(connection)) this.handle({ type: 'broken', connection });
+    });
+    this.handle(
+      input({ address: localAddress, port: localPort }, { address: remoteAddress, port: remotePort }),
+    );
+  }
+
+  #useUdp({ socket: number, remote, technique, lan, roundTripMs }: UdpPath): void {
+    const { role, keys, round, onPath } = this.#options;
+    const socket = this.#socket(number)!;
+    const pipe = socket.connect({
+      localId: keys.udxStreamId(role, round),
+      remoteId: keys.udxStreamId(otherRole(role), round),
+      remote,
+    });
+    this.#udpPipe = pipe;
+    this.#sockets.delete(number); // it lives as long as the path now
+    if (number !== 0) pipe.once('close', () => void socket.close());
+    secure(pipe, { role: tlsRole(role), keys: keys.path('udp', role) }).then(
+      (secured) =>
+        onPath({
+          kind: 'udp',
+          pipe: secured,
+          local: formatEndpoint(socket.address),
+          remote: formatEndpoint(remote),
+          technique,
+          lan,
+          rttMs: roundTripMs,
+        }),
+      (thrown: unknown) => this.#failed('udp', thrown),
+    );
+  }
+
+  #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {
+    const { role, keys, onPath } = this.#options;
+    const socket = this.#connections.get(connection);
+    if (!socket) return;
+    const tag = this.#tags.get(connection);
+    secure(socket, {
+      role: tlsRole(role),
+      keys: keys.path('tcp', role),
+      tag,
+      timeoutMs: DIAL_TIMEOUT_MS,
+    }).then(
+      (secured) => {
+        this.#connections.delete(connection);
+        this.handle({ type: 'secured', connection });
+        onPath({
+          kind: 'tcp',
+          pipe: secured,
+          local: formatEndpoint(local),
+          remote: formatEndpoint(remote),
+          technique,
+          lan,
+          rttMs: undefined,
+        });
+      },
+      (thrown: unknown) => {
+        this.#failed('tcp', thrown);
+        if (this.#connections.delete(connection)) this.handle({ type: 'broken', connection });
+      },
+    );
+  }
+
+  #failed(transport: 'udp' | 'tcp', thrown: unknown): void {
+    if (this.#stopped) return;
+    const text = `the connection was made, but not secured: ${asSallyportError(thrown).message}`;
+    this.#options.onTrace({ transport, stage: 'plan', text, packets: 0, elapsedMs: 0 });
+  }
+
+  #drop(connection: ConnectionId): void {
+    const socket = this.#connections.get(connection);
+    this.#connections.delete(connection);
+    socket?.destroy();
+  }
+}
+
+/** The session's initiator is the TLS client on every path, whoever dialled (PROTOCOL §4). */
+function tlsRole(role: SessionRole): 'client' | 'server' {
+  return role === 'initiator' ? 'client' : 'server';
+}
