@@ -96,7 +96,7 @@ export function decodeStun(bytes: Uint8Array): StunMessage {
   const messageClass = CLASS.get(uint16At(bytes, 0));
   if (!messageClass) throw malformed('not a Binding message');
   for (const span of spans) checkAttribute(bytes, span);
-  const transactionId = bytes.slice(8, 20);
+  const transactionId = copyOf(bytes, 8, 12);
   try {
     return { class: messageClass, transactionId, ...readAttributes(bytes, spans) };
   } catch (cause) {
@@ -222,7 +222,12 @@ function attestationValue({ time, signature }: Attestation): Uint8Array {
 
 function attestationFrom(bytes: Uint8Array, { start, length }: AttributeSpan): Attestation {
   const time = new DataView(bytes.buffer, bytes.byteOffset + start, 8).getBigUint64(0);
-  return { time: Number(time), signature: bytes.slice(start + 8, start + length) };
+  return { time: Number(time), signature: copyOf(bytes, start + 8, length - 8) };
+}
+
+/** `slice` of a Buffer would be a view, and datagrams come in shared slabs. */
+function copyOf(bytes: Uint8Array, start: number, length: number): Uint8Array {
+  return Uint8Array.from(bytes.subarray(start, start + length));
 }
 
 function fillerLength(bare: number, padTo: number | undefined): number {

@@ -82,6 +82,20 @@ describe('STUN messages', () => {
     }
   });
 
+  it('copies what it reads, and leaves a Buffer as it was', () => {
+    const signature = new Uint8Array(64).fill(9);
+    const attestation = { time: 5, signature };
+    const slab = Buffer.from(
+      encodeStun({ class: 'success', transactionId: id, attestation }, { key, fingerprint: true }),
+    );
+    const before = hex(slab);
+    expect(verifyIntegrity(slab, key)).toBe(true);
+    expect(hex(slab)).toBe(before);
+    const message = decodeStun(slab);
+    slab.fill(0);
+    expect(message).toMatchObject({ transactionId: id, attestation });
+  });
+
   it('reads each error code as it was written', () => {
     for (const errorCode of [300, 400, 401, 420, 438, 487, 500]) {
       expect(decodeStun(encodeStun({ class: 'error', transactionId: id, errorCode })).errorCode).toBe(

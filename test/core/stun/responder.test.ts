@@ -1,0 +1,158 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { identityFromSeed } from '../../../src/core/identity.ts';
+import { isAttested } from '../../../src/core/protocol/attestation.ts';
+import { decodeStun, encodeStun, verifyIntegrity } from '../../../src/core/stun/message.ts';
+import { bindingRequest, readResponse } from '../../../src/core/stun/request.ts';
+import {
+  STRANGER_REPLY_BYTES,
+  StunResponder,
+  type StunArrival,
+  type StunLocal,
+} from '../../../src/core/stun/responder.ts';
+
+const deployment = identityFromSeed(new Uint8Array(32).fill(1));
+const peer = identityFromSeed(new Uint8Array(32).fill(2));
+const credentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
+const id = new Uint8Array(12).fill(7);
+
+const on: StunLocal = { address: '203.0.113.1', port: 3478, otherAddress: '203.0.113.2', otherPort: 3479 };
+const from = { address: '198.51.100.10', port: 40_000 };
+const arrival: StunArrival = { transport: 'udp', from, on };
+const plain = encodeStun({ class: 'request', transactionId: id });
+
+function responder() {
+  const lookup = (username: string) =>
+    username === credentials.username ? { peer: peer.id, key: credentials.key } : undefined;
+  return new StunResponder({ deployment, lookup, seed: 5 });
+}
+
+describe('the STUN responder', () => {
+  it('attests a registered peer its source, in a reply no longer than the request', () => {
+    for (const source of [from, { address: '2001:db8::99', port: 1 }]) {
+      const request = bindingRequest(id, credentials);
+      const wide: StunArrival = {
+        transport: 'udp',
+        from: source,
+        on:
+          source === from
+            ? on
+            : { ...on, address: '2001:db8:1:2:3:4:5:6', otherAddress: '2001:db8:1:2:3:4:5:7' },
+      };
+      const reply = responder().respond(request, wide, 1_000)!;
+      expect(reply.bytes.length).toBeLessThanOrEqual(request.length);
+      expect(verifyIntegrity(reply.bytes, credentials.key)).toBe(true);
+      const { mapped, attestation } = decodeStun(reply.bytes);
+      expect(mapped).toEqual(source);
+      const candidate = { type: 'srflx', transport: 'udp', endpoint: source, attestation } as const;
+      expect(isAttested(candidate, peer.id, deployment.id, 1_000)).toBe(true);
+    }
+  });
+
+  it('attests what arrived over TCP as TCP', () => {
+    const reply = responder().respond(
+      bindingRequest(id, credentials),
+      { ...arrival, transport: 'tcp' },
+      1_000,
+    )!;
+    const { mapped, attestation } = decodeStun(reply.bytes);
+    const candidate = { type: 'srflx', endpoint: mapped!, attestation } as const;
+    expect(isAttested({ ...candidate, transport: 'tcp' }, peer.id, deployment.id, 1_000)).toBe(true);
+    expect(isAttested({ ...candidate, transport: 'udp' }, peer.id, deployment.id, 1_000)).toBe(false);
+  });
+
+  it('answers from the other address and port on request, and says where it answers from', () => {
+    const ask = (change: { address: boolean; port: boolean }) => {
+      const reply = responder().respond(bindingRequest(id, credentials, change), arrival, 0)!;
+      expect(reply.change).toEqual(change);
+      return readResponse(reply.bytes, credentials)?.origin;
+    };
+    expect(ask({ address: true, port: true })).toEqual({ address: '203.0.113.2', port: 3479 });
+    expect(ask({ address: false, port: true })).toEqual({ address: '203.0.113.1', port: 3479 });
+  });
+
+  it('refuses a change of address where it has one address, and still changes the port', () => {
+    const single: StunArrival = { ...arrival, on: { ...on, otherAddress: undefined } };
+    const both = bindingRequest(id, credentials, { address: true, port: true });
+    const reply = responder().respond(both, single, 0)!;
+    expect(reply.change).toEqual({ address: false, port: false });
+    expect(readResponse(reply.bytes, credentials)).toMatchObject({ class: 'error', errorCode: 420 });
+    const port = bindingRequest(id, credentials, { address: false, port: true });
+    const moved = responder().respond(port, single, 0)!;
+    expect(moved.change).toEqual({ address: false, port: true });
+    expect(decodeStun(moved.bytes).other).toBe(undefined);
+  });
+
+  it('gives strangers a plain reply of at most 96 bytes', () => {
+    const long = '2001:db8:1111:2222:3333:4444:5555:6666';
+    const wide: StunArrival = {
+      transport: 'udp',
+      from: { address: long, port: 9 },
+      on: { ...on, address: long, otherAddress: long },
+    };
+    const reply = responder().respond(plain, wide, 0)!;
+    expect(reply.bytes.length).toBeLessThanOrEqual(STRANGER_REPLY_BYTES);
+    expect(decodeStun(reply.bytes)).toMatchObject({ mapped: wide.from, attestation: undefined });
+  });
+
+  it('answers a stranger from elsewhere only if the request is as long as the reply', () => {
+    const change = { address: true, port: true };
+    const ask = (padTo: number) =>
+      responder().respond(encodeStun({ class: 'request', transactionId: id, change }, { padTo }), arrival, 0);
+    expect(ask(0)).toBe(undefined);
+    expect(ask(96)?.change).toEqual(change);
+  });
+
+  it('answers five strangers a second for each /24 and /56, and no peer pays for that', () => {
+    const server = responder();
+    const ask = (address: string, now: number) =>
+      server.respond(plain, { ...arrival, from: { address, port: 9 } }, now) !== undefined;
+    const burst = Array.from({ length: 20 }, (_, i) => ask(`198.51.100.${i}`, 0));
+    expect(burst.filter(Boolean).length).toBe(5);
+    expect(ask('203.0.113.77', 0)).toBe(true);
+    expect(ask('198.51.100.1', 200)).toBe(true);
+    expect(ask('198.51.100.1', 200)).toBe(false);
+    expect(server.respond(bindingRequest(id, credentials), arrival, 200)?.authenticated).toBe(true);
+  });
+
+  it('refuses credentials that do not check out, and attests nothing', () => {
+    const wrong = bindingRequest(id, { ...credentials, key: new Uint8Array(32) });
+    const unknown = bindingRequest(id, { ...credentials, username: 'nobody' });
+    for (const request of [wrong, unknown]) {
+      const reply = responder().respond(request, arrival, 0)!;
+      expect(reply.authenticated).toBe(false);
+      expect(decodeStun(reply.bytes)).toMatchObject({
+        class: 'error',
+        errorCode: 401,
+        attestation: undefined,
+      });
+    }
+  });
+
+  it('limits what one registration may ask', () => {
+    const server = responder();
+    const asked = Array.from({ length: 200 }, () =>
+      server.respond(bindingRequest(id, credentials), arrival, 0),
+    );
+    expect(asked.filter((reply) => reply !== undefined).length).toBe(100);
+  });
+
+  it('is silent on everything that is not a request, and never throws', () => {
+    const server = responder();
+    const response = encodeStun({ class: 'success', transactionId: id, mapped: from });
+    expect(server.respond(response, arrival, 0)).toBe(undefined);
+    const silent = (bytes: Uint8Array) => server.respond(bytes, arrival, 0) === undefined;
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), silent), { numRuns: 2_000 });
+    const flips = fc.tuple(fc.nat(199), fc.nat(255), fc.nat(199), fc.nat(255));
+    fc.assert(
+      fc.property(flips, ([i, a, j, b]) => {
+        const bytes = bindingRequest(id, credentials);
+        bytes[i] = a;
+        bytes[j] = b;
+        const reply = server.respond(bytes, arrival, 0);
+        expect(reply?.bytes.length ?? 0).toBeLessThanOrEqual(bytes.length);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
