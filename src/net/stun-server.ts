@@ -1,0 +1,145 @@
+import { randomInt } from 'node:crypto';
+import type { Endpoint } from '../core/endpoint.ts';
+import { SallyportError } from '../core/errors.ts';
+import type { Identity } from '../core/identity.ts';
+import type { Instant } from '../core/machine.ts';
+import { StunResponder, type StunLocal, type StunPeer } from '../core/stun/responder.ts';
+import { StunTcpPort } from './stun-tcp.ts';
+import { StunUdpPort } from './stun-udp.ts';
+
+export interface StunServerOptions {
+  /** Where to bind: the primary address, and a second one of this host if there is one (RFC 5780). */
+  readonly addresses: readonly [primary: string, alternate?: string | undefined];
+  /** Primary and alternate port, the same for UDP and TCP; 0 takes a free one. */
+  readonly ports: readonly [number, number];
+  /** What the outside calls the two addresses, where it isn't what they are bound to. */
+  readonly publicAddress?: string | undefined;
+  readonly alternateAddress?: string | undefined;
+  /** Signs the attestations. */
+  readonly deployment: Identity;
+  /** A registration's peer and key by USERNAME; strangers only, where there are no registrations. */
+  readonly lookup: (username: string) => StunPeer | undefined;
+  /** The clock that attestations are dated by, milliseconds. */
+  readonly now: () => Instant;
+}
+
+/** One of the server's addresses on one of its ports, UDP and TCP. */
+interface Seat {
+  readonly udp: StunUdpPort;
+  readonly tcp: StunTcpPort;
+}
+
+/** A STUN server (RFC 8489) on two ports and one or two addresses; with two, full RFC 5780 over UDP. */
+export class StunServer {
+  /** Both ports of the primary address, then of the second; address `''` where only the outside knows it. */
+  readonly udp: Endpoint[];
+  readonly tcp: Endpoint[];
+  /** By address, then by port. */
+  readonly #seats: Seat[][] = [];
+  readonly #addresses: string[];
+  readonly #public: (string | undefined)[];
+  #ports: number[] = [];
+  readonly #responder: StunResponder;
+  readonly #now: () => Instant;
+
+  private constructor(options: StunServerOptions) {
+    const { deployment, lookup, now, publicAddress, alternateAddress } = options;
+    this.#addresses = options.addresses.filter((address) => address !== undefined);
+    this.#public = this.#addresses.map(
+      (address, i) => (i === 0 ? publicAddress : alternateAddress) ?? known(address),
+    );
+    this.#responder = new StunResponder({ deployment, lookup, seed: randomInt(2 ** 32) });
+    this.#now = now;
+    this.udp = [];
+    this.tcp = [];
+  }
+
+  /** Fails with `PORT_IN_USE` or `UNSUPPORTED`; then nothing is left bound. */
+  static async start(options: StunServerOptions): Promise<StunServer> {
+    const server = new StunServer(options);
+    try {
+      for (const port of options.ports) await server.#open(port);
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    const endpoints = server.#public.flatMap((address) =>
+      server.#ports.map((port) => ({ address: address ?? '', port })),
+    );
+    server.udp.push(...endpoints);
+    server.tcp.push(...endpoints);
+    return server;
+  }
+
+  async close(): Promise<void> {
+    const seats = this.#seats.splice(0).flat();
+    await Promise.all(seats.flatMap(({ udp, tcp }) => [udp.close(), tcp.close()]));
+  }
+
+  /** Opens one port on every address; a free one has to be free on all of them, for UDP and TCP. */
+  async #open(wanted: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#bind(wanted);
+      } catch (cause) {
+        const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
+        if (inUse && wanted === 0 && attempt < ATTEMPTS) continue;
+        const message = `STUN port ${wanted} can't be bound on ${this.#addresses.join(' and ')}`;
+        throw new SallyportError(inUse ? 'PORT_IN_USE' : 'UNSUPPORTED', message, {
+          hint: 'choose another with --stun-port, or 0 for any',
+          cause,
+        });
+      }
+    }
+  }
+
+  async #bind(wanted: number): Promise<void> {
+    const index = this.#ports.length;
+    const opened: Seat[] = [];
+    let port = wanted;
+    try {
+      for (const [row, address] of this.#addresses.entries()) {
+        const seat = this.#seat(row, index, address);
+        opened.push(seat);
+        port = await seat.udp.bind(address, port);
+        await seat.tcp.listen(address, port);
+      }
+    } catch (error) {
+      await Promise.all(opened.flatMap(({ udp, tcp }) => [udp.close(), tcp.close()]));
+      throw error;
+    }
+    this.#ports.push(port);
+    for (const [row, seat] of opened.entries()) (this.#seats[row] ??= []).push(seat);
+  }
+
+  #seat(row: number, index: number, host: string): Seat {
+    const onDatagram = (bytes: Uint8Array, from: Endpoint): void => {
+      const arrival = { transport: 'udp', from, on: this.#local(row, index) } as const;
+      const reply = this.#responder.respond(bytes, arrival, this.#now());
+      if (!reply) return;
+      const { address, port } = reply.change;
+      this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, from);
+    };
+    const tcp = new StunTcpPort((bytes, from) =>
+      this.#responder.respond(bytes, { transport: 'tcp', from, on: this.#local(row, index) }, this.#now()),
+    );
+    return { udp: new StunUdpPort(host, onDatagram), tcp };
+  }
+
+  #local(row: number, index: number): StunLocal {
+    return {
+      address: this.#public[row],
+      port: this.#ports[index] ?? 0,
+      otherAddress: this.#public[1 - row],
+      otherPort: this.#ports[1 - index] ?? 0,
+    };
+  }
+}
+
+/** A wildcard says nothing about where the server is reached. */
+function known(address: string): string | undefined {
+  return address === '0.0.0.0' || address === '::' ? undefined : address;
+}
+
+/** A port that the system gave for one address and transport may be taken on another. */
+const ATTEMPTS = 16;

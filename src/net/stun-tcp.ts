@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { canonicalAddress } from '../core/address.ts';
+import type { Endpoint } from '../core/endpoint.ts';
+import { LIMITS } from '../core/limits.ts';
+import { StunFramer } from '../core/stun/framing.ts';
+import type { StunReply } from '../core/stun/responder.ts';
+
+/** Answers one message that came from `from`; `undefined` for silence. */
+type StunHandler = (bytes: Uint8Array, from: Endpoint) => StunReply | undefined;
+
+/** STUN over TCP on one port (RFC 8489 §6.2.2): peers hold a connection, strangers may ask and go. */
+export class StunTcpPort {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #handle: StunHandler;
+
+  constructor(handle: StunHandler) {
+    this.#handle = handle;
+    this.#server = createServer({ noDelay: true, keepAlive: true });
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('connection', (socket) => this.#accept(socket));
+  }
+
+  /** Fails with the system's own error. */
+  async listen(host: string, port: number): Promise<void> {
+    this.#server.listen({ host, port, ipv6Only: host.includes(':') });
+    await once(this.#server, 'listening');
+    this.#server.on('error', () => {}); // accept failures such as EMFILE concern one connection
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    if (!this.#server.listening) return;
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #accept(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    const { remoteAddress, remotePort } = socket;
+    if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
+    const from = { address: canonicalAddress(remoteAddress), port: remotePort };
+    if (!this.#admit(socket, from.address)) return void socket.destroy();
+    const framer = new StunFramer();
+    let patience = setTimeout(() => socket.destroy(), STRANGER_IDLE_MS);
+    socket.on('close', () => clearTimeout(patience));
+    socket.on('drain', () => socket.resume());
+    socket.on('data', (chunk) => {
+      const replies = this.#repliesTo(framer, chunk, from);
+      if (!replies) return void socket.destroy();
+      if (replies.some(({ authenticated }) => authenticated)) {
+        clearTimeout(patience);
+        patience = setTimeout(() => socket.destroy(), PEER_IDLE_MS);
+      }
+      const isWritable = replies.map(({ bytes }) => socket.write(bytes)).every(Boolean);
+      if (!isWritable) socket.pause();
+    });
+  }
+
+  /** `undefined` where the bytes aren't STUN. */
+  #repliesTo(framer: StunFramer, chunk: Uint8Array, from: Endpoint): StunReply[] | undefined {
+    try {
+      return framer.push(chunk).flatMap((message) => this.#handle(message, from) ?? []);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #admit(socket: Socket, address: string): boolean {
+    const open = this.#perAddress.get(address) ?? 0;
+    if (open >= LIMITS.connectionsPerAddress) return false;
+    this.#perAddress.set(address, open + 1);
+    this.#sockets.add(socket);
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      const left = this.#perAddress.get(address)! - 1;
+      if (left === 0) this.#perAddress.delete(address);
+      else this.#perAddress.set(address, left);
+    });
+    return true;
+  }
+}
+
+const MAX_CONNECTIONS = 4_096;
+/** A stranger's connection lives this long, whatever it sends. */
+const STRANGER_IDLE_MS = 10_000;
+/** Since the last authenticated request. */
+const PEER_IDLE_MS = 600_000;

@@ -1,0 +1,160 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../src/core/endpoint.ts';
+import { identityFromSeed } from '../../src/core/identity.ts';
+import { decodeStun, encodeStun } from '../../src/core/stun/message.ts';
+import { bindingRequest, readResponse } from '../../src/core/stun/request.ts';
+import { StunServer } from '../../src/net/stun-server.ts';
+
+const deployment = identityFromSeed(new Uint8Array(32).fill(1));
+const peer = identityFromSeed(new Uint8Array(32).fill(2));
+const credentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
+const closers: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function start(...addresses: [string, string?]): Promise<StunServer> {
+  const server = await StunServer.start({
+    addresses,
+    ports: [0, 0],
+    deployment,
+    lookup: (username) =>
+      username === credentials.username ? { peer: peer.id, key: credentials.key } : undefined,
+    now: Date.now,
+  });
+  closers.push(() => server.close());
+  return server;
+}
+
+async function client(): Promise<Socket> {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  closers.push(() => socket.close());
+  return socket;
+}
+
+async function ask(
+  socket: Socket,
+  bytes: Uint8Array,
+  to: Endpoint,
+): Promise<{ bytes: Buffer; from: Endpoint }> {
+  const reply = once(socket, 'message');
+  socket.send(bytes, to.port, to.address);
+  const [message, { address, port }] = await reply;
+  return { bytes: message, from: { address, port } };
+}
+
+const id = () => Uint8Array.from({ length: 12 }, () => Math.floor(Math.random() * 256));
+
+describe('StunServer', () => {
+  it('answers on both ports of both addresses, and from the other ones on request', async () => {
+    const { udp } = await start('127.0.0.1', '127.0.0.2');
+    const socket = await client();
+    expect(udp.map(({ address }) => address)).toEqual(['127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.2']);
+    for (const to of udp) {
+      const plain = await ask(socket, bindingRequest(id(), credentials), to);
+      expect(plain.from).toEqual(to);
+      const mapped = { address: '127.0.0.1', port: socket.address().port };
+      expect(readResponse(plain.bytes, credentials)).toMatchObject({ mapped, origin: to });
+    }
+    const change = { address: true, port: true };
+    const changed = await ask(socket, bindingRequest(id(), credentials, change), udp[0]!);
+    expect(changed.from).toEqual(udp[3]);
+  });
+
+  it('takes the same ports for TCP, and answers several requests on one connection', async () => {
+    const { tcp } = await start('127.0.0.1');
+    for (const { address, port } of tcp) {
+      const socket = connect({ host: address, port });
+      closers.push(() => socket.destroy());
+      for (let i = 0; i < 3; i++) {
+        socket.write(bindingRequest(id(), credentials));
+        const [bytes] = await once(socket, 'data');
+        expect(readResponse(bytes, credentials)?.mapped?.port).toBe(socket.localPort);
+      }
+    }
+  });
+
+  it('names itself by its public addresses', async () => {
+    const server = await StunServer.start({
+      addresses: ['0.0.0.0'],
+      ports: [0, 0],
+      publicAddress: '203.0.113.9',
+      deployment,
+      lookup: () => undefined,
+      now: Date.now,
+    });
+    closers.push(() => server.close());
+    expect(server.udp.every(({ address }) => address === '203.0.113.9')).toBe(true);
+    const socket = await client();
+    const plain = encodeStun({ class: 'request', transactionId: id() });
+    const { bytes } = await ask(socket, plain, { address: '127.0.0.1', port: server.udp[0]!.port });
+    expect(decodeStun(bytes).origin).toEqual(server.udp[0]);
+  });
+
+  it('says that a port is in use, and leaves nothing bound', async () => {
+    const { udp } = await start('127.0.0.1');
+    const free = await start('127.0.0.1');
+    const freePort = free.udp[0]!.port;
+    await free.close();
+    const again = StunServer.start({
+      addresses: ['127.0.0.1'],
+      ports: [freePort, udp[0]!.port],
+      deployment,
+      lookup: () => undefined,
+      now: Date.now,
+    });
+    await expect(again).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    const socket = createSocket('udp4').bind(freePort, '127.0.0.1');
+    await once(socket, 'listening');
+    socket.close();
+  });
+
+  it('outlives garbage on every port and never answers with more bytes than came', async () => {
+    const { udp, tcp } = await start('127.0.0.1', '127.0.0.2');
+    const socket = await client();
+    let [sent, received] = [0, 0];
+    socket.on('message', (bytes) => (received += bytes.length));
+    for (const { address, port } of udp) {
+      for (let i = 0; i < 500; i++) {
+        const bytes = garbage(i);
+        sent += bytes.length;
+        socket.send(bytes, port, address);
+        if (i % 50 === 0) await sleep(1);
+      }
+    }
+    for (const { address, port } of tcp) {
+      const connection = connect({ host: address, port }).on('error', () => {});
+      connection.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+      await once(connection, 'close');
+    }
+    await sleep(50);
+    expect(received).toBeLessThanOrEqual(sent);
+    const probe = await client();
+    const alive = await ask(probe, bindingRequest(id(), credentials), udp[0]!);
+    expect(readResponse(alive.bytes, credentials)?.class).toBe('success');
+  });
+});
+
+/** Random bytes, requests cut short, requests with a flipped byte, responses. */
+function garbage(i: number): Uint8Array {
+  const random = Uint8Array.from({ length: i % 120 }, () => Math.floor(Math.random() * 256));
+  const request = bindingRequest(id(), credentials);
+  switch (i % 4) {
+    case 0:
+      return random;
+    case 1:
+      return request.subarray(0, i % request.length);
+    case 2:
+      request[(i * 7) % request.length]! ^= 1 + (i % 255);
+      return request;
+    default:
+      return encodeStun({ class: 'success', transactionId: id(), mapped: { address: '127.0.0.1', port: 9 } });
+  }
+}
