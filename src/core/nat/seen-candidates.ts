@@ -30,8 +30,4 @@ export class SeenCandidates {
   get newest(): Candidate | undefined {
     return [...this.#seen.values()].at(-1)?.candidate;
   }
-
-  clear(): void {
-    this.#seen.clear();
-  }
 }

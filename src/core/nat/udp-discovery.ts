@@ -24,6 +24,8 @@ export type UdpDiscoveryInput =
   | { readonly type: 'start' }
   /** Asks for the mapping and a fresh attestation now. */
   | { readonly type: 'refresh' }
+  /** No second socket can be had: filtering stays unknown. */
+  | { readonly type: 'no-filtering-socket' }
   | {
       readonly type: 'datagram';
       readonly socket: DiscoverySocket;
@@ -99,6 +101,9 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
       case 'refresh':
         this.#startRefresh(now);
         break;
+      case 'no-filtering-socket':
+        for (const [id, { socket }] of this.#tests) if (socket === 'filtering') this.#tests.delete(id);
+        break;
       case 'datagram':
         this.#receive(input.bytes, input.from, now);
         break;
@@ -147,9 +152,11 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   #receive(bytes: Uint8Array, from: Endpoint, now: Instant): void {
+    // Probes of punching come by here in thousands: look for the transaction before any HMAC.
+    const test = this.#tests.get(keyOf(bytes.subarray(8, 20)));
+    if (!test || test.reply) return;
     const reply = readResponse(bytes, this.#options.credentials);
-    const test = reply && this.#tests.get(keyOf(reply.transactionId));
-    if (!reply || !test || test.reply || !test.accept(reply, from, now)) return;
+    if (!reply || !test.accept(reply, from, now)) return;
     if (test.socket === 'main' && reply.mapped) this.#observe(test, reply.mapped, now);
   }
 

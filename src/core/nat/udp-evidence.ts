@@ -9,11 +9,12 @@ interface UdpEvidenceOptions {
   readonly localPort: number;
 }
 
-/** What the tests' answers say by now. Where none came at all, UDP does not leave this network. */
+/** What the tests' answers say by now. Where there were tests and no answer at all, UDP can't leave this network. */
 export function judgeUdp(
   tests: readonly BindingTest[],
   { localAddresses, localPort }: UdpEvidenceOptions,
 ): TransportProfile {
+  if (tests.length === 0) return UNMEASURED;
   const observed = observations(tests);
   if (observed.length === 0) return { ...UNMEASURED, reachable: false };
   const local: LocalSocket = { addresses: localAddresses, port: localPort };
