@@ -1,0 +1,35 @@
+export type SideName = 'a' | 'b';
+
+/** The public hosts; the rendezvous has two addresses, as NAT discovery asks for (RFC 5780). */
+export const SERVERS = {
+  rendezvous: ['203.0.113.1', '203.0.113.2'],
+  relay: ['203.0.113.3'],
+  proxy: ['203.0.113.4'],
+} as const;
+
+export const SERVER_GATEWAY = '203.0.113.254';
+
+interface SideAddresses {
+  readonly lan: string;
+  readonly access: { readonly network: string; readonly isp: string; readonly nat: string };
+  readonly open: { readonly network: string; readonly router: string; readonly host: string };
+  readonly carrier: { readonly router: string; readonly nat: string };
+  readonly uplink: { readonly core: string; readonly isp: string };
+}
+
+export const ADDRESSES: Record<SideName, SideAddresses> = {
+  a: {
+    lan: '192.168.1',
+    access: { network: '198.51.100.8/29', isp: '198.51.100.9', nat: '198.51.100.10' },
+    open: { network: '198.51.100.64/29', router: '198.51.100.65', host: '198.51.100.66' },
+    carrier: { router: '100.64.1.1', nat: '100.64.1.2' },
+    uplink: { core: '192.0.2.1', isp: '192.0.2.2' },
+  },
+  b: {
+    lan: '192.168.2',
+    access: { network: '198.51.100.16/29', isp: '198.51.100.17', nat: '198.51.100.20' },
+    open: { network: '198.51.100.72/29', router: '198.51.100.73', host: '198.51.100.74' },
+    carrier: { router: '100.64.2.1', nat: '100.64.2.2' },
+    uplink: { core: '192.0.2.5', isp: '192.0.2.6' },
+  },
+};

@@ -1,0 +1,174 @@
+import { cutRules, parseCounters, type NatCounters, type TrafficGroup } from './accounting.ts';
+import { SERVERS, type SideName } from './addresses.ts';
+import { parseFlows, type Flow } from './flows.ts';
+import { LabHost } from './host.ts';
+import { Namespaces } from './namespaces.ts';
+import type { NatName } from './nats.ts';
+import { setUp } from './setup.ts';
+import { labSupport } from './support.ts';
+import { planTopology, type Side, type Topology } from './topology.ts';
+import { needsSinglePackets, Wire, type WireSettings } from './wire.ts';
+import { SallyportError } from '../../src/core/errors.ts';
+
+export { labSupport, type LabSupport } from './support.ts';
+export { NAT_NAMES, parseNatName, type NatName } from './nats.ts';
+export type { NatCounters, Traffic, TrafficGroup } from './accounting.ts';
+export type { SideName } from './addresses.ts';
+export type { CommandResult } from './commands.ts';
+export type { Flow } from './flows.ts';
+export type { LabHost } from './host.ts';
+export type { WireSettings } from './wire.ts';
+
+/**
+ * The NATs by name, and both access links' settings. `delayMs` is one way and per link: a host and the rendezvous are
+ * 2 × delay apart there and back, two hosts 4 × delay. Without any link setting the links are plain ones.
+ */
+export interface LabOptions extends WireSettings {
+  a: NatName;
+  b: NatName;
+}
+
+export type HostName = 'a' | 'b' | 'rendezvous' | 'relay' | 'proxy';
+
+export interface SideAddressPair {
+  /** The host's own. */
+  readonly lan: string;
+  /** What the public hosts see; the same where nothing is translated. */
+  readonly public: string;
+}
+
+export interface LabAddresses {
+  readonly a: SideAddressPair;
+  readonly b: SideAddressPair;
+  readonly rendezvous: readonly [string, string];
+  readonly relay: string;
+  readonly proxy: string;
+}
+
+/** Two hosts behind real kernel NATs, and public servers, in network namespaces of this machine. */
+export class Lab {
+  readonly hosts: Readonly<Record<HostName, LabHost>>;
+  readonly addresses: LabAddresses;
+  readonly #namespaces: Namespaces;
+  readonly #topology: Topology;
+  readonly #wires = new Map<string, Wire>();
+
+  private constructor(namespaces: Namespaces, topology: Topology) {
+    this.#namespaces = namespaces;
+    this.#topology = topology;
+    const { a, b } = topology.sides;
+    this.hosts = {
+      a: new LabHost(namespaces, a.host, [a.hostAddress]),
+      b: new LabHost(namespaces, b.host, [b.hostAddress]),
+      rendezvous: new LabHost(namespaces, 'rendezvous', SERVERS.rendezvous),
+      relay: new LabHost(namespaces, 'relay', SERVERS.relay),
+      proxy: new LabHost(namespaces, 'proxy', SERVERS.proxy),
+    };
+    this.addresses = {
+      a: { lan: a.hostAddress, public: a.publicAddress },
+      b: { lan: b.hostAddress, public: b.publicAddress },
+      rendezvous: SERVERS.rendezvous,
+      relay: SERVERS.relay[0],
+      proxy: SERVERS.proxy[0],
+    };
+  }
+
+  /** Throws USAGE for a pair that cannot be, UNSUPPORTED where the machine cannot (see `labSupport`). */
+  static async create(options: LabOptions): Promise<Lab> {
+    const { a, b, ...settings } = options;
+    const wires = Object.values(settings).some((value) => value !== undefined);
+    const topology = planTopology({ a, b, wires });
+    const support = await labSupport();
+    if (!support.ok) throw new SallyportError('UNSUPPORTED', support.reason, { hint: SUPPORT_HINT });
+    const namespaces = await Namespaces.open([...topology.nodes.keys()], support.rootless);
+    const lab = new Lab(namespaces, topology);
+    try {
+      await setUp(namespaces, topology);
+      await lab.#startWires(settings);
+      return lab;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  /** What the NAT next to that host has let through for it. */
+  async natCounters(side: SideName): Promise<NatCounters> {
+    const json = await this.#namespaces.run(this.#side(side).nat, 'nft -j list counters');
+    return parseCounters(json, side);
+  }
+
+  /** The NAT's connection tracking now: the flows of that side's host. */
+  async natFlows(side: SideName): Promise<Flow[]> {
+    const { nat, hostAddress } = this.#side(side);
+    const flows = parseFlows(await this.#namespaces.run(nat, 'conntrack -L 2>/dev/null'));
+    return flows.filter((flow) => [flow.original, flow.reply].some((tuple) => tuple.source === hostAddress));
+  }
+
+  /** Drops silently, at the NATs and from now on, what passes between the hosts and that group of remotes. */
+  async cut(group: TrafficGroup): Promise<void> {
+    await this.#changeCut('add', group);
+  }
+
+  /** Ends a `cut`. */
+  async restore(group: TrafficGroup): Promise<void> {
+    await this.#changeCut('delete', group);
+  }
+
+  /** The NATs of that side forget every mapping and contact, as after a restart. */
+  async forgetMappings(side: SideName): Promise<void> {
+    const script =
+      'conntrack -F 2>/dev/null\nif nft list table ip translation >/dev/null 2>&1; then\n' +
+      'nft flush map ip translation mappings\nnft flush set ip translation contacted\nfi\n';
+    await Promise.all(this.#side(side).translators.map((nat) => this.#namespaces.run(nat, script)));
+  }
+
+  /** Changes the access link of one side while packets flow. The lab must have been made with some link setting. */
+  async setLink(side: SideName, settings: WireSettings): Promise<void> {
+    const wire = this.#wires.get(this.#side(side).wire);
+    if (!wire)
+      throw new SallyportError('USAGE', 'the lab was made with plain links: give it a delay, were it 0');
+    if (needsSinglePackets(settings)) await this.#splitBundles(side);
+    wire.change(settings);
+  }
+
+  /** Kills what still runs in the lab and removes it. */
+  async close(): Promise<void> {
+    await this.#namespaces.close();
+    await Promise.all([...this.#wires.values()].map((wire) => wire.close()));
+  }
+
+  #side(side: SideName): Side {
+    return this.#topology.sides[side];
+  }
+
+  async #startWires(settings: WireSettings): Promise<void> {
+    const names = [...this.#topology.nodes.keys()].filter((name) => name.startsWith('wire-'));
+    const start = async (name: string, index: number) => {
+      const seed = (settings.seed ?? 1) * names.length + index;
+      this.#wires.set(name, await Wire.start(this.#namespaces, name, { ...settings, seed }));
+    };
+    await Promise.all(names.map(start));
+    if (names.length > 0 && needsSinglePackets(settings)) {
+      await Promise.all([this.#splitBundles('a'), this.#splitBundles('b')]);
+    }
+  }
+
+  /** From now on, segments leave one by one for the wire, where bundles would be faster. */
+  async #splitBundles(side: SideName): Promise<void> {
+    const split = ([node, name]: readonly [string, string]) =>
+      this.#namespaces.run(node, `ip link set ${name} gso_max_segs 1`);
+    await Promise.all(this.#side(side).wireEnds.map(split));
+  }
+
+  async #changeCut(action: 'add' | 'delete', group: TrafficGroup): Promise<void> {
+    const change = ({ nat, account, families }: Side) => {
+      const rules = families.map((family) => cutRules(action, family, account, group)).join('');
+      return this.#namespaces.run(nat, `nft -f - <<'RULES'\n${rules}RULES\n`);
+    };
+    await Promise.all([change(this.#side('a')), change(this.#side('b'))]);
+  }
+}
+
+const SUPPORT_HINT =
+  'the lab needs Linux with root or unprivileged user namespaces; apt install iproute2 nftables conntrack';

@@ -1,0 +1,88 @@
+import { SallyportError } from '../../src/core/errors.ts';
+
+/** RFC 4787 §4.1 and §5; `none` where addresses aren't translated, or nothing is filtered. */
+export type Behavior = 'none' | 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
+
+/** How the public port of a new mapping is chosen (RFC 4787 §4.2.1). */
+export type Allocation = 'preserving' | 'random' | 'sequential' | 'by-destination';
+
+/**
+ * What a NAT does with a packet from outside that no mapping or filter lets in: `drop` silently, `rst` (answers a SYN
+ * with RST, drops UDP), or `accept`: the NAT's own stack takes it, so that connection tracking holds the stray's
+ * endpoints and the flow that its owner begins later gets another port, as on a Linux router with an open INPUT chain.
+ */
+export type StrayPolicy = 'drop' | 'rst' | 'accept';
+
+/** What may leave: everything, TCP only, TCP to port 443 only, or TCP to the proxy only. */
+export type Passage = 'everything' | 'tcp' | 'tcp-443' | 'proxy';
+
+/** `carrier`: a second NAT outside of the home NAT; `lan` and `segments`: both hosts behind one NAT. */
+export type Shape = 'single' | 'carrier' | 'lan' | 'segments';
+
+export interface Nat {
+  readonly mapping: Behavior;
+  readonly filtering: Behavior;
+  readonly allocation: Allocation;
+  readonly passage: Passage;
+  readonly strays: StrayPolicy;
+  readonly shape: Shape;
+  /** A packet from inside to a public mapping comes back in, its source being a public mapping too (RFC 4787 §6). */
+  readonly hairpin: boolean;
+}
+
+export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${'rst' | 'accept'}`;
+
+const EASY: Nat = {
+  mapping: 'endpoint-independent',
+  filtering: 'address-and-port-dependent',
+  allocation: 'preserving',
+  passage: 'everything',
+  strays: 'drop',
+  shape: 'single',
+  hairpin: false,
+};
+const HARD: Nat = { ...EASY, mapping: 'address-and-port-dependent', allocation: 'random' };
+
+/** Every NAT by name: mapping/filtering-allocation, or what makes it special. */
+export const NATS = {
+  open: { ...EASY, mapping: 'none', filtering: 'none' },
+  'ei/ei': { ...EASY, filtering: 'endpoint-independent' },
+  'ei/ad': { ...EASY, filtering: 'address-dependent' },
+  'ei/apd': EASY,
+  'ad/apd': { ...EASY, mapping: 'address-dependent', allocation: 'by-destination' },
+  'apd/apd-random': HARD,
+  'apd/apd-sequential': { ...HARD, allocation: 'sequential' },
+  'udp-blocked': { ...EASY, passage: 'tcp' },
+  'tcp443-only': { ...EASY, passage: 'tcp-443' },
+  'proxy-only': { ...EASY, passage: 'proxy' },
+  cgnat: { ...EASY, shape: 'carrier' },
+  'cgnat-random': { ...HARD, shape: 'carrier' },
+  'same-lan': { ...EASY, shape: 'lan' },
+  'same-nat': { ...EASY, shape: 'segments', hairpin: true },
+  'same-nat-no-hairpin': { ...EASY, shape: 'segments' },
+} as const satisfies Record<string, Nat>;
+
+export const NAT_NAMES = Object.keys(NATS) as (keyof typeof NATS)[];
+
+/** Reads a NAT's name, with `+rst` or `+accept` behind it for what becomes of strays; throws USAGE. */
+export function parseNatName(text: string): NatName {
+  const [name, strays, ...rest] = text.split('+');
+  const known = name !== undefined && Object.hasOwn(NATS, name);
+  if (known && rest.length === 0 && (strays === undefined || strays === 'rst' || strays === 'accept')) {
+    return text as NatName;
+  }
+  throw new SallyportError('USAGE', `no NAT is named ${text}`, {
+    hint: `one of ${NAT_NAMES.join(', ')}; "+rst" or "+accept" behind it says what becomes of strays`,
+  });
+}
+
+/** The NAT of that name. For `carrier` shapes it describes the outer NAT; the home NAT is plain `ei/apd`. */
+export function natOf(name: NatName): Nat {
+  const [base, strays] = name.split('+') as [keyof typeof NATS, ('rst' | 'accept')?];
+  return strays === undefined ? NATS[base] : { ...NATS[base], strays };
+}
+
+/** Whether the two hosts share that NAT. */
+export function isShared(nat: Nat): boolean {
+  return nat.shape === 'lan' || nat.shape === 'segments';
+}

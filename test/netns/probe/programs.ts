@@ -1,0 +1,23 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ts from 'typescript';
+
+/** The probe programs as plain JavaScript, so that they start in the time that node needs. */
+export interface Programs {
+  path(name: 'measure' | 'punch' | 'reflect'): string;
+  remove(): Promise<void>;
+}
+
+export async function buildPrograms(): Promise<Programs> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-probe-'));
+  for (const name of ['measure', 'punch', 'reflect']) {
+    const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
+    const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 };
+    await writeFile(join(folder, `${name}.mjs`), ts.transpileModule(source, { compilerOptions }).outputText);
+  }
+  return {
+    path: (name) => join(folder, `${name}.mjs`),
+    remove: () => rm(folder, { recursive: true }),
+  };
+}

@@ -1,0 +1,276 @@
+import { accountingRules, type AccountedHost, type TrafficGroup } from './accounting.ts';
+import { ADDRESSES, SERVER_GATEWAY, SERVERS, type SideName } from './addresses.ts';
+import { isShared, natOf, NATS, type Nat, type NatName } from './nats.ts';
+import { natRules } from './ruleset.ts';
+import { SallyportError } from '../../src/core/errors.ts';
+
+/**
+ * The lab's internet, in documentation addresses (RFC 5737), each box a network namespace:
+ *
+ *   host-a ─ nat-a ─ [carrier-a] ─ [wire-a] ─ isp-a ─┐                     ┌─ rendezvous 203.0.113.1, 203.0.113.2
+ *                                                     ├─ core ─────────────┼─ relay      203.0.113.3
+ *   host-b ─ nat-b ─ [carrier-b] ─ [wire-b] ─ isp-b ─┘                     └─ proxy      203.0.113.4
+ *
+ * From NAT to NAT there are three routers, so a low-TTL primer can cross the own NAT and die before the other one.
+ * A wire holds the access link's delay and loss. Hosts that share a NAT are both behind `nat-a`.
+ */
+export interface Topology {
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly links: readonly Link[];
+  readonly sides: Readonly<Record<SideName, Side>>;
+}
+
+export interface Side {
+  readonly host: string;
+  /** The NAT next to the host, whose counters tell the traffic. */
+  readonly nat: string;
+  /** Every node on the way that holds mappings. */
+  readonly translators: readonly string[];
+  /** The access link, and the interfaces at its ends. */
+  readonly wire: string;
+  readonly wireEnds: readonly (readonly [node: string, name: string])[];
+  readonly hostAddress: string;
+  readonly publicAddress: string;
+  readonly account: AccountedHost;
+  /** Where the accounting tables are: `bridge` for what stays inside of a LAN. */
+  readonly families: readonly ('ip' | 'bridge')[];
+}
+
+export interface Node {
+  readonly interfaces: Interface[];
+  /** As `ip route add` takes them. */
+  readonly routes: string[];
+  readonly forwards: boolean;
+  /** Text for `nft -f`. */
+  rules: string;
+}
+
+export interface Interface {
+  readonly name: string;
+  /** With prefix length; none on the faces of a wire or the ports of a bridge. */
+  readonly addresses: readonly string[];
+  /** This interface is a bridge over those. */
+  readonly ports?: readonly string[];
+}
+
+export type Link = readonly [
+  leftNode: string,
+  leftInterface: string,
+  rightNode: string,
+  rightInterface: string,
+];
+
+export interface TopologyRequest {
+  readonly a: NatName;
+  readonly b: NatName;
+  /** Whether the access links are wires with delay and loss, or plain links. */
+  readonly wires: boolean;
+}
+
+/** Plans the namespaces for two NATs by name; a NAT that both hosts share is named on both sides. Throws USAGE. */
+export function planTopology({ a, b, wires }: TopologyRequest): Topology {
+  const [natA, natB] = [natOf(a), natOf(b)];
+  if (isShared(natA) || isShared(natB)) {
+    if (a === b) return new Plan(wires).shared(natA);
+    throw new SallyportError('USAGE', `${isShared(natA) ? a : b} holds both hosts: name it on both sides`);
+  }
+  return new Plan(wires).separate(natA, natB);
+}
+
+class Plan {
+  readonly #nodes = new Map<string, Node>();
+  readonly #links: Link[] = [];
+  readonly #wires: boolean;
+
+  constructor(wires: boolean) {
+    this.#wires = wires;
+  }
+
+  separate(natA: Nat, natB: Nat): Topology {
+    this.#internet(['a', 'b']);
+    const hosts = { a: hostAddress('a', natA), b: hostAddress('b', natB) };
+    const publics = { a: publicAddress('a', natA), b: publicAddress('b', natB) };
+    const plan = (name: SideName, nat: Nat): Side => {
+      const other = name === 'a' ? 'b' : 'a';
+      const account = accountOf(name, hosts[name], [publics[other], hosts[other]]);
+      const translators = this.#accessNetwork(name, nat);
+      this.#node(`nat-${name}`).rules += accountingRules('ip', [account]);
+      return {
+        host: `host-${name}`,
+        nat: `nat-${name}`,
+        translators,
+        ...accessLink(name, translators.at(-1)),
+        hostAddress: hosts[name],
+        publicAddress: publics[name],
+        account,
+        families: ['ip'],
+      };
+    };
+    return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a', natA), b: plan('b', natB) } };
+  }
+
+  shared(nat: Nat): Topology {
+    this.#internet(['a']);
+    const publicAddress = ADDRESSES.a.access.nat;
+    const onLan = nat.shape === 'lan';
+    const hosts = { a: '192.168.1.2', b: onLan ? '192.168.1.3' : '192.168.2.2' };
+    const accounts = {
+      a: accountOf('a', hosts.a, [hosts.b, publicAddress]),
+      b: accountOf('b', hosts.b, [hosts.a, publicAddress]),
+    };
+    const families = onLan ? (['ip', 'bridge'] as const) : (['ip'] as const);
+    this.#addNat('nat-a', nat, publicAddress, ADDRESSES.a.access.isp, onLan ? lanBridge() : lanSegments());
+    this.#connectToIsp('a', 'nat-a');
+    const rules = families.map((family) => accountingRules(family, [accounts.a, accounts.b]));
+    this.#node('nat-a').rules += rules.join('');
+    const plan = (name: SideName): Side => {
+      const router = onLan ? '192.168.1.1' : `${ADDRESSES[name].lan}.1`;
+      this.#addHost(name, `${hosts[name]}/24`, router, ['nat-a', `lan-${name}`]);
+      return {
+        host: `host-${name}`,
+        nat: 'nat-a',
+        translators: ['nat-a'],
+        ...accessLink('a', 'nat-a'),
+        hostAddress: hosts[name],
+        publicAddress,
+        account: accounts[name],
+        families,
+      };
+    };
+    return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a'), b: plan('b') } };
+  }
+
+  /** Core, providers and public servers. */
+  #internet(sides: readonly SideName[]): void {
+    const core = this.#add('core', true);
+    for (const [name, addresses] of Object.entries(SERVERS)) {
+      const server = this.#add(name, false);
+      server.interfaces.push({ name: 'eth0', addresses: addresses.map((address) => `${address}/32`) });
+      server.routes.push(`default via ${SERVER_GATEWAY} dev eth0 onlink src ${addresses[0]}`);
+      core.interfaces.push({ name: `to-${name}`, addresses: [`${SERVER_GATEWAY}/32`] });
+      core.routes.push(...addresses.map((address) => `${address}/32 dev to-${name}`));
+      this.#links.push(['core', `to-${name}`, name, 'eth0']);
+    }
+    for (const side of sides) this.#addProvider(side, core);
+  }
+
+  #addProvider(side: SideName, core: Node): void {
+    const { access, open, uplink } = ADDRESSES[side];
+    const isp = this.#add(`isp-${side}`, true);
+    isp.interfaces.push({ name: 'access', addresses: [`${access.isp}/29`] });
+    isp.interfaces.push({ name: 'uplink', addresses: [`${uplink.isp}/30`] });
+    isp.routes.push(`default via ${uplink.core}`, `${open.network} via ${access.nat}`);
+    core.interfaces.push({ name: `to-isp-${side}`, addresses: [`${uplink.core}/30`] });
+    core.routes.push(`${access.network} via ${uplink.isp}`, `${open.network} via ${uplink.isp}`);
+    this.#links.push(['core', `to-isp-${side}`, `isp-${side}`, 'uplink']);
+  }
+
+  /** Host, NAT, a carrier's NAT where there is one, wire; returns what translates. */
+  #accessNetwork(side: SideName, nat: Nat): string[] {
+    const { lan, access, open, carrier } = ADDRESSES[side];
+    const router = nat.mapping === 'none' ? open.router : `${lan}.1`;
+    const prefix = nat.mapping === 'none' ? 29 : 24;
+    const inside = [{ name: 'lan', addresses: [`${router}/${prefix}`] }];
+    this.#addHost(side, `${hostAddress(side, nat)}/${prefix}`, router, [`nat-${side}`, 'lan']);
+    if (nat.shape !== 'carrier') {
+      this.#addNat(`nat-${side}`, nat, access.nat, access.isp, inside);
+      this.#connectToIsp(side, `nat-${side}`);
+      return [`nat-${side}`];
+    }
+    this.#addNat(`nat-${side}`, NATS['ei/apd'], carrier.nat, carrier.router, inside);
+    const carrierInside = [{ name: 'lan', addresses: [`${carrier.router}/24`] }];
+    this.#addNat(`carrier-${side}`, nat, access.nat, access.isp, carrierInside);
+    this.#links.push([`nat-${side}`, 'wan', `carrier-${side}`, 'lan']);
+    this.#connectToIsp(side, `carrier-${side}`);
+    return [`nat-${side}`, `carrier-${side}`];
+  }
+
+  #addHost(
+    side: SideName,
+    address: string,
+    router: string,
+    attached: readonly [node: string, port: string],
+  ): void {
+    const node = this.#add(`host-${side}`, false);
+    node.interfaces.push({ name: 'eth0', addresses: [address] });
+    node.routes.push(`default via ${router}`);
+    this.#links.push([`host-${side}`, 'eth0', ...attached]);
+  }
+
+  #addNat(
+    name: string,
+    nat: Nat,
+    publicAddress: string,
+    gateway: string,
+    inside: readonly Interface[],
+  ): void {
+    const node = this.#add(name, true);
+    const prefix = gateway.startsWith('100.64.') ? 24 : 29;
+    node.interfaces.push(...inside, { name: 'wan', addresses: [`${publicAddress}/${prefix}`] });
+    node.routes.push(`default via ${gateway}`);
+    node.rules = natRules({ nat, publicAddress, proxyAddress: SERVERS.proxy[0] });
+  }
+
+  #connectToIsp(side: SideName, outermost: string): void {
+    if (!this.#wires) {
+      this.#links.push([outermost, 'wan', `isp-${side}`, 'access']);
+      return;
+    }
+    const wire = this.#add(`wire-${side}`, false);
+    wire.interfaces.push({ name: 'inner', addresses: [] }, { name: 'outer', addresses: [] });
+    this.#links.push(
+      [outermost, 'wan', `wire-${side}`, 'inner'],
+      [`wire-${side}`, 'outer', `isp-${side}`, 'access'],
+    );
+  }
+
+  #add(name: string, forwards: boolean): Node {
+    const node: Node = { interfaces: [], routes: [], forwards, rules: '' };
+    this.#nodes.set(name, node);
+    return node;
+  }
+
+  #node(name: string): Node {
+    const node = this.#nodes.get(name);
+    if (node === undefined) throw new SallyportError('INTERNAL', `the topology has no node ${name}`);
+    return node;
+  }
+}
+
+function hostAddress(side: SideName, nat: Nat): string {
+  return nat.mapping === 'none' ? ADDRESSES[side].open.host : `${ADDRESSES[side].lan}.2`;
+}
+
+function publicAddress(side: SideName, nat: Nat): string {
+  return nat.mapping === 'none' ? ADDRESSES[side].open.host : ADDRESSES[side].access.nat;
+}
+
+function accessLink(side: SideName, outermost = `nat-${side}`): Pick<Side, 'wire' | 'wireEnds'> {
+  return {
+    wire: `wire-${side}`,
+    wireEnds: [
+      [outermost, 'wan'],
+      [`isp-${side}`, 'access'],
+    ],
+  };
+}
+
+function accountOf(side: SideName, address: string, peer: readonly string[]): AccountedHost {
+  const remotes: Record<TrafficGroup, readonly string[]> = { direct: [...new Set(peer)], ...SERVERS };
+  return { side, address, remotes };
+}
+
+function lanBridge(): Interface[] {
+  const ports = ['lan-a', 'lan-b'];
+  return [
+    ...ports.map((name) => ({ name, addresses: [] })),
+    { name: 'lan', addresses: ['192.168.1.1/24'], ports },
+  ];
+}
+
+function lanSegments(): Interface[] {
+  return [
+    { name: 'lan-a', addresses: ['192.168.1.1/24'] },
+    { name: 'lan-b', addresses: ['192.168.2.1/24'] },
+  ];
+}
