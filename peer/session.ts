@@ -25,8 +25,8 @@ export interface PathReport {
   readonly reason: string | undefined;
 }
 
-/** One line of the traversal trace, with the time since the session began. */
-export type TraceEntry = TraceLine & { readonly ms: number };
+/** One line of the traversal trace; `at`: milliseconds since the session began. */
+export type TraceEntry = TraceLine & { readonly at: number };
 
 export interface SessionEvents {
   /** A path came up, became the one that this end sends on, or went down. */
@@ -178,7 +178,8 @@ export class Session extends EventEmitter<SessionEvents> {
 
   /** @internal */
   note(line: TraceLine): void {
-    const entry = { ms: Math.round(this.#clock.now() - this.#began), ...line };
+    const at = Math.round(this.#clock.now() - this.#began);
+    const entry = { at, ...line, elapsedMs: Math.round(line.elapsedMs) };
     if (this.#trace.length < TRACE_LINES) this.#trace.push(entry);
     this.emit('trace', entry);
   }

@@ -46,7 +46,7 @@ export interface TraversalOptions {
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
   readonly onObstacle: (obstacle: Obstacle) => void;
-  /** Everything that this round could try was tried. */
+  /** Everything that this round could try was tried, and nothing that it found is still being secured. */
   readonly onDone: () => void;
 }
 
@@ -65,6 +65,9 @@ export class Traversal {
   #udpPipe: UdxPipe | undefined;
   #accepted = 0;
   #listening = false;
+  /** Ways that were found and are being secured. */
+  #securing = 0;
+  #done = false;
   #stopped = false;
   #release: (() => void)[];
 
@@ -116,6 +119,8 @@ export class Traversal {
     switch (output.type) {
       case 'send':
         return this.#socket(output.socket)?.send(output.bytes, output.to, output.ttl);
+      case 'close-sockets':
+        return this.#closeSockets(output.except);
       case 'dial':
         return this.#dial(output.connection, output.to, output.from === 'held');
       case 'cancel-dial':
@@ -139,7 +144,8 @@ export class Traversal {
         return this.#options.onObstacle(obstacle);
       }
       case 'done':
-        return this.#options.onDone();
+        this.#done = true;
+        return this.#conclude();
     }
   }
 
@@ -153,6 +159,14 @@ export class Traversal {
     );
     this.#sockets.set(number, socket);
     return socket;
+  }
+
+  #closeSockets(except: number | undefined): void {
+    for (const [number, socket] of this.#sockets) {
+      if (number === except) continue;
+      this.#sockets.delete(number);
+      void socket.close();
+    }
   }
 
   #dial(connection: ConnectionId, to: Endpoint, held: boolean): void {
@@ -233,7 +247,8 @@ export class Traversal {
     this.#udpPipe = pipe;
     this.#sockets.delete(number); // it lives as long as the path now
     if (number !== 0) pipe.once('close', () => void socket.close());
-    secure(pipe, { role: tlsRole(role), keys: keys.path('udp', role) }).then(
+    this.#securing++;
+    const secured = secure(pipe, { role: tlsRole(role), keys: keys.path('udp', role) }).then(
       (secured) =>
         onPath({
           kind: 'udp',
@@ -246,6 +261,7 @@ export class Traversal {
         }),
       (thrown: unknown) => this.#failed('udp', thrown),
     );
+    void secured.finally(() => this.#secured());
   }
 
   #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {
@@ -253,12 +269,9 @@ export class Traversal {
     const socket = this.#connections.get(connection);
     if (!socket) return;
     const tag = this.#tags.get(connection);
-    secure(socket, {
-      role: tlsRole(role),
-      keys: keys.path('tcp', role),
-      tag,
-      timeoutMs: DIAL_TIMEOUT_MS,
-    }).then(
+    this.#securing++;
+    const security = { role: tlsRole(role), keys: keys.path('tcp', role), tag, timeoutMs: DIAL_TIMEOUT_MS };
+    const secured = secure(socket, security).then(
       (secured) => {
         this.#connections.delete(connection);
         this.handle({ type: 'secured', connection });
@@ -277,6 +290,16 @@ export class Traversal {
         if (this.#connections.delete(connection)) this.handle({ type: 'broken', connection });
       },
     );
+    void secured.finally(() => this.#secured());
+  }
+
+  #secured(): void {
+    this.#securing--;
+    this.#conclude();
+  }
+
+  #conclude(): void {
+    if (this.#done && this.#securing === 0 && !this.#stopped) this.#options.onDone();
   }
 
   #failed(transport: 'udp' | 'tcp', thrown: unknown): void {

@@ -125,9 +125,9 @@ async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
 
 function explain(session: Session, reporter: Reporter): void {
   session.on('trace', (entry) => {
-    const { ms, transport, stage, text, packets } = entry;
-    const words = `${String(ms).padStart(6)} ms  ${transport}  ${stage}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
-    reporter.event('trace', { session: session.id, ...entry, at: ms }, reporter.paint('dim', words));
+    const { at, transport, stage, text, packets } = entry;
+    const words = `${String(at).padStart(6)} ms  ${transport}  ${stage}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
+    reporter.event('trace', { session: session.id, ...entry }, reporter.paint('dim', words));
   });
   session.on('relayed', (reason) => {
     reporter.event('trace', { session: session.id, stage: 'verdict', text: reason }, `relayed: ${reason}`);

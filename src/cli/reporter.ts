@@ -32,7 +32,7 @@ export class Reporter {
   /** One thing that happened: `words` for people, `fields` for scripts. Without words people aren't told. */
   event(event: string, fields: EventFields, words?: string): void {
     if (this.json) {
-      this.#line(JSON.stringify({ event, ms: Math.round(systemClock.now() - this.#started), ...fields }));
+      this.#line(JSON.stringify({ event, ...fields, ms: Math.round(systemClock.now() - this.#started) }));
     } else if (words !== undefined && !this.#quiet) {
       this.#line(words);
     }

@@ -129,6 +129,7 @@ export class SessionStream extends Duplex {
   #send(chunks: readonly Uint8Array[], callback: (error?: Error | null) => void): void {
     if (this.#refused) return callback();
     this.#written = callback;
+    for (const { length } of chunks) this.bytesSent += length;
     this.#carrier.write(this.id, chunks);
   }
 

@@ -1,0 +1,132 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** One JSON line that a command wrote on stderr. */
+export type CommandEvent = { event: string; ms: number } & Record<string, unknown>;
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+  readonly events: readonly CommandEvent[];
+}
+
+/** One of the real, compiled commands in a process of its own, with `--json`. */
+export class RunningCommand {
+  readonly child: ChildProcess;
+  readonly events: CommandEvent[] = [];
+  readonly ended: Promise<Ended>;
+  #stdout: Buffer[] = [];
+  #stderr: string[] = [];
+  #wake = new Set<() => void>();
+
+  constructor(
+    name: 'peer' | 'rendezvous' | 'relay',
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+  ) {
+    const script = join(root, `dist/src/bin/${name}.js`);
+    this.child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
+    this.child.stdout!.on('data', (chunk: Buffer) => this.#stdout.push(chunk));
+    createInterface({ input: this.child.stderr! }).on('line', (line) => this.#onLine(line));
+    this.ended = once(this.child, 'close').then(([status]: [number | null]) => {
+      for (const wake of this.#wake) wake();
+      return {
+        status,
+        stdout: Buffer.concat(this.#stdout),
+        stderr: this.#stderr.join('\n'),
+        events: this.events,
+      };
+    });
+  }
+
+  /** The first event of this name that fits, waiting for it if need be. */
+  async event(name: string, fits: (event: CommandEvent) => boolean = () => true): Promise<CommandEvent> {
+    for (;;) {
+      const found = this.events.find((event) => event.event === name && fits(event));
+      if (found) return found;
+      if (this.child.exitCode !== null)
+        throw new Error(`no ${name} event; it said:\n${this.#stderr.join('\n')}`);
+      await new Promise<void>((resolve) => {
+        this.#wake.add(resolve);
+        setTimeout(resolve, 1_000).unref();
+      });
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
+    if (this.child.exitCode === null) this.child.kill(signal);
+    return this.ended;
+  }
+
+  #onLine(line: string): void {
+    this.#stderr.push(line);
+    if (line.startsWith('{')) this.events.push(JSON.parse(line) as CommandEvent);
+    for (const wake of this.#wake) wake();
+    this.#wake.clear();
+  }
+}
+
+/** A place for the commands of one test: temporary homes, a rendezvous, and everything ended afterwards. */
+export class Stage {
+  readonly folder = mkdtempSync(join(tmpdir(), 'sallyport-e2e-'));
+  #running: RunningCommand[] = [];
+
+  home(name: string): string {
+    return join(this.folder, name);
+  }
+
+  run(
+    name: 'peer' | 'rendezvous' | 'relay',
+    args: readonly string[],
+    environment?: NodeJS.ProcessEnv,
+  ): RunningCommand {
+    const command = new RunningCommand(name, args, environment);
+    this.#running.push(command);
+    return command;
+  }
+
+  /** A rendezvous on loopback; its URL and join URL. */
+  async rendezvous(...args: string[]): Promise<{ command: RunningCommand; url: string; join: string }> {
+    const admission = args.some((arg) => arg === '--token-file') ? [] : ['--open'];
+    const command = this.run('rendezvous', [
+      'start',
+      ...[
+        '--home',
+        this.home('rendezvous'),
+        '--listen',
+        '127.0.0.1:0',
+        '--stun-port',
+        '0',
+        '--insecure',
+        '--json',
+      ],
+      ...admission,
+      ...args,
+    ]);
+    const { url, join: joinUrl } = await command.event('listening');
+    return { command, url: String(url), join: String(joinUrl) };
+  }
+
+  /** `peer <command> --home … --json`, for a peer of this name. */
+  peer(name: string, command: string, ...args: string[]): RunningCommand {
+    return this.run('peer', [command, ...args, '--home', this.home(name), '--json']);
+  }
+
+  async id(name: string): Promise<string> {
+    const { stdout } = await this.peer(name, 'id').ended;
+    return (JSON.parse(stdout.toString()) as { id: string }).id;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running.map((command) => command.stop('SIGKILL')));
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,144 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { createHash, randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseEndpoint } from '../../src/core/endpoint.ts';
+import { Stage } from './commands.ts';
+
+let stage: Stage;
+let echo: Server;
+let echoPort: number;
+
+beforeEach(async () => {
+  stage = new Stage();
+  echo = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {});
+    socket.pipe(socket);
+  }).listen(0, '127.0.0.1');
+  await once(echo, 'listening');
+  echoPort = (echo.address() as AddressInfo).port;
+});
+
+afterEach(async () => {
+  await stage.close();
+  echo.close();
+});
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+async function twoPeers(...upArgs: string[]) {
+  const { url } = await stage.rendezvous();
+  const id = await stage.id('bob');
+  const up = stage.peer('bob', 'up', '--rendezvous', url, '--allow', 'any', ...upArgs);
+  await up.event('registered');
+  return { url, id, up };
+}
+
+describe('peer connect -W', () => {
+  it('joins stdin and stdout to a target over there, to the last byte, and exits 0', async () => {
+    const { url, id } = await twoPeers('--expose', `127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-W', `127.0.0.1:${echoPort}`, '--rendezvous', url);
+    const sent = randomBytes(3_000_000);
+    command.child.stdin!.end(sent);
+    const { status, stdout, events } = await command.ended;
+    expect(status).toBe(0);
+    expect(sha256(stdout)).toBe(sha256(sent));
+    const kinds = events.filter(({ event }) => event === 'path').map(({ kind }) => kind);
+    expect(kinds[0]).toBe('relay-h2');
+  });
+
+  it('becomes direct on both ends, by UDP and TCP', async () => {
+    const { url, id, up } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--explain');
+    for (const end of [command, up]) {
+      for (const kind of ['udp', 'tcp']) {
+        const path = await end.event('path', (event) => event.kind === kind && event.state === 'up');
+        expect(path).toMatchObject({ direct: true });
+      }
+      await end.event('path', (event) => event.direct === true && event.state === 'active');
+    }
+    expect(command.events.some(({ event }) => event === 'trace')).toBe(true);
+    command.child.stdin!.end();
+    expect(await command.ended).toMatchObject({ status: 0 });
+  });
+
+  it.each([
+    ['udp', 'udp', true],
+    ['tcp', 'tcp', true],
+    ['relay', 'relay-h2', false],
+  ])('keeps to --paths %s', async (paths, kind, direct) => {
+    const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--paths', paths);
+    await command.event('path', (event) => event.state === 'active');
+    command.child.stdin!.end('hello');
+    const { status, stdout, events } = await command.ended;
+    expect([status, stdout.toString()]).toEqual([0, 'hello']);
+    const told = events.filter(({ event }) => event === 'path');
+    expect(told.every((event) => event.kind === kind && event.direct === direct)).toBe(true);
+  });
+});
+
+describe('peer connect -L', () => {
+  it('carries many connections at once', async () => {
+    const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-L', '0:echo', '--rendezvous', url);
+    const { listen, target } = await command.event('forward');
+    expect(target).toBe('echo');
+    const { address, port } = parseEndpoint(String(listen));
+    const talks = Array.from({ length: 20 }, async (_, index) => {
+      const socket = connect({ host: address, port, allowHalfOpen: true });
+      const sent = randomBytes(50_000 + index);
+      const got: Buffer[] = [];
+      socket.on('data', (chunk) => got.push(chunk));
+      socket.end(sent);
+      await once(socket, 'end');
+      expect(sha256(Buffer.concat(got))).toBe(sha256(sent));
+    });
+    await Promise.all(talks);
+    expect(await command.stop('SIGINT')).toMatchObject({ status: 0 });
+  });
+});
+
+describe('a pipe', () => {
+  it('joins both ends’ standard streams and ends with both', async () => {
+    const { url, id, up } = await twoPeers('--pipe');
+    const command = stage.peer('alice', 'connect', id, '--rendezvous', url);
+    command.child.stdin!.end('from alice');
+    up.child.stdin!.end('from bob');
+    const [alice, bob] = await Promise.all([command.ended, up.ended]);
+    expect([alice.status, alice.stdout.toString()]).toEqual([0, 'from bob']);
+    expect([bob.status, bob.stdout.toString()]).toEqual([0, 'from alice']);
+  });
+});
+
+describe('peer ping and status', () => {
+  it('reports round trips with the path that they took, and what runs', async () => {
+    const { url, id } = await twoPeers();
+    const ping = await stage.peer('alice', 'ping', id, '-c', '3', '-i', '50', '--rendezvous', url).ended;
+    const report = JSON.parse(ping.stdout.toString()) as { received: number; replies: { kind: string }[] };
+    expect(ping.status).toBe(0);
+    expect(report).toMatchObject({ sent: 3, received: 3 });
+    expect(report.replies.every(({ kind }) => ['udp', 'tcp', 'relay-h2'].includes(kind))).toBe(true);
+
+    const status = await stage.peer('bob', 'status').ended;
+    expect(JSON.parse(status.stdout.toString())).toMatchObject({
+      id,
+      agents: [{ command: 'up', registered: true }],
+    });
+  });
+});
+
+describe('peer nat', () => {
+  it('finds no NAT on loopback', async () => {
+    const { url } = await stage.rendezvous();
+    const { status, stdout } = await stage.peer('alice', 'nat', '--rendezvous', url).ended;
+    const report = JSON.parse(stdout.toString()) as Record<string, unknown>;
+    expect(status).toBe(0);
+    expect(report).toMatchObject({
+      udp: { reachable: true, mapping: 'none' },
+      tcp: { reachable: true, mapping: 'none' },
+    });
+    for (const field of ['type', 'portMapping', 'ipv6', 'cgnat', 'proxy', 'prognosis'])
+      expect(report).toHaveProperty(field);
+  });
+});
