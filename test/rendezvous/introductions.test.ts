@@ -1,0 +1,239 @@
+import { describe, expect, it } from 'vitest';
+import { verifyOffer } from '../../src/core/protocol/auth.ts';
+import { readTicket } from '../../src/core/protocol/ticket.ts';
+import { bytes, DEPLOYMENT, identity, RegistryWorld, TestNode } from './harness.ts';
+
+function pair() {
+  const world = new RegistryWorld();
+  const alice = new TestNode(world, 'alice', { role: 'dial' }).register();
+  const bob = new TestNode(world, 'bob').register();
+  return { world, alice, bob };
+}
+
+describe('introductions', () => {
+  it('pass an offer on with the time, a signature and a ticket for the responder’s leg', () => {
+    const { world, alice, bob } = pair();
+    const session = alice.offer(bob);
+    const [offer] = bob.received('offer');
+    const { noise, time, signature, tickets } = offer!;
+    expect(offer).toMatchObject({
+      session,
+      from: alice.identity.publicKey,
+      instance: alice.instance,
+      time: world.now,
+    });
+    const signed = { from: alice.identity.id, session, noise, time };
+    expect(verifyOffer(DEPLOYMENT.id, signature, signed)).toBe(true);
+    expect(verifyOffer(DEPLOYMENT.id, signature, { ...signed, time: time + 1 })).toBe(false);
+    expect(readTicket(tickets[0]!, DEPLOYMENT.id)).toMatchObject({
+      leg: 1,
+      peer: bob.identity.id,
+      relay: DEPLOYMENT.id,
+      expires: world.now + 120_000,
+    });
+  });
+
+  it('pass an answer back with the ticket for the other leg of the same circuit', () => {
+    const { alice, bob } = pair();
+    const session = alice.offer(bob);
+    bob.answer(alice, session);
+    const [answer] = alice.received('answer');
+    expect(answer).toMatchObject({ session, from: bob.identity.publicKey, instance: bob.instance });
+    const mine = readTicket(answer!.tickets[0]!, DEPLOYMENT.id);
+    const theirs = readTicket(bob.received('offer')[0]!.tickets[0]!, DEPLOYMENT.id);
+    expect(mine).toMatchObject({ leg: 0, peer: alice.identity.id });
+    expect(mine.circuit).toEqual(theirs.circuit);
+  });
+
+  it('renew tickets of either leg without having kept the session, and of no circuit of others', () => {
+    const { alice, bob } = pair();
+    const session = alice.offer(bob);
+    const { circuit } = readTicket(bob.received('offer')[0]!.tickets[0]!, DEPLOYMENT.id);
+    const renew = (node: TestNode, peer: TestNode, leg: 0 | 1) => {
+      node.send({ t: 'renew', session, peer: peer.identity.publicKey, leg });
+      return readTicket(node.received('renewed').at(-1)!.tickets[0]!, DEPLOYMENT.id);
+    };
+    expect(renew(alice, bob, 0)).toMatchObject({ circuit, leg: 0, peer: alice.identity.id });
+    expect(renew(bob, alice, 1)).toMatchObject({ circuit, leg: 1, peer: bob.identity.id });
+    const eve = new TestNode(alice.world, 'eve', { role: 'dial' }).register();
+    expect(renew(eve, bob, 0).circuit).not.toEqual(circuit);
+    expect(renew(eve, alice, 1).circuit).not.toEqual(circuit);
+  });
+
+  it('pass refusals and trickled candidates to the very instance they name', () => {
+    const { alice, bob } = pair();
+    const other = new TestNode(alice.world, 'alice', { instance: 'other', role: 'dial' }).register();
+    const session = alice.offer(bob);
+    const to = alice.identity.publicKey;
+    bob.send({ t: 'trickle', session, to, instance: alice.instance, box: bytes('box', 40) });
+    bob.send({ t: 'refuse', session, to, instance: alice.instance, code: 'NOT_AUTHORIZED' });
+    expect(alice.received('trickle')).toMatchObject([
+      { session, from: bob.identity.publicKey, box: bytes('box', 40) },
+    ]);
+    expect(alice.received('refuse')).toMatchObject([{ session, code: 'NOT_AUTHORIZED' }]);
+    expect(other.received('trickle')).toEqual([]);
+  });
+
+  it('find a listener by its name', () => {
+    const { world, alice } = pair();
+    const nas = new TestNode(world, 'nas', { name: 'nas' }).register();
+    alice.offer('nas');
+    expect(nas.received('offer')).toHaveLength(1);
+  });
+
+  it('answer unknown, unregistered and dialling peers alike, bound to the session', () => {
+    const { world, alice } = pair();
+    const gone = new TestNode(world, 'gone').register();
+    gone.disconnect();
+    const dialler = new TestNode(world, 'dialler', { role: 'dial' }).register();
+    const stranger = new TestNode(world, 'stranger');
+    for (const target of [gone, dialler, stranger, 'no-such-name']) alice.offer(target);
+    const session = bytes('session', 16);
+    const message = { t: 'error', code: 'PEER_OFFLINE', message: 'no such peer is up', session };
+    expect(alice.received('error')).toEqual([message, message, message, message]);
+    expect(alice.registered).toBe(true);
+  });
+
+  it('take no offers from a relay', () => {
+    const { world, bob } = pair();
+    const relay = new TestNode(world, 'relay', { role: 'relay' }).register();
+    relay.offer(bob);
+    expect(relay.errors).toEqual(['NOT_AUTHORIZED']);
+  });
+});
+
+describe('rates', () => {
+  it('allow a burst of five offers to one peer, then one every two seconds', () => {
+    const { world, alice, bob } = pair();
+    for (let i = 0; i < 8; i++) alice.offer(bob, `session ${i}`);
+    expect(bob.received('offer')).toHaveLength(5);
+    expect(alice.errors).toEqual(['RATE_LIMITED', 'RATE_LIMITED', 'RATE_LIMITED']);
+    world.advance(2_000);
+    alice.offer(bob, 'later');
+    expect(bob.received('offer')).toHaveLength(6);
+  });
+
+  it('let no crowd reach one peer with more than twenty offers a second', () => {
+    const { world, bob } = pair();
+    const callers = Array.from({ length: 30 }, (_, i) =>
+      new TestNode(world, `caller ${i}`, { role: 'dial' }).register(),
+    );
+    for (const caller of callers) caller.offer(bob);
+    expect(bob.received('offer')).toHaveLength(20);
+    expect(callers.at(-1)!.errors).toEqual(['RATE_LIMITED']);
+  });
+
+  it('allow thirty look-ups, then ten a second, whether by name or by id', () => {
+    const { world, alice } = pair();
+    for (let i = 0; i < 40; i++) alice.send({ t: 'resolve', name: `name-${i}` });
+    expect(alice.received('resolved')).toHaveLength(30);
+    alice.offer(new TestNode(world, 'anybody'));
+    expect(alice.errors.slice(-1)).toEqual(['RATE_LIMITED']);
+    world.advance(1_000);
+    for (let i = 0; i < 40; i++) alice.send({ t: 'resolve', name: `name-${i}` });
+    expect(alice.received('resolved')).toHaveLength(40);
+  });
+
+  it('end a connection that floods', () => {
+    const { world, alice } = pair();
+    for (let i = 0; i < 400; i++) alice.send({ t: 'ping', sent: i });
+    expect(world.closed.get(alice.connection)).toBe('RATE_LIMITED');
+  });
+});
+
+describe('relays', () => {
+  it('are announced to everybody as they come and go, and tickets name them', () => {
+    const { world, alice, bob } = pair();
+    const relay = new TestNode(world, 'relay', { role: 'relay' }).register();
+    const announced = alice.received('relays').at(-1)!.relays;
+    expect(announced).toContainEqual({ id: relay.identity.publicKey, url: 'https://relay.example' });
+    alice.offer(bob);
+    const { tickets } = bob.received('offer')[0]!;
+    const named = tickets.map((ticket) => readTicket(ticket, DEPLOYMENT.id).relay);
+    expect(named.toSorted()).toEqual([DEPLOYMENT.id, relay.identity.id].toSorted());
+    relay.disconnect();
+    expect(alice.received('relays').at(-1)!.relays).toEqual([{ id: DEPLOYMENT.publicKey, url: '' }]);
+  });
+
+  it('are the same for both legs, however many there are', () => {
+    const { world, alice, bob } = pair();
+    for (let i = 0; i < 5; i++) new TestNode(world, `relay ${i}`, { role: 'relay' }).register();
+    const session = alice.offer(bob);
+    bob.answer(alice, session);
+    const relaysOf = (tickets: Uint8Array[]) =>
+      tickets.map((ticket) => readTicket(ticket, DEPLOYMENT.id).relay);
+    const theirs = relaysOf(bob.received('offer')[0]!.tickets);
+    expect(theirs).toHaveLength(2);
+    expect(relaysOf(alice.received('answer')[0]!.tickets)).toEqual(theirs);
+  });
+
+  it('are eight at most', () => {
+    const { world } = pair();
+    const relays = Array.from({ length: 9 }, (_, i) =>
+      new TestNode(world, `relay ${i}`, { role: 'relay' }).register(),
+    );
+    expect(relays.filter(({ registered }) => registered)).toHaveLength(7); // and the one built in
+    expect(relays.at(-1)!.errors).toEqual(['LIMIT']);
+  });
+});
+
+describe('a peer that is gone', () => {
+  function introduced() {
+    const { world, alice, bob } = pair();
+    bob.answer(alice, alice.offer(bob));
+    const stranger = new TestNode(world, 'stranger').register();
+    return { world, alice, bob, stranger };
+  }
+  const goneBob = { t: 'gone', from: identity('bob').publicKey };
+
+  it('is reported to its contacts ten seconds after its connection was closed', () => {
+    const { world, alice, bob, stranger } = introduced();
+    bob.disconnect();
+    world.advance(9_000);
+    expect(alice.received('gone')).toEqual([]);
+    world.advance(2_000);
+    expect(alice.received('gone')).toEqual([{ ...goneBob, instance: bob.instance }]);
+    expect(stranger.received('gone')).toEqual([]);
+  });
+
+  it('is not reported when it comes back in time', () => {
+    const { world, alice, bob } = introduced();
+    bob.disconnect();
+    world.advance(8_000);
+    bob.reconnect();
+    world.advance(30_000);
+    expect(alice.received('gone')).toEqual([]);
+  });
+
+  it('is reported at once when it comes back as another process', () => {
+    const { world, alice, bob } = introduced();
+    bob.disconnect();
+    new TestNode(world, 'bob', { instance: 'fresh', boot: 'another boot' }).register();
+    expect(alice.received('gone')).toHaveLength(1);
+  });
+
+  it('is not reported for silence, until it comes back as another process', () => {
+    const { world, alice, bob } = introduced();
+    for (let i = 0; i < 4; i++) {
+      world.advance(20_000);
+      alice.send({ t: 'ping', sent: i });
+    }
+    expect(bob.registered).toBe(false);
+    expect(alice.received('gone')).toEqual([]);
+    new TestNode(world, 'bob', { instance: 'fresh', boot: 'another boot' }).register();
+    expect(alice.received('gone')).toHaveLength(1);
+  });
+
+  it('is reported at once when it said good-bye', () => {
+    const { alice, bob } = introduced();
+    bob.send({ t: 'bye' });
+    expect(alice.received('gone')).toHaveLength(1);
+  });
+
+  it('is reported to the answerer as well', () => {
+    const { world, alice, bob } = introduced();
+    alice.disconnect();
+    world.advance(12_000);
+    expect(bob.received('gone')).toMatchObject([{ from: alice.identity.publicKey }]);
+  });
+});
