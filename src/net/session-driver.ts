@@ -173,7 +173,8 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const closed = new Promise<SessionEnd>((resolve) => {
       this.once('closed', resolve);
     });
-    this.#driver.handle({ type: 'close', code, message });
+    const ending = [...this.#streams.values()].filter((stream) => stream.writableEnded);
+    this.#driver.handle({ type: 'close', code, message, ending: new Set(ending.map((stream) => stream.id)) });
     return await closed;
   }
 

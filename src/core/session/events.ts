@@ -41,8 +41,16 @@ export type SessionInput =
   | { type: 'ping'; token: number; path?: PathId | undefined }
   /** A new handshake of this session was made; later paths must name this epoch. */
   | { type: 'epoch'; epoch: number }
-  /** Flush what has ended, reset what has not, say GOAWAY, and close. */
-  | { type: 'close'; code?: ErrorCode | undefined; message?: string | undefined }
+  /**
+   * Flush what has ended, reset what has not, say GOAWAY, and close. `ending` names streams whose writer has ended,
+   * although its last bytes and the end itself were not handed over yet.
+   */
+  | {
+      type: 'close';
+      code?: ErrorCode | undefined;
+      message?: string | undefined;
+      ending?: ReadonlySet<StreamId>;
+    }
   /** Close now; GOAWAY is sent only if it can leave at once. */
   | { type: 'abort'; code: ErrorCode; message: string };
 

@@ -138,10 +138,10 @@ export class Mux {
     this.#refusal ??= { code, message };
   }
 
-  /** Resets every stream that has not settled; with `ended: false` those that this end has ended are left to finish. */
-  resetAll(code: ErrorCode, message: string, { ended }: { ended: boolean }): void {
+  /** Resets the streams that neither have settled nor are spared. */
+  resetAll(code: ErrorCode, message: string, spared: (id: StreamId, ended: boolean) => boolean): void {
     for (const stream of this.#streams.values()) {
-      if (!stream.settled && (ended || !stream.endRequested)) this.reset(stream.id, code, message);
+      if (!stream.settled && !spared(stream.id, stream.endRequested)) this.reset(stream.id, code, message);
     }
   }
 

@@ -20,8 +20,6 @@ export class PathSet {
   #everConfirmed = false;
   /** A better path waits for its gate to open. */
   #moveAt: Instant | undefined;
-  /** Until then kernel TCP is preferred, because much was in flight. */
-  #bulkUntil: Instant = -Infinity;
   #pathlessSince: Instant | undefined;
 
   constructor(resend: ResendBuffer, emit: (output: SessionOutput) => void, now: Instant) {
@@ -133,9 +131,9 @@ export class PathSet {
 
   #select(now: Instant, because = ''): void {
     this.#moveAt = undefined;
-    if (this.#active?.bulk) this.#bulkUntil = now + BULK_MS;
     const usable = this.#usable().map((path) => path.selectable);
-    const choice = selectPath(usable, this.#active?.info.id, now < this.#bulkUntil);
+    const bulk = [...this.#paths.values()].some((path) => path.bulk.isBulk(now));
+    const choice = selectPath(usable, this.#active?.info.id, bulk);
     if (!choice || choice.move === 'stay') return;
     if (choice.move !== 'fallback') {
       const gate = choice.move === 'upgrade' ? this.#upgrades : this.#laterals;
@@ -148,12 +146,14 @@ export class PathSet {
     this.#activate(this.#paths.get(choice.id)!, because + choice.reason, now);
   }
 
-  /** Confirmed and healthy paths; failing those any confirmed; on a new session whatever there is. */
+  /** Confirmed and healthy paths; failing those any confirmed; on a new session the first there is. */
   #usable(): Path[] {
     const paths = [...this.#paths.values()];
-    const healthy = paths.filter((path) => path.confirmed && !path.suspect);
+    const confirmed = paths.filter((path) => path.confirmed);
+    const healthy = confirmed.filter((path) => !path.suspect);
     if (healthy.length > 0) return healthy;
-    return this.#everConfirmed ? paths.filter((path) => path.confirmed) : paths;
+    if (this.#everConfirmed) return confirmed;
+    return this.#active ? [this.#active] : paths;
   }
 
   #activate(path: Path, reason: string, now: Instant): void {
@@ -175,5 +175,3 @@ export class PathSet {
     this.#emit({ type: 'path', event: { path: path.info, state, reason, rttMs: path.rttMs } });
   }
 }
-
-const BULK_MS = 60_000;

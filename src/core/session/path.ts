@@ -1,5 +1,6 @@
 import type { Instant } from '../machine.ts';
 import { FrameDecoder, type FrameSink } from './decoder.ts';
+import { BulkMeter } from './bulk-meter.ts';
 import { DeliveryRate } from './delivery-rate.ts';
 import type { PathInfo } from './events.ts';
 import { encodeHeader, FrameType, MAX_FRAME_PAYLOAD, protocolError } from './frame.ts';
@@ -44,6 +45,7 @@ export class Path {
   readonly liveness: Liveness;
   readonly rtt = new RoundTrip();
   readonly rate = new DeliveryRate();
+  readonly bulk = new BulkMeter();
   /** Acknowledgement delays, queues included; what death under load is judged by. */
   readonly loadedRtt = new RoundTrip();
   /** Bytes that may still be handed over before some are reported written. */
@@ -101,17 +103,12 @@ export class Path {
   }
 
   /**
-   * Bytes that may be in flight: about a second's worth at the measured rate. More would only stand in queues on the
+   * Bytes that may be in flight: about half a second's worth at the measured rate. More would only stand in queues on the
    * way, where it delays every other stream and the acknowledgements that the peer waits for.
    */
   get inFlightLimit(): number {
     const span = Math.max(QUEUE_MS, 2 * (this.rtt.least ?? 0));
     return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * span);
-  }
-
-  /** Enough is under way for the processor's time to matter. */
-  get bulk(): boolean {
-    return this.inFlight >= BULK_BYTES;
   }
 
   load(active: boolean, oldestFrameBytes: number): PathLoad {
@@ -160,9 +157,10 @@ export class Path {
   }
 
   /** A frame sent here was acknowledged. */
-  noteDelivered(frame: SentFrame): void {
+  noteDelivered(frame: SentFrame, now: Instant): void {
     this.inFlight -= frame.bytes;
     this.rate.delivered += frame.bytes;
+    this.bulk.add(frame.bytes, now);
   }
 
   /** The newest of the frames sent here that one acknowledgement covered. */
@@ -224,8 +222,7 @@ export class Path {
 
 const SMALL_FRAME = 4096;
 const FRAME_MS = 100;
-const BULK_BYTES = 1024 * 1024;
-const QUEUE_MS = 1000;
-const INITIAL_IN_FLIGHT = 128 * 1024;
+const QUEUE_MS = 500;
+const INITIAL_IN_FLIGHT = 32 * 1024;
 const MAX_CONTROL_CHUNKS = 64;
 const MAX_OUTSTANDING_PINGS = 32;

@@ -202,7 +202,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
         this.#epoch = input.epoch;
         return;
       case 'close':
-        return this.#close(input.code, input.message ?? 'the session was closed', now);
+        return this.#close(input, now);
       case 'abort':
         return this.#abort(input.code, input.message);
     }
@@ -367,7 +367,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       const sentHere = active !== undefined && this.#resend.first < active.cursor;
       const frame = this.#resend.release();
       if (!sentHere) continue;
-      active.noteDelivered(frame);
+      active.noteDelivered(frame, this.#now);
       newest = frame;
     }
     this.#progressClose();
@@ -494,12 +494,12 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
   // --- the end ---
 
-  #close(code: ErrorCode | undefined, message: string, now: Instant): void {
+  #close({ code, message = 'the session was closed', ending }: CloseInput, now: Instant): void {
     if (this.#closing) return;
     this.#closing = { code, message, remote: false };
     this.#closeAt = now + this.#limits.closeTimeoutMs;
     this.#mux.refuse('SESSION_CLOSED', message);
-    this.#mux.resetAll(code ?? 'SESSION_CLOSED', message, { ended: false });
+    this.#mux.resetAll(code ?? 'SESSION_CLOSED', message, (id, ended) => ended || ending?.has(id) === true);
   }
 
   /** The peer has nothing more to say, so neither have we: its streams are all settled, ours find no reader. */
@@ -523,7 +523,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     if (this.#closeForced || this.#paths.size === 0) return this.#finish(end, false);
     this.#closeForced = true;
     this.#closeAt = now + this.#limits.closeTimeoutMs / 5;
-    this.#mux.resetAll(end.code ?? 'SESSION_CLOSED', end.message, { ended: true });
+    this.#mux.resetAll(end.code ?? 'SESSION_CLOSED', end.message, () => false);
   }
 
   #bothDone(): boolean {
@@ -549,6 +549,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#mux.dispose();
   }
 }
+
+type CloseInput = Extract<SessionInput, { type: 'close' }>;
 
 /** Room that data leaves for ACK, PING and PONG. */
 const CONTROL_ROOM = 16 * 1024;

@@ -1,0 +1,277 @@
+import { describe, expect, it } from 'vitest';
+import { Pair, pattern, type LinkOptions } from './pair.ts';
+
+const MIB = 1024 * 1024;
+const relay: LinkOptions = { delayMs: 40, info: { kind: 'relay-h1', direct: false } };
+const direct: LinkOptions = { delayMs: 10, info: { kind: 'udp', direct: true } };
+
+describe('moving between paths', () => {
+  it('starts on the relay and upgrades to direct at once when it is confirmed', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    pair.run(500);
+    expect(pair.a.active).toBe(first);
+    const second = pair.addPath(direct);
+    pair.run(11);
+    expect([pair.a.active, pair.b.active]).toEqual([second, second]);
+    expect(pair.a.events.at(-1)).toMatchObject({ state: 'active', reason: 'direct before relay' });
+  });
+
+  it('moves in the middle of a transfer without losing or doubling a byte', () => {
+    const pair = new Pair();
+    pair.addPath({ ...relay, rate: 2000 });
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(8 * MIB));
+    pair.run(1000);
+    const path = pair.addPath({ ...direct, rate: 5000 });
+    pair.run(700);
+    pair.killPath(path);
+    pair.run(20_000);
+    expect(pair.b.bytesOf(stream).equals(pattern(8 * MIB))).toBe(true);
+  });
+
+  it('resumes inside a frame: the part that had come is not delivered again', () => {
+    const pair = new Pair();
+    pair.chunkBytes = 1000;
+    const path = pair.addPath({ delayMs: 20, rate: 100 });
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(3000));
+    pair.run(20 + 15);
+    expect(pair.b.of(stream).bytes).toBeGreaterThan(0);
+    expect(pair.b.of(stream).bytes).toBeLessThan(3000);
+    pair.killPath(path);
+    pair.addPath({ delayMs: 20 });
+    pair.run(1000);
+    expect(pair.b.bytesOf(stream).equals(pattern(3000))).toBe(true);
+  });
+
+  it('falls back at once when the carrier fails, and asks for a new direct path', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(1000);
+    pair.killPath(second, 'connection reset');
+    expect(pair.a.active).toBe(first);
+    expect(pair.a.events.slice(-2)).toMatchObject([
+      { state: 'down', reason: 'connection reset' },
+      { state: 'active', reason: 'connection reset; the only usable path' },
+    ]);
+    expect(pair.a.wanted).toEqual(['no direct path: connection reset']);
+  });
+
+  it('upgrades less and less often while direct paths keep failing', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    pair.run(1000);
+    const waits = [];
+    for (let round = 0; round < 8; round += 1) {
+      const path = pair.addPath(direct);
+      const added = pair.now;
+      pair.run(400_000, () => pair.a.active === path);
+      waits.push(Math.round((pair.now - added) / 1000));
+      pair.run(100);
+      pair.killPath(path);
+    }
+    expect(waits).toEqual([0, 20, 40, 80, 160, 300, 300, 300]);
+  });
+
+  it('upgrades at once again after a direct path that had lasted', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const path = pair.addPath(direct);
+    pair.run(120_000);
+    pair.killPath(path);
+    const again = pair.addPath(direct);
+    pair.run(11);
+    expect(pair.a.active).toBe(again);
+  });
+
+  it('prefers kernel TCP for bulk, and stays where it is otherwise', () => {
+    const pair = new Pair();
+    const udp = pair.addPath({ delayMs: 10, rate: 5000, info: { kind: 'udp' } });
+    const tcp = pair.addPath({ delayMs: 11, rate: 5000, info: { kind: 'tcp' } });
+    pair.run(30_000);
+    expect(pair.a.active).toBe(udp);
+    const stream = pair.a.open();
+    pair.a.write(stream, Buffer.alloc(64 * MIB));
+    pair.run(10_000, () => pair.a.active === tcp);
+    expect(pair.a.active).toBe(tcp);
+    expect(pair.b.active).toBe(udp);
+  });
+
+  it('attaches paths of a new epoch beside those of the old', () => {
+    const pair = new Pair();
+    const old = pair.addPath(direct);
+    pair.run(100);
+    pair.a.handle({ type: 'epoch', epoch: 1 });
+    pair.b.handle({ type: 'epoch', epoch: 1 });
+    const renewed = pair.addPath(direct);
+    pair.run(100);
+    expect(pair.a.states(renewed)).toEqual(['up']);
+    expect(pair.a.states(old)).toEqual(['up', 'active']);
+  });
+});
+
+describe('death of a path', () => {
+  it('is judged by data: 1.5 s without progress sends on the next path', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    pair.blackhole(second);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(10_000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active === first);
+    expect(pair.now - started).toBe(1500);
+    pair.run(100);
+    expect(pair.b.bytesOf(stream).equals(pattern(10_000))).toBe(true);
+  });
+
+  it('waits three round trips where these are longer', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const slow = pair.addPath({ ...direct, delayMs: 400 });
+    pair.run(4000);
+    expect(pair.a.active).toBe(slow);
+    pair.blackhole(slow);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(100));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active !== slow);
+    expect(pair.now - started).toBeGreaterThanOrEqual(2400);
+    expect(pair.now - started).toBeLessThan(2500);
+  });
+
+  it('does not befall a slow path that keeps delivering, even both ways at once', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const slow = pair.addPath({ ...direct, rate: 30 });
+    const stream = pair.a.open();
+    pair.run(1000);
+    pair.a.write(stream, pattern(2 * MIB));
+    pair.b.write(stream, pattern(2 * MIB));
+    pair.run(120_000);
+    expect(pair.b.of(stream).bytes).toBe(2 * MIB);
+    expect(pair.a.of(stream).bytes).toBe(2 * MIB);
+    expect(pair.a.states(slow)).toEqual(['up', 'active']);
+  });
+
+  it('shows within 15 s on an idle path', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(30_000);
+    pair.blackhole(second);
+    const started = pair.now;
+    pair.run(60_000, () => pair.a.states(second).includes('down'));
+    expect(pair.now - started).toBeLessThanOrEqual(15_000);
+    expect(pair.now - started).toBeGreaterThan(9000);
+  });
+
+  it('shows on a path that stands by as well', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    pair.addPath(direct);
+    pair.run(1000);
+    pair.blackhole(first);
+    pair.run(60_000);
+    expect(pair.a.states(first)).toContain('down');
+  });
+
+  it('of the last path is only a suspicion for 15 s, while another is asked for', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    pair.run(1000);
+    pair.blackhole(path);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(1000));
+    pair.run(2000);
+    expect(pair.a.wanted).toEqual(['the last path is silent']);
+    expect(pair.a.states(path)).toEqual(['up', 'active']);
+    pair.run(13_500);
+    expect(pair.a.states(path)).toEqual(['up', 'active', 'down']);
+  });
+
+  it('is not blamed on a path when this process itself stood still', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const path = pair.addPath(direct);
+    pair.run(10_000);
+    const { machine } = pair.a;
+    machine.handleTimeout(pair.now + 60_000);
+    expect(machine.stats.paths.map((stats) => stats.path.id)).toContain(path);
+    expect(machine.stats.paths).toHaveLength(2);
+  });
+});
+
+describe('a session without a path', () => {
+  it('keeps everything for a peer that comes back', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    const stream = pair.a.open();
+    pair.run(100);
+    pair.a.write(stream, pattern(100_000));
+    pair.killPath(path);
+    pair.run(119_000);
+    expect(pair.a.closed).toBeUndefined();
+    pair.addPath(relay);
+    pair.run(1000);
+    expect(pair.b.bytesOf(stream).equals(pattern(100_000))).toBe(true);
+  });
+
+  it('ends as PEER_LOST after 120 s', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    pair.run(100);
+    pair.killPath(path);
+    pair.run(119_999);
+    expect(pair.a.closed).toBeUndefined();
+    pair.run(1);
+    expect([pair.a.closed, pair.b.closed]).toMatchObject([{ code: 'PEER_LOST' }, { code: 'PEER_LOST' }]);
+  });
+
+  it('does not send again what the peer says on attaching that it has', () => {
+    const pair = new Pair();
+    const path = pair.addPath({ delayMs: 100 });
+    const stream = pair.a.open();
+    pair.run(1000);
+    pair.a.write(stream, pattern(20_000));
+    pair.run(110);
+    expect(pair.b.of(stream).bytes).toBe(20_000);
+    pair.killPath(path);
+    const next = pair.addPath({ delayMs: 100 });
+    pair.run(1000);
+    expect(pair.bytesOn(next)).toBeLessThan(1000);
+    expect(pair.a.machine.stats.unacknowledgedFrames).toBe(0);
+  });
+});
+
+describe('ping', () => {
+  it('measures the round trip of the sending path or of one that is named', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    pair.addPath(direct);
+    pair.run(1000);
+    pair.a.handle({ type: 'ping', token: 1 });
+    pair.a.handle({ type: 'ping', token: 2, path: first });
+    pair.run(1000);
+    expect(pair.a.pongs).toMatchObject([
+      { token: 1, rttMs: 20 },
+      { token: 2, rttMs: 80 },
+    ]);
+  });
+
+  it('fails when its path goes down, or there is none', () => {
+    const pair = new Pair();
+    pair.a.handle({ type: 'ping', token: 1 });
+    const path = pair.addPath(direct);
+    pair.run(100);
+    pair.a.handle({ type: 'ping', token: 2 });
+    pair.killPath(path);
+    expect(pair.a.pongs).toMatchObject([
+      { token: 1, rttMs: undefined },
+      { token: 2, rttMs: undefined },
+    ]);
+  });
+});
