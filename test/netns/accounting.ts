@@ -1,5 +1,5 @@
 /** Which remote hosts a flow belongs to; `direct` is the other side, at any of its addresses. */
-export const TRAFFIC_GROUPS = ['direct', 'rendezvous', 'relay', 'proxy'] as const;
+const TRAFFIC_GROUPS = ['direct', 'rendezvous', 'relay', 'proxy'] as const;
 export type TrafficGroup = (typeof TRAFFIC_GROUPS)[number];
 
 const PROTOCOLS = ['udp', 'tcp'] as const;

@@ -1,7 +1,7 @@
 import { type Traffic } from './accounting.ts';
 
 /** One direction of a tracked connection, as seen where it enters the NAT. */
-export interface Tuple extends Traffic {
+interface Tuple extends Traffic {
   source: string;
   sourcePort: number;
   destination: string;

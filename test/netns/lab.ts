@@ -10,11 +10,10 @@ import { planTopology, type Side, type Topology } from './topology.ts';
 import { needsSinglePackets, Wire, type WireSettings } from './wire.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 
-export { labSupport, type LabSupport } from './support.ts';
+export { labSupport } from './support.ts';
 export { NAT_NAMES, parseNatName, type NatName } from './nats.ts';
-export type { NatCounters, Traffic, TrafficGroup } from './accounting.ts';
+export type { NatCounters, TrafficGroup } from './accounting.ts';
 export type { SideName } from './addresses.ts';
-export type { CommandResult } from './commands.ts';
 export type { Flow } from './flows.ts';
 export type { LabHost } from './host.ts';
 export type { WireSettings } from './wire.ts';
@@ -30,7 +29,7 @@ export interface LabOptions extends WireSettings {
 
 export type HostName = 'a' | 'b' | 'rendezvous' | 'relay' | 'proxy';
 
-export interface SideAddressPair {
+interface SideAddressPair {
   /** The host's own. */
   readonly lan: string;
   /** What the public hosts see; the same where nothing is translated. */
@@ -98,7 +97,7 @@ export class Lab {
     return parseCounters(json, side);
   }
 
-  /** The NAT's connection tracking now: the flows of that side's host. */
+  /** What the NAT tracks now for that side's host; nothing where it is `open`, which translates and tracks nothing. */
   async natFlows(side: SideName): Promise<Flow[]> {
     const { nat, hostAddress } = this.#side(side);
     const flows = parseFlows(await this.#namespaces.run(nat, 'conntrack -L 2>/dev/null'));

@@ -1,23 +1,23 @@
 import { SallyportError } from '../../src/core/errors.ts';
 
 /** RFC 4787 §4.1 and §5; `none` where addresses aren't translated, or nothing is filtered. */
-export type Behavior = 'none' | 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
+type Behavior = 'none' | 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
 
 /** How the public port of a new mapping is chosen (RFC 4787 §4.2.1). */
-export type Allocation = 'preserving' | 'random' | 'sequential' | 'by-destination';
+type Allocation = 'preserving' | 'random' | 'sequential' | 'by-destination';
 
 /**
  * What a NAT does with a packet from outside that no mapping or filter lets in: `drop` silently, `rst` (answers a SYN
  * with RST, drops UDP), or `accept`: the NAT's own stack takes it, so that connection tracking holds the stray's
  * endpoints and the flow that its owner begins later gets another port, as on a Linux router with an open INPUT chain.
  */
-export type StrayPolicy = 'drop' | 'rst' | 'accept';
+type StrayPolicy = 'drop' | 'rst' | 'accept';
 
 /** What may leave: everything, TCP only, TCP to port 443 only, or TCP to the proxy only. */
-export type Passage = 'everything' | 'tcp' | 'tcp-443' | 'proxy';
+type Passage = 'everything' | 'tcp' | 'tcp-443' | 'proxy';
 
 /** `carrier`: a second NAT outside of the home NAT; `lan` and `segments`: both hosts behind one NAT. */
-export type Shape = 'single' | 'carrier' | 'lan' | 'segments';
+type Shape = 'single' | 'carrier' | 'lan' | 'segments';
 
 export interface Nat {
   readonly mapping: Behavior;

@@ -86,9 +86,10 @@ function portExpression(nat: Nat, protocol: string): string | undefined {
 
 /**
  * The n-th flow's port, as a map: a bare `numgen … offset 20000` would be taken in the machine's byte order, and so
- * count in steps of 256 on a little-endian one. A hash may be taken in either order.
+ * count in steps of 256 on a little-endian one. A hash may be taken in either order. The rules have to fit into one
+ * netlink message of the default socket buffer, which is all that a user namespace gets.
  */
-const SEQUENCE = Array.from({ length: 8192 }, (_, count) => `${count} : ${20000 + count}`);
+const SEQUENCE = Array.from({ length: 1024 }, (_, count) => `${count} : ${20000 + count}`);
 
 function recordRules(nat: Nat): string[] {
   if (nat.filtering === 'address-and-port-dependent' && !nat.hairpin) return [];
