@@ -23,6 +23,8 @@ export class BindingTest {
   readonly request: Uint8Array;
   readonly transaction: Transaction;
   reply: StunMessage | undefined;
+  /** How many of the transmissions were answered. */
+  replies = 0;
   /** Nothing came for long enough; a late reply still counts. */
   isSilent = false;
 
@@ -48,6 +50,7 @@ export class BindingTest {
   accept(reply: StunMessage, from: Endpoint, now: Instant): boolean {
     if (reply.class === 'success' && !this.#isFromElsewhere(from)) return false;
     this.reply ??= reply;
+    this.replies++;
     this.transaction.answer(now);
     return true;
   }

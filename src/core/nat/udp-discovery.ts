@@ -154,10 +154,10 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   #receive(bytes: Uint8Array, from: Endpoint, now: Instant): void {
     // Probes of punching come by here in thousands: look for the transaction before any HMAC.
     const test = this.#tests.get(keyOf(bytes.subarray(8, 20)));
-    if (!test || test.reply) return;
-    const reply = readResponse(bytes, this.#options.credentials);
-    if (!reply || !test.accept(reply, from, now)) return;
-    if (test.socket === 'main' && reply.mapped) this.#observe(test, reply.mapped, now);
+    const reply = test && readResponse(bytes, this.#options.credentials);
+    if (!test || !reply || !test.accept(reply, from, now)) return;
+    const isFirst = test.replies === 1;
+    if (isFirst && test.socket === 'main' && reply.mapped) this.#observe(test, reply.mapped, now);
   }
 
   #observe(test: BindingTest, mapped: Endpoint, now: Instant): void {

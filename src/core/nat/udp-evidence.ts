@@ -56,11 +56,12 @@ function answerOf(tests: readonly BindingTest[], purpose: BindingTestPurpose): F
   return isProof ? 'silent' : 'unknown';
 }
 
-/** The share of mapping requests that stayed without an answer, among those that were answered in the end. */
+/** The share of mapping requests that stayed without an answer. A slow answer isn't a lost one. */
 function lossRate(tests: readonly BindingTest[]): number {
   const answered = tests.filter(({ purpose, reply }) => purpose === 'mapping' && reply);
   const sent = answered.reduce((sum, { transaction }) => sum + transaction.transmissions, 0);
-  return sent === 0 ? 1 : 1 - answered.length / sent;
+  const received = answered.reduce((sum, { replies }) => sum + replies, 0);
+  return sent === 0 ? 1 : Math.max(0, 1 - received / sent);
 }
 
 /** The silence of the second address proves something about our filter only if it answers when it is asked. */
