@@ -9,8 +9,6 @@ import type { Clock } from './clock.ts';
 import { TcpDiscoverer } from './discover-tcp.ts';
 import { UdpDiscoverer, type DatagramPort, type OpenDatagramPort } from './discover-udp.ts';
 
-export type { DatagramPort, FreshDatagramPort } from './discover-udp.ts';
-
 /** What a registration says of the deployment's STUN servers. */
 export interface StunAccess extends StunCredentials {
   /** The primary address's two ports, then the second address's. */

@@ -16,7 +16,7 @@ const PORTS = [3478, 3479] as const;
 
 export const deployment: Identity = identityFromSeed(new Uint8Array(32).fill(1));
 export const peer: Identity = identityFromSeed(new Uint8Array(32).fill(2));
-export const credentials: StunCredentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
+const credentials: StunCredentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
 
 /** STUN on a simulated host: both ports of its first `addresses` addresses, UDP and TCP. Returns where it listens. */
 export function startStun(host: Host, addresses: 1 | 2 = 2): Endpoint[] {

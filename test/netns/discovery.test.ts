@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import type { TransportProfile } from '../../src/core/nat/behavior.ts';
+import type { Discovered } from './discovery/discover.ts';
+import { Lab, labSupport, type NatName, type SideName } from './lab.ts';
+
+const support = await labSupport();
+if (!support.ok) console.log(`skipped, discovery behind real NATs: ${support.reason}`);
+
+const EI = 'endpoint-independent';
+const AD = 'address-dependent';
+const APD = 'address-and-port-dependent';
+
+/** UDP mapping, filtering and allocation, and TCP mapping; `undefined` where nothing gets out. */
+type Truth = [udp: [string, string, string] | undefined, tcp: string | undefined];
+
+const easy: Truth = [[EI, APD, 'preserving'], EI];
+const PAIRS: [NatName, Truth, NatName, Truth][] = [
+  ['open', [['none', 'none', 'preserving'], 'none'], 'ei/ei', [[EI, EI, 'preserving'], EI]],
+  ['ei/ad', [[EI, AD, 'preserving'], EI], 'ei/apd', easy],
+  ['ad/apd', [[AD, APD, 'random'], AD], 'apd/apd-random', [[APD, APD, 'random'], APD]],
+  ['apd/apd-sequential', [[APD, APD, 'sequential'], APD], 'udp-blocked', [undefined, EI]],
+  ['tcp443-only', [undefined, undefined], 'cgnat', easy],
+  ['cgnat-random', [[APD, APD, 'random'], APD], 'ei/apd+accept', easy],
+];
+
+function command(program: string, args: readonly string[]): [string, string[]] {
+  const path = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+  return ['node', ['--import', path('../../scripts/ts.mjs'), path(`discovery/${program}.ts`), ...args]];
+}
+
+async function discover(lab: Lab, side: SideName): Promise<Discovered> {
+  const host = lab.hosts[side];
+  const { stdout, stderr, code } = await host.exec(...command('discover', lab.addresses.rendezvous));
+  if (code !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as Discovered;
+}
+
+async function serve(lab: Lab): Promise<void> {
+  const { rendezvous } = lab.hosts;
+  const server = rendezvous.spawn(...command('serve', lab.addresses.rendezvous));
+  if (server.stdout) await once(server.stdout, 'data');
+}
+
+function summary({ reachable, mapping, filtering, allocation }: TransportProfile) {
+  return { reachable, mapping, filtering, allocation: allocation.kind };
+}
+
+/** The verdicts, and the transports whose candidates were attested, in the words of `Truth`. */
+function verdictsOf({ udp, tcp, attested }: Discovered) {
+  return { udp: summary(udp), tcp: { reachable: tcp.reachable, mapping: tcp.mapping }, attested };
+}
+
+function expected([udp, tcp]: Truth) {
+  const [mapping, filtering, allocation] = udp ?? ['unknown', 'unknown', 'unknown'];
+  return {
+    udp: { reachable: udp !== undefined, mapping, filtering, allocation },
+    tcp: { reachable: tcp !== undefined, mapping: tcp ?? 'unknown' },
+    attested: [...(udp ? ['udp'] : []), ...(tcp ? ['tcp'] : [])],
+  };
+}
+
+describe.skipIf(!support.ok)('discovery behind a real NAT, 40 ms from the server', () => {
+  it.each(PAIRS)('measures what it is: %s', async (a, truthA, b, truthB) => {
+    const lab = await Lab.create({ a, b, delayMs: 20 });
+    try {
+      await serve(lab);
+      const [atA, atB] = await Promise.all([discover(lab, 'a'), discover(lab, 'b')]);
+      expect({ [a]: verdictsOf(atA), [b]: verdictsOf(atB) }).toEqual({
+        [a]: expected(truthA),
+        [b]: expected(truthB),
+      });
+    } finally {
+      await lab.close();
+    }
+  });
+});
