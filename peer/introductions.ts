@@ -87,7 +87,7 @@ export class Introductions {
       profile: network.profile,
       roundTripMs: deployment.roundTripMs,
     });
-    const answer = await this.#exchange(to, session, handshake.write(offer), signal);
+    const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
     const { kinds: theirs, candidates, profile, start } = decodeAnswer(handshake.read(answer.noise));
     const conversation = this.#converse({
       role: 'initiator',
@@ -288,6 +288,18 @@ export class Introductions {
       ...candidate,
       attested: isAttested(candidate, peer, deployment.id, now),
     }));
+  }
+}
+
+/** An id that is no point of the curve is nobody's, and no handshake can be made with it. */
+function writeFirst(handshake: Handshake, offer: Uint8Array): Uint8Array {
+  try {
+    return handshake.write(offer);
+  } catch (cause) {
+    throw new SallyportError('PEER_OFFLINE', 'nobody can have this id', {
+      hint: 'check it for a typing error',
+      cause,
+    });
   }
 }
 

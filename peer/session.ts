@@ -142,9 +142,15 @@ export class Session extends EventEmitter<SessionEvents> {
     };
     const relayed = (reason: string) => reject(new SallyportError('NO_PATH', `no direct path: ${reason}`));
     const closed = () => reject(new SallyportError('SESSION_CLOSED', 'the session is closed'));
+    if (!this.kinds.some((kind) => kind !== 'relay')) relayed('only the relay is allowed');
     const aborted = () => reject(new SallyportError('ABORTED', 'no longer waited for a direct path'));
     const cancel = this.#clock.setTimer(
-      () => reject(new SallyportError('TIMEOUT', `no direct path within ${timeout} ms`)),
+      () =>
+        reject(
+          new SallyportError('TIMEOUT', `no direct path within ${timeout} ms`, {
+            hint: this.#relayedBecause,
+          }),
+        ),
       timeout,
     );
     this.on('path', look).on('relayed', relayed).on('closed', closed);

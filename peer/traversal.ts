@@ -63,6 +63,8 @@ export class Traversal {
   /** Sockets beyond the shared one, by the number that the agent gave them. */
   #sockets = new Map<number, UdpSocket>();
   #udpPipe: UdxPipe | undefined;
+  /** Of the sockets beyond the shared one, the one that carries the path. */
+  #pathSocket: number | undefined;
   #accepted = 0;
   #listening = false;
   /** Ways that were found and are being secured. */
@@ -111,7 +113,7 @@ export class Traversal {
     this.#driver.stop();
     for (const release of this.#release) release();
     for (const socket of this.#connections.values()) socket.destroy();
-    for (const socket of this.#sockets.values()) void socket.close();
+    this.#closeSockets(this.#pathSocket);
     if (this.#listening) this.#options.network.stopListeningHeld();
   }
 
@@ -245,7 +247,7 @@ export class Traversal {
       remote,
     });
     this.#udpPipe = pipe;
-    this.#sockets.delete(number); // it lives as long as the path now
+    this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
     if (number !== 0) pipe.once('close', () => void socket.close());
     this.#securing++;
     const secured = secure(pipe, { role: tlsRole(role), keys: keys.path('udp', role) }).then(

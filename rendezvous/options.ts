@@ -10,7 +10,7 @@ export interface RendezvousOptions extends TlsOptions {
   readonly publicAddress?: string | undefined;
   /** A second public address of this host, for full RFC 5780 discovery. */
   readonly altAddress?: string | undefined;
-  /** The first of two STUN ports, the second follows it; 0 for two free ones. @default 3478 */
+  /** The first of two STUN ports, the second follows it; 0 for two free ones. @default 3478, or 0 where `listen` has port 0 */
   readonly stunPort?: number | undefined;
   /** Whether this process relays too. @default true */
   readonly relay?: boolean | undefined;
@@ -29,7 +29,8 @@ export function listenAt({ listen, insecure }: Pick<RendezvousOptions, 'listen' 
   return parseHostPort(listen ?? `0.0.0.0:${insecure ? 80 : 443}`);
 }
 
-export function stunPorts({ stunPort = STUN_PORT }: RendezvousOptions): readonly [number, number] {
+export function stunPorts(options: RendezvousOptions): readonly [number, number] {
+  const { stunPort = listenAt(options).port === 0 ? 0 : STUN_PORT } = options;
   return stunPort === 0 ? [0, 0] : [stunPort, stunPort + 1];
 }
 

@@ -9,7 +9,11 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** One JSON line that a command wrote on stderr. */
-export type CommandEvent = { event: string; ms: number } & Record<string, unknown>;
+export interface CommandEvent {
+  readonly event: string;
+  readonly ms: number;
+  readonly [field: string]: unknown;
+}
 
 export interface Ended {
   readonly status: number | null;
@@ -36,7 +40,7 @@ export class RunningCommand {
     this.child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
     this.child.stdout!.on('data', (chunk: Buffer) => this.#stdout.push(chunk));
     createInterface({ input: this.child.stderr! }).on('line', (line) => this.#onLine(line));
-    this.ended = once(this.child, 'close').then(([status]: [number | null]) => {
+    this.ended = once(this.child, 'close').then(([status]: (number | null | undefined)[]) => {
       for (const wake of this.#wake) wake();
       return {
         status,

@@ -52,10 +52,10 @@ describe('peer connect -W', () => {
     const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--explain');
     for (const end of [command, up]) {
       for (const kind of ['udp', 'tcp']) {
-        const path = await end.event('path', (event) => event.kind === kind && event.state === 'up');
+        const path = await end.event('path', (event) => event['kind'] === kind && event['state'] === 'up');
         expect(path).toMatchObject({ direct: true });
       }
-      await end.event('path', (event) => event.direct === true && event.state === 'active');
+      await end.event('path', (event) => event['direct'] === true && event['state'] === 'active');
     }
     expect(command.events.some(({ event }) => event === 'trace')).toBe(true);
     command.child.stdin!.end();
@@ -69,12 +69,12 @@ describe('peer connect -W', () => {
   ])('keeps to --paths %s', async (paths, kind, direct) => {
     const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
     const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--paths', paths);
-    await command.event('path', (event) => event.state === 'active');
+    await command.event('path', (event) => event['state'] === 'active');
     command.child.stdin!.end('hello');
     const { status, stdout, events } = await command.ended;
     expect([status, stdout.toString()]).toEqual([0, 'hello']);
     const told = events.filter(({ event }) => event === 'path');
-    expect(told.every((event) => event.kind === kind && event.direct === direct)).toBe(true);
+    expect(told.every((event) => event['kind'] === kind && event['direct'] === direct)).toBe(true);
   });
 });
 
