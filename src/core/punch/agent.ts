@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { sameEndpoint } from '../endpoint.ts';
+import { sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
 import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
+import { Birthday } from './birthday.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
+import { FloodBudget } from './flood-budget.ts';
 import { plan, type Plan, type Stage } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
 import type { PathChoice } from './situation.ts';
@@ -23,8 +25,15 @@ export interface PunchOptions {
   readonly allowLoopback?: boolean | undefined;
   /** Hop limit of the early primer: past our own NATs, short of the peer's. 2 behind one NAT, 3 behind two. */
   readonly primerTtl?: number | undefined;
+  /** Shared by all sessions of a process. */
+  readonly floods?: FloodBudget | undefined;
   readonly random?: ((count: number) => Uint8Array) | undefined;
 }
+
+const DEFAULT_PRIMER_TTL = 2;
+
+/** Between requests for leave to flood. */
+const FLOOD_RETRY_MS = 500;
 
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
@@ -49,6 +58,11 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   /** In the order of arrival; those that the plan has no use for yet included. */
   #candidates: RemoteCandidate[] = [];
   #startAt: Instant | undefined;
+  #floods: FloodBudget;
+  #birthday: Birthday | undefined;
+  /** When to ask for leave to begin the birthday. */
+  #birthdayAt: Instant | undefined;
+  #random: (count: number) => Uint8Array;
   /** Transports whose end has been reported. */
   #concluded = new Set<Transport>();
   #done = false;
@@ -57,13 +71,15 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     const random = options.random ?? ((count: number) => new Uint8Array(randomBytes(count)));
     const emit = (output: PunchOutput) => void this.#outputs.push(output);
     this.#options = options;
+    this.#random = random;
+    this.#floods = options.floods ?? new FloodBudget();
     this.#remoteKinds = options.kinds;
     this.#checks = new ConnectivityChecks({
       role: options.role,
       codec: new ProbeCodec(options.credentials, random),
       emit,
       fraction: () => random(1)[0]! / 255,
-      technique: () => this.#stageOf('udp')?.technique ?? 'local addresses',
+      technique: (flooded) => (flooded ? 'birthday' : (this.#stageOf('udp')?.technique ?? 'local addresses')),
       roundMs: () => this.#roundMs('udp'),
     });
     this.#tcp = new TcpOpening({ role: options.role, emit, roundMs: () => this.#roundMs('tcp') });
@@ -75,7 +91,9 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   }
 
   get deadline(): Instant | undefined {
-    return this.#done ? undefined : earliest(this.#checks.deadline, this.#tcp.deadline);
+    if (this.#done) return undefined;
+    const birthday = this.#birthday ? this.#birthday.deadline : this.#birthdayAt;
+    return earliest(this.#checks.deadline, this.#tcp.deadline, birthday);
   }
 
   /** True when a datagram on the shared socket is for this session; whether it is authentic shows later. */
@@ -99,6 +117,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   handleTimeout(now: Instant): void {
     if (this.#done) return;
     this.#checks.handleTimeout(now);
+    if (this.#birthdayAt !== undefined && now >= this.#birthdayAt) this.#beginBirthday(now);
+    this.#birthday?.handleTimeout(now);
     this.#tcp.handleTimeout(now);
     this.#conclude(now);
   }
@@ -115,7 +135,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
         this.#profiles.remote = input.profile ?? this.#profiles.remote;
         return this.#replan(now);
       case 'prime':
-        return this.#checks.prime(this.#options.primerTtl ?? 2, now);
+        return this.#checks.prime(this.#options.primerTtl ?? DEFAULT_PRIMER_TTL, now);
       case 'start':
         return this.#start(input.at, input.roundTripMs, now);
       case 'datagram':
@@ -151,6 +171,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#plan = initiates ? plan(local, remote) : plan(remote, local);
     this.#tcp.useHeldPort(this.#heldPortUse(), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
+    this.#expectBirthday(now);
   }
 
   #useCandidate(candidate: RemoteCandidate, now: Instant): void {
@@ -193,6 +214,56 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
     this.#checks.start(at, now);
     this.#tcp.start(at, roundTripMs, now);
+    this.#expectBirthday(now);
+  }
+
+  /** The plan may ask for a birthday before or after the start. */
+  #expectBirthday(now: Instant): void {
+    const wanted = this.#plan.stages.some(({ technique }) => technique === 'birthday');
+    if (!wanted || this.#startAt === undefined || this.#birthday) return;
+    this.#birthdayAt ??= Math.max(this.#startAt, now);
+  }
+
+  #beginBirthday(now: Instant): void {
+    this.#birthdayAt = undefined;
+    const stage = this.#plan.stages.find(({ technique }) => technique === 'birthday');
+    const target = this.#attestedMapping();
+    if (stage?.technique !== 'birthday' || !target || this.#checks.settled) return;
+    const refusal = this.#floods.claim(this, target.address, now);
+    if (refusal !== undefined) {
+      this.#trace('udp', 'birthday', `waits: ${refusal}`, now);
+      this.#birthdayAt = now + FLOOD_RETRY_MS;
+      return;
+    }
+    this.#birthday = new Birthday(
+      {
+        checks: this.#checks,
+        manySockets: stage.many === this.#options.role,
+        target,
+        // One more than a primer: a second NAT that nobody knows of has to make mappings too.
+        ttl: (this.#options.primerTtl ?? DEFAULT_PRIMER_TTL) + 1,
+        integer: (below) => this.#integer(below),
+      },
+      now,
+    );
+  }
+
+  /** Where the rendezvous saw the peer: the only place that may be flooded. */
+  #attestedMapping(): Endpoint | undefined {
+    const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
+    return this.#candidates.find(
+      (candidate) =>
+        candidate.transport === 'udp' &&
+        candidate.attested &&
+        candidate.type === 'srflx' &&
+        refusalOf(candidate, true, rules) === undefined,
+    )?.endpoint;
+  }
+
+  /** Uniform from 0 to below `below`, which is small. */
+  #integer(below: number): number {
+    const [a, b, c, d] = this.#random(4);
+    return Math.floor(((((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0) / 2 ** 32) * below);
   }
 
   #planned(transport: Transport): string {
@@ -205,6 +276,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #stop(): void {
     this.#checks.end();
     this.#tcp.end();
+    this.#floods.release(this);
     this.#done = true;
   }
 
@@ -221,6 +293,10 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #concludeTransport(transport: Transport, open: boolean, now: Instant): void {
     if (this.#concluded.has(transport)) return;
     this.#concluded.add(transport);
+    if (transport === 'udp') {
+      this.#floods.release(this);
+      if (this.#birthday) this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
+    }
     if (open) return;
     const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };
     const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();

@@ -13,6 +13,9 @@ const BETTER_PAIR_MS = 30;
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
 const REFLEXIVE_PAIRS = 16;
 
+/** How long one request is used for `spray`. */
+const WIDE_REQUEST_MS = 500;
+
 /** Requests whose repetition we would notice; beyond that nothing more is answered. */
 const REMEMBERED_REQUESTS = 8_192;
 
@@ -22,8 +25,8 @@ export interface ChecksOptions {
   readonly emit: (output: PunchOutput) => void;
   /** A number from 0 to 1. */
   readonly fraction: () => number;
-  /** Which technique a pair without a local address counts as, by the plan. */
-  readonly technique: () => Technique;
+  /** Which technique a pair without a local address counts as, by the plan; `flooded`: it was found by `spray`. */
+  readonly technique: (flooded: boolean) => Technique;
   /** How long after T0 the search goes on. */
   readonly roundMs: () => number;
 }
@@ -40,6 +43,14 @@ export class ConnectivityChecks {
   #pairs = new Map<string, CandidatePair>();
   /** Our requests without an answer yet: transaction → pair and instant of sending. */
   #pending = new Map<string, { pair: CandidatePair; at: Instant }>();
+  /** The request that `spray` sends, to many addresses; renewed from time to time. */
+  #wide: { transaction: string; bytes: Uint8Array; at: Instant } | undefined;
+  /** Transactions of such requests: whoever answers one of them is the peer. */
+  #wideTransactions = new Set<string>();
+  #sprayedPorts = new Set<string>();
+  #sprayed = 0;
+  /** The last authenticated packet over an address that leaves the site. */
+  #contactAt: Instant | undefined;
   /** A transaction is honoured once per source. */
   #honoured = new Set<string>();
   #startAt: Instant | undefined;
@@ -61,6 +72,10 @@ export class ConnectivityChecks {
     return this.#settled;
   }
 
+  get contactAt(): Instant | undefined {
+    return this.#contactAt;
+  }
+
   /** Settled here and there, or out of time: nothing more is sent but answers. */
   get finished(): boolean {
     return this.#ended || (this.#settled !== undefined && (this.#agreed || this.#nextProbe() === undefined));
@@ -75,7 +90,7 @@ export class ConnectivityChecks {
 
   /** Requests sent, all pairs together. */
   get sent(): number {
-    return this.#sum((pair) => pair.sent);
+    return [...this.#pairs.values()].reduce((sum, pair) => sum + pair.sent, this.#sprayed);
   }
 
   /** What came back, for the trace. */
@@ -83,11 +98,12 @@ export class ConnectivityChecks {
     const pairs = [...this.#pairs.values()];
     const heard = pairs.filter((pair) => pair.heard).length;
     const valid = pairs.filter((pair) => pair.valid).length;
-    return `${this.sent} probes to ${pairs.length} addresses; ${heard} sent probes of their own, ${valid} answered`;
+    const ports = this.#sprayed > 0 ? ` (${this.#sprayed} of them spread)` : '';
+    return `${this.sent} probes${ports} to ${pairs.length} addresses; ${heard} sent probes of their own, ${valid} answered`;
   }
 
   awaits(transaction: string): boolean {
-    return this.#pending.has(transaction);
+    return this.#pending.has(transaction) || this.#wideTransactions.has(transaction);
   }
 
   /** Adds a candidate of the peer's; one that was met as a peer-reflexive address before keeps its state. */
@@ -108,6 +124,21 @@ export class ConnectivityChecks {
     for (const pair of this.#pairs.values()) {
       if (pair.attested && !pair.local && pair.sent === 0) this.#probe(pair, now, ttl);
     }
+  }
+
+  /**
+   * Sends a probe to an address that may or may not be the peer's: only one that answers becomes a pair. All these
+   * probes are one request, since thousands are sent; a receiver honours it once per source, so it is renewed before
+   * the same address is tried again.
+   */
+  spray(socket: number, to: Endpoint, now: Instant, ttl?: number): void {
+    if (!this.#wide || now - this.#wide.at >= WIDE_REQUEST_MS) {
+      this.#wide = { ...this.#options.codec.request(false), at: now };
+      this.#wideTransactions.add(this.#wide.transaction);
+    }
+    this.#sprayed++;
+    this.#sprayedPorts.add(pairKey(socket, to));
+    this.#options.emit({ type: 'send', socket, to, bytes: this.#wide.bytes, ttl });
   }
 
   start(at: Instant, now: Instant): void {
@@ -148,21 +179,29 @@ export class ConnectivityChecks {
     if (!pair) return;
     const firstContact = !pair.heard;
     pair.heard = true;
-    this.#settleFrom ??= now + BETTER_PAIR_MS;
+    this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
     this.#send(pair, this.#options.codec.answer(transaction, pair === this.#settled));
     if (!pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
   }
 
   #answered(transaction: string, settled: boolean, socket: number, from: Endpoint, now: Instant): void {
+    const key = pairKey(socket, from);
     const request = this.#pending.get(transaction);
-    if (!request || pairKey(socket, from) !== pairKey(request.pair.socket, request.pair.remote)) return;
+    const wide = this.#wideTransactions.has(transaction) && this.#sprayedPorts.has(key);
+    const pair = wide ? (this.#pairs.get(key) ?? this.#learn(socket, from)) : request?.pair;
+    if (!pair || pairKey(pair.socket, pair.remote) !== key) return;
     this.#pending.delete(transaction);
-    const { pair } = request;
-    pair.roundTripMs ??= now - request.at;
+    if (request) pair.roundTripMs ??= now - request.at;
     pair.valid = true;
+    this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
     this.#settle(now);
+  }
+
+  #noteContact(pair: CandidatePair, now: Instant): void {
+    this.#settleFrom ??= now + BETTER_PAIR_MS;
+    if (!pair.local) this.#contactAt = now;
   }
 
   /** An address that isn't among the peer's candidates (RFC 8445 §7.3.1.3): a NAT mapped the peer anew for us. */
@@ -228,7 +267,7 @@ export class ConnectivityChecks {
 
   #announce(pair: CandidatePair, first: boolean, now: Instant): void {
     const { socket, remote, local: lan, roundTripMs } = pair;
-    const technique = lan ? 'local addresses' : this.#options.technique();
+    const technique = lan ? 'local addresses' : this.#options.technique(this.#isFlooded(pair));
     if (!first) return this.#options.emit({ type: 'moved', socket, remote });
     const elapsedMs = Math.max(0, now - (this.#startAt ?? now));
     const text = `${formatEndpoint(remote)} answered; ${this.describe()}`;
@@ -250,6 +289,10 @@ export class ConnectivityChecks {
       roundTripMs,
       elapsedMs,
     });
+  }
+
+  #isFlooded({ socket, remote }: CandidatePair): boolean {
+    return this.#sprayedPorts.has(pairKey(socket, remote));
   }
 
   /** Searches along the pair's schedule, which counts from T0. */
@@ -306,9 +349,5 @@ export class ConnectivityChecks {
 
   #nextProbe(): Instant | undefined {
     return earliest(...[...this.#pairs.values()].map(({ nextAt }) => nextAt));
-  }
-
-  #sum(count: (pair: CandidatePair) => number): number {
-    return [...this.#pairs.values()].reduce((sum, pair) => sum + count(pair), 0);
   }
 }

@@ -1,6 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
+import { BIRTHDAY_PROBES } from './schedule.ts';
 import {
   acceptsAnybody,
   acceptsAnyPort,
@@ -25,6 +26,8 @@ export type Stage = {
   | { readonly technique: 'simultaneous probes'; readonly transport: 'udp' }
   /** `first` sends to the other's mapping, which sees where that came from and answers there. */
   | { readonly technique: 'peer-reflexive answer'; readonly transport: 'udp'; readonly first: SessionRole }
+  /** `many` opens many sockets towards the other's one mapping, and the other looks for one of their ports. */
+  | { readonly technique: 'birthday'; readonly transport: 'udp'; readonly many: SessionRole }
   | {
       readonly technique: 'direct dial' | 'reversed dial';
       readonly transport: 'tcp';
@@ -83,14 +86,14 @@ function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation)
 function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
   if (aDepends && bDepends) return BOTH_DEPEND;
-  if (aDepends) return planOneDependent(b, 'initiator');
-  if (bDepends) return planOneDependent(a, 'responder');
+  if (aDepends) return planOneDependent(a, b, 'initiator');
+  if (bDepends) return planOneDependent(b, a, 'responder');
   const probability = confidence(a) * confidence(b);
   return [{ technique: 'simultaneous probes', transport: 'udp', packets: 32, seconds: 0.2, probability }];
 }
 
-/** `first` has the dependent mapping; all hangs on whether the other's filter lets its packet in. */
-function planOneDependent(other: TransportProfile, first: SessionRole): Stage[] | Obstacle {
+/** `first` is the end whose mapping depends on the destination; all hangs on the other's filter. */
+function planOneDependent(hard: TransportProfile, other: TransportProfile, first: SessionRole): Stage[] {
   const answer = {
     technique: 'peer-reflexive answer',
     transport: 'udp',
@@ -99,9 +102,22 @@ function planOneDependent(other: TransportProfile, first: SessionRole): Stage[] 
     seconds: 0.2,
   } as const;
   if (acceptsAnyPort(other)) return [{ ...answer, probability: 0.98 }];
+  const birthday = planBirthday(hard, first);
   // A filter seen from one server address may be more open than it looked.
-  if (other.filtering === 'unknown' || other.provisional) return [{ ...answer, probability: 0.3 }];
-  return ONE_DEPENDS;
+  const mayBeOpen = other.filtering === 'unknown' || other.provisional;
+  return mayBeOpen ? [{ ...answer, probability: 0.3 }, birthday] : [birthday];
+}
+
+function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {
+  const probability = allocation.kind === 'random' ? 0.98 : 0.9;
+  return {
+    technique: 'birthday',
+    transport: 'udp',
+    many,
+    packets: BIRTHDAY_PROBES,
+    seconds: 0.5,
+    probability,
+  };
 }
 
 function planTcp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {

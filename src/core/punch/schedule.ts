@@ -6,6 +6,12 @@ export const ROUND_MS = 10_000;
 /** The same where only local addresses can be tried. */
 export const LOCAL_ROUND_MS = 3_000;
 
+/** Sockets that the end with the dependent mapping opens for a birthday, all aimed at the other's one mapping. */
+export const BIRTHDAY_SOCKETS = 256;
+
+/** Ports that the other end tries from its one socket: a hit in 99.96 of 100 cases, after 251 on average. */
+export const BIRTHDAY_PROBES = 2_000;
+
 /** Probes to an address that nobody vouched for, altogether (`docs/threat-model.md`: a third party gets no more). */
 export const UNATTESTED_PROBES = 10;
 

@@ -197,6 +197,11 @@ class End {
       case 'send':
         this.report.sent++;
         return this.#socket(output.socket).send(output.bytes, output.to, output.ttl);
+      case 'close-sockets':
+        for (const [number, socket] of this.#sockets) {
+          if (number !== 0 && number !== output.except) socket.close();
+        }
+        return;
       case 'dial':
         return this.#dial(output);
       case 'cancel-dial':

@@ -1,0 +1,92 @@
+import type { Endpoint } from '../endpoint.ts';
+import type { Instant } from '../machine.ts';
+import type { ConnectivityChecks } from './checks.ts';
+import { PortOrder } from './port-order.ts';
+import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS } from './schedule.ts';
+
+const PROBES_PER_MS = 1;
+const CATCH_UP_MS = 50;
+
+/** The hard side's sockets send again this often: full hop limit from the second time on. */
+const ROW_MS = 1_000;
+const ROWS = 4;
+
+/** After the first contact both ends hold their fire; checks repeat by themselves. */
+const CONTACT_MS = 2_000;
+
+export interface BirthdayOptions {
+  readonly checks: ConnectivityChecks;
+  /** This end's mapping depends on the destination: it opens many sockets. */
+  readonly manySockets: boolean;
+  /** The other end's mapping; of its port the sprayer makes no use. */
+  readonly target: Endpoint;
+  /** Hop limit of the first row, which only has to make mappings in this end's own NATs. */
+  readonly ttl: number;
+  /** A uniform random number from 0 to below its argument. */
+  readonly integer: (below: number) => number;
+}
+
+/**
+ * A NAT that gives each destination a new random port can't be aimed at. But 256 sockets behind it, all sending to
+ * the peer's one mapping, hold 256 of its 64,512 ports open for exactly that mapping, and the peer, probing random
+ * ports from the socket of that mapping, soon meets one of them (the birthday paradox).
+ *
+ * The other way round it doesn't work: every probe of the hard side comes from a new port.
+ */
+export class Birthday {
+  #options: BirthdayOptions;
+  #startAt: Instant;
+  #ports: PortOrder;
+  #sprayed = 0;
+  #rows = 0;
+
+  constructor(options: BirthdayOptions, startAt: Instant) {
+    this.#options = options;
+    this.#startAt = startAt;
+    this.#ports = new PortOrder(options.integer);
+  }
+
+  get deadline(): Instant | undefined {
+    const { checks, manySockets } = this.#options;
+    if (checks.settled) return undefined;
+    const due = manySockets ? this.#nextRow : this.#nextProbe;
+    const held = checks.contactAt === undefined ? undefined : checks.contactAt + CONTACT_MS;
+    return due === undefined || held === undefined ? due : Math.max(due, held);
+  }
+
+  handleTimeout(now: Instant): void {
+    const { deadline } = this;
+    if (deadline === undefined || now < deadline) return;
+    if (this.#options.manySockets) this.#sendRow(now);
+    else this.#spray(now);
+  }
+
+  get #nextRow(): Instant | undefined {
+    return this.#rows < ROWS ? this.#startAt + this.#rows * ROW_MS : undefined;
+  }
+
+  get #nextProbe(): Instant | undefined {
+    return this.#sprayed < BIRTHDAY_PROBES ? this.#startAt + this.#sprayed / PROBES_PER_MS : undefined;
+  }
+
+  #sendRow(now: Instant): void {
+    const { checks, target, ttl } = this.#options;
+    const first = this.#rows++ === 0;
+    for (let socket = 1; socket <= BIRTHDAY_SOCKETS; socket++) {
+      checks.spray(socket, target, now, first ? ttl : undefined);
+    }
+  }
+
+  /** All that are due by now: a timer that fires late is caught up with, but a pause is not. */
+  #spray(now: Instant): void {
+    const { checks, target } = this.#options;
+    const late = now - this.#nextProbe!;
+    if (late > CATCH_UP_MS) this.#startAt += late;
+    while (this.#nextProbe !== undefined && this.#nextProbe <= now) {
+      const port = this.#ports.next();
+      if (port === undefined) return;
+      this.#sprayed++;
+      checks.spray(0, { address: target.address, port }, now);
+    }
+  }
+}

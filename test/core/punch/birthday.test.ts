@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { PunchAgent } from '../../../src/core/punch/agent.ts';
+import { FloodBudget } from '../../../src/core/punch/flood-budget.ts';
+import { PortOrder } from '../../../src/core/punch/port-order.ts';
+import type { NatProfile, TransportProfile } from '../../../src/core/nat/behavior.ts';
+import { UNMEASURED } from '../../../src/core/nat/behavior.ts';
+import { Random } from '../../sim/random.ts';
+import type { NatName } from '../../sim/presets.ts';
+import { traverse } from './traversal.ts';
+
+const apd = 'address-and-port-dependent';
+
+function profileWith(udp: Partial<TransportProfile>): NatProfile {
+  const known = { ...UNMEASURED, reachable: true, provisional: false };
+  return { version: 1, udp: { ...known, ...udp }, tcp: UNMEASURED };
+}
+
+const hard = profileWith({ mapping: apd, filtering: apd, allocation: { kind: 'random' } });
+const easy = profileWith({ mapping: 'endpoint-independent', filtering: apd });
+
+describe('a birthday', () => {
+  it.each<[NatName, NatName, number]>([
+    ['ei/apd', 'apd/apd-random', 0],
+    ['apd/apd-random', 'ei/apd', 5],
+    ['cgnat-random', 'cgnat', 10],
+    ['ad/apd', 'ei/apd', 5],
+  ])('opens %s × %s at %i percent loss in at least 98 of 100 runs', (a, b, lossPercent) => {
+    const times: number[] = [];
+    for (let seed = 0; seed < 100; seed++) {
+      const report = traverse({ a, b, delayMs: 20, lossPercent, seed, kinds: ['udp', 'relay'] });
+      expect(Math.max(report.a.sent, report.b.sent)).toBeLessThanOrEqual(2_048);
+      expect(report.a.udp?.technique).toBe(report.b.udp?.technique);
+      if (report.a.udp && report.b.udp) times.push(Math.max(report.a.udp.at, report.b.udp.at));
+    }
+    times.sort((x, y) => x - y);
+    const [median, most] = [times[Math.floor(times.length / 2)]!, times.at(-1)!];
+    console.log(
+      `${a} × ${b}, ${lossPercent} % loss: ${times.length} of 100, median ${median} ms, most ${most} ms`,
+    );
+    expect(times.length).toBeGreaterThanOrEqual(98);
+  });
+
+  it('floods nothing but the address where the rendezvous saw the peer', () => {
+    for (const [attested, most] of [
+      [true, 2_048],
+      [false, 10],
+    ] as const) {
+      for (const [local, remote] of [
+        [hard, easy],
+        [easy, hard],
+      ] as const) {
+        expect(probesSent(local, remote, attested)).toBeLessThanOrEqual(most);
+      }
+    }
+  });
+
+  it('is the only one of its process, and the only one to its target in a minute', () => {
+    const budget = new FloodBudget();
+    const [first, second] = [{}, {}];
+    expect(budget.claim(first, '198.51.100.1', 0)).toBeUndefined();
+    expect(budget.claim(second, '198.51.100.2', 1_000)).toMatch(/another session/);
+    budget.release(second);
+    expect(budget.claim(second, '198.51.100.2', 1_000)).toMatch(/another session/);
+    budget.release(first);
+    expect(budget.claim(second, '198.51.100.1', 59_000)).toMatch(/less than a minute/);
+    expect(budget.claim(second, '198.51.100.1', 60_000)).toBeUndefined();
+  });
+
+  it('waits for its turn and says so', () => {
+    const floods = new FloodBudget();
+    const other = {};
+    floods.claim(other, '203.0.113.9', 0);
+    const agent = agentWith(easy, hard, true, floods);
+    const traces: string[] = [];
+    let sent = 0;
+    for (let at = agent.deadline; at !== undefined && at <= 3_000; at = agent.deadline) {
+      agent.handleTimeout(at);
+      if (at >= 1_000) floods.release(other);
+      for (let output = agent.poll(); output; output = agent.poll()) {
+        if (output.type === 'trace') traces.push(output.text);
+        if (output.type === 'send' && at < 1_000) sent++;
+      }
+    }
+    expect(traces).toContain('waits: another session is flooding');
+    expect(sent).toBeLessThan(20);
+  });
+});
+
+describe('the order of ports', () => {
+  it('is random and names each port from 1024 up once', () => {
+    const random = new Random(1);
+    const order = new PortOrder((below) => random.integer(0, below - 1));
+    const ports = Array.from({ length: 64_512 }, () => order.next()!);
+    expect(order.next()).toBeUndefined();
+    expect(new Set(ports).size).toBe(64_512);
+    expect(Math.min(...ports.slice(0, 1_000))).toBeLessThan(2_000);
+    expect(Math.max(...ports.slice(0, 1_000))).toBeGreaterThan(64_000);
+    expect(ports.every((port) => port >= 1_024 && port <= 65_535)).toBe(true);
+  });
+});
+
+function agentWith(local: NatProfile, remote: NatProfile, attested: boolean, floods?: FloodBudget) {
+  const agent = new PunchAgent({
+    role: 'initiator',
+    kinds: ['udp', 'relay'],
+    credentials: { username: 'u', sendKey: new Uint8Array(32), receiveKey: new Uint8Array(32).fill(1) },
+    floods,
+  });
+  const endpoint = { address: '198.51.100.20', port: 40_000 };
+  agent.handle({ type: 'local', profile: local }, 0);
+  const candidates = [{ type: 'srflx', transport: 'udp', endpoint, attested } as const];
+  agent.handle({ type: 'remote', profile: remote, candidates }, 0);
+  agent.handle({ type: 'start', at: 0, roundTripMs: 80 }, 0);
+  return agent;
+}
+
+function probesSent(local: NatProfile, remote: NatProfile, attested: boolean): number {
+  const agent = agentWith(local, remote, attested);
+  let sent = 0;
+  for (let at = agent.deadline; at !== undefined; at = agent.deadline) {
+    agent.handleTimeout(at);
+    for (let output = agent.poll(); output; output = agent.poll()) if (output.type === 'send') sent++;
+  }
+  return sent;
+}
