@@ -59,7 +59,8 @@ export function bytesUpTo(limit: number) {
 
 function unpack(bytes: Uint8Array): unknown {
   try {
-    return packr.unpack(bytes);
+    // A copy, so that no field shares memory with a socket's buffer, and none is a Buffer.
+    return packr.unpack(Uint8Array.from(bytes));
   } catch (cause) {
     throw new SallyportError('PROTOCOL_ERROR', 'malformed message: not MessagePack', { cause });
   }

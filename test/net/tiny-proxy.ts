@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+
+/** A CONNECT proxy on loopback that remembers what it was asked for. */
+export class TinyProxy {
+  readonly asked: string[] = [];
+  readonly credentials: (string | undefined)[] = [];
+  readonly #server = createServer((_request, response) => response.writeHead(405).end());
+  readonly #sockets = new Set<Socket>();
+  /** What it answers instead of opening a tunnel. */
+  refusal: number | undefined;
+
+  static async start(): Promise<TinyProxy> {
+    const proxy = new TinyProxy();
+    proxy.#server.on('connect', (request, downstream) => {
+      proxy.asked.push(request.url ?? '');
+      proxy.credentials.push(request.headers['proxy-authorization']);
+      proxy.#tunnel(request.url ?? '', downstream as Socket);
+    });
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #tunnel(authority: string, downstream: Socket): void {
+    this.#sockets.add(downstream);
+    downstream.on('error', () => undefined);
+    if (this.refusal !== undefined) {
+      downstream.end(`HTTP/1.1 ${this.refusal} No\r\nContent-Length: 0\r\n\r\n`);
+      return;
+    }
+    const { hostname, port } = new URL(`http://${authority}`);
+    const upstream = connect(Number(port), hostname, () => {
+      downstream.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      downstream.pipe(upstream).pipe(downstream);
+    });
+    this.#sockets.add(upstream);
+    upstream.on('error', () => downstream.destroy());
+    downstream.on('close', () => upstream.destroy());
+  }
+}

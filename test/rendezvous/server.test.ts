@@ -1,0 +1,271 @@
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import type { SallyportError } from '../../src/core/errors.ts';
+import { decodeToNode, encodeMessage } from '../../src/core/protocol/rendezvous.ts';
+import { readTicket } from '../../src/core/protocol/ticket.ts';
+import { TinyProxy } from '../net/tiny-proxy.ts';
+import { freshIdentity, next, TestDeployment } from './deployment.ts';
+import { RendezvousServer } from '../../rendezvous/server.ts';
+
+let deployment: TestDeployment;
+afterEach(async () => deployment.close());
+
+const bytes = (length: number) => new Uint8Array(randomBytes(length));
+
+describe('signalling between two nodes', () => {
+  it.each([{ tls: false }, { tls: true }])('carries offer, answer and trickle (%o)', async ({ tls }) => {
+    deployment = await TestDeployment.start({ tls });
+    const { id } = deployment.server;
+    const bob = await deployment.node();
+    const alice = await deployment.node({ role: 'dial' });
+    const [session, noise1, noise2, box] = [bytes(16), bytes(96), bytes(96), bytes(200)];
+
+    const offered = next(bob.signal, 'offer');
+    expect(alice.signal.send({ t: 'offer', session, to: bob.identity.publicKey, noise: noise1 })).toBe(true);
+    const offer = await offered;
+    expect(offer).toMatchObject({ from: alice.identity.publicKey, instance: alice.signal.instance });
+    expect(Buffer.from(offer.noise)).toEqual(Buffer.from(noise1));
+    expect(readTicket(offer.tickets[0]!, id)).toMatchObject({ leg: 1, peer: bob.identity.id });
+
+    const answered = next(alice.signal, 'answer');
+    const to = offer.from;
+    bob.signal.send({ t: 'answer', session, to, instance: offer.instance, noise: noise2 });
+    const answer = await answered;
+    expect(readTicket(answer.tickets[0]!, id)).toMatchObject({ leg: 0, peer: alice.identity.id });
+
+    const trickled = next(alice.signal, 'trickle');
+    bob.signal.send({ t: 'trickle', session, to, instance: offer.instance, box });
+    expect(Buffer.from((await trickled).box)).toEqual(Buffer.from(box));
+  });
+
+  it('fills in addresses and URLs, and measures the rendezvous’s clock', async () => {
+    deployment = await TestDeployment.start();
+    const { signal } = await deployment.node();
+    const grant = signal.grant!;
+    expect(grant.deployment).toBe(deployment.server.id);
+    expect(grant.observed?.address).toBe('127.0.0.1');
+    expect(grant.stun.udp).toEqual(deployment.server.stun.udp);
+    expect(grant.relays).toEqual([{ id: deployment.server.id, url: deployment.server.url }]);
+    while (signal.offsetMs === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(Math.abs(performance.timeOrigin - signal.offsetMs)).toBeLessThan(50);
+    expect(signal.rttMs).toBeLessThan(1_000);
+  });
+
+  it('tells of a peer that isn’t there', async () => {
+    deployment = await TestDeployment.start();
+    const { signal } = await deployment.node({ role: 'dial' });
+    const session = bytes(16);
+    const failed = next(signal, 'error');
+    signal.send({ t: 'offer', session, to: freshIdentity().publicKey, noise: bytes(96) });
+    expect(await failed).toMatchObject({ code: 'PEER_OFFLINE' });
+  });
+});
+
+describe('admission over the wire', () => {
+  const failure = async (options: Parameters<TestDeployment['signal']>[0]): Promise<string> => {
+    const [error] = (await once(deployment.signal(options), 'error')) as [SallyportError];
+    return error.code;
+  };
+
+  it('ends a node with a typed error when trying again can’t help', async () => {
+    deployment = await TestDeployment.start();
+    expect(await failure({ token: 'a wrong token of some length' })).toBe('TOKEN_INVALID');
+    expect(await failure({ token: undefined })).toBe('TOKEN_INVALID');
+    expect(await failure({ deployment: freshIdentity().id })).toBe('IDENTITY_CHANGED');
+    const { identity } = await deployment.node();
+    expect(await failure({ identity })).toBe('ALREADY_REGISTERED');
+  });
+
+  it('reports an unpinned deployment', async () => {
+    deployment = await TestDeployment.start();
+    const signal = deployment.signal({ deployment: undefined });
+    const [id] = (await once(signal, 'pin')) as [string];
+    expect(id).toBe(deployment.server.id);
+  });
+
+  it('needs no token where everybody is welcome', async () => {
+    deployment = await TestDeployment.start({ open: true });
+    expect(deployment.server.joinUrl).not.toContain('token');
+    const { signal } = await deployment.node({ token: undefined });
+    expect(signal.grant).toBeDefined();
+  });
+
+  it('keeps key and token to the owner, and the same over a restart', async () => {
+    deployment = await TestDeployment.start();
+    const { home, server } = deployment;
+    for (const file of ['rendezvous.key', 'join-token'])
+      expect(statSync(join(home, file)).mode & 0o777).toBe(0o600);
+    const again = await RendezvousServer.start({ listen: '127.0.0.1:0', stunPort: 0, insecure: true, home });
+    const fragment = (url: string) => url.replace(/.*#/, '');
+    expect(fragment(again.joinUrl)).toBe(fragment(server.joinUrl));
+    await again.close();
+  });
+
+  it('refuses to start without TLS unless told to, and on a port that is taken', async () => {
+    deployment = await TestDeployment.start();
+    const { home, server } = deployment;
+    const listen = new URL(server.url).host;
+    const start = (options: object) => RendezvousServer.start({ listen, stunPort: 0, home, ...options });
+    await expect(start({})).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(start({ insecure: true })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    await expect(start({ tlsCert: join(home, 'none'), tlsKey: join(home, 'none') })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+  });
+});
+
+describe('coming back', () => {
+  it('registers again with the same credentials when the connection is lost', async () => {
+    deployment = await TestDeployment.start();
+    const { signal } = await deployment.node();
+    const { username } = signal.grant!.stun;
+    signal.reconnectNow();
+    expect(signal.send({ t: 'ping', sent: 0 })).toBe(false);
+    const grant = await signal.whenRegistered();
+    expect(grant.stun.username).toBe(username);
+  });
+
+  it('follows a rendezvous that restarts', async () => {
+    deployment = await TestDeployment.start();
+    const { signal } = await deployment.node();
+    const listen = new URL(deployment.server.url).host;
+    const down = once(signal, 'down');
+    await deployment.server.drain();
+    await down;
+    const again = await RendezvousServer.start({
+      listen,
+      stunPort: 0,
+      insecure: true,
+      home: deployment.home,
+    });
+    deployment.onClose(() => again.close());
+    const grant = await signal.whenRegistered();
+    expect(grant.deployment).toBe(again.id);
+  });
+
+  it('says in time that nobody is there', async () => {
+    deployment = await TestDeployment.start();
+    const signal = deployment.signal({ url: 'http://127.0.0.1:9' });
+    await expect(signal.whenRegistered({ firstAttemptOnly: true })).rejects.toMatchObject({
+      code: 'RENDEZVOUS_UNREACHABLE',
+    });
+  });
+
+  it('goes through the proxy of the environment, and says when that wants a password', async () => {
+    deployment = await TestDeployment.start({ tls: true });
+    const proxy = await TinyProxy.start();
+    deployment.onClose(() => proxy.close());
+    const environment = { https_proxy: proxy.url.replace('//', '//user:pass@') };
+    const { signal } = await deployment.node({ environment });
+    expect(signal.grant!.stun.udp).toEqual(deployment.server.stun.udp);
+    expect(proxy.asked).toEqual([new URL(deployment.server.url).host]);
+    expect(proxy.credentials).toEqual([`Basic ${btoa('user:pass')}`]);
+    proxy.refusal = 407;
+    const [error] = (await once(deployment.signal({ environment }), 'error')) as [SallyportError];
+    expect(error.code).toBe('NOT_AUTHORIZED');
+  });
+});
+
+describe('whoever sends rubbish', () => {
+  const open = async (): Promise<WebSocket> => {
+    const socket = new WebSocket(deployment.server.url.replace('http', 'ws') + '/v1/signal');
+    socket.on('error', () => undefined);
+    await once(socket, 'open');
+    return socket;
+  };
+  const newcomer = async () => (await deployment.node()).signal.grant;
+  /** The code of the error that came before the end, and the close code. */
+  const outcome = async (socket: WebSocket): Promise<[string | undefined, number]> => {
+    let code: string | undefined;
+    socket.on('message', (data: Buffer) => {
+      const message = decodeToNode(data);
+      if (message.t === 'error') code = message.code;
+    });
+    const [closed] = (await once(socket, 'close')) as [number];
+    return [code, closed];
+  };
+
+  it.each([
+    ['random bytes', () => randomBytes(300), 'PROTOCOL_ERROR', 1008],
+    ['text', () => 'hello', 'PROTOCOL_ERROR', 1008],
+    ['more than a stranger may', () => encodeLong(8_000), 'LIMIT', 1008],
+    ['an oversized frame', () => randomBytes(100_000), undefined, 1009],
+    ['a message out of turn', () => encodeMessage({ t: 'ping', sent: 1 }), 'PROTOCOL_ERROR', 1008],
+  ])('is told so and cut off: %s', async (_name, rubbish, code, closed) => {
+    deployment = await TestDeployment.start();
+    const socket = await open();
+    const ended = outcome(socket);
+    socket.send(rubbish());
+    expect(await ended).toEqual([code, closed]);
+    expect(await newcomer()).toBeDefined();
+  });
+
+  it('does no harm: a hundred connections of mutated messages', async () => {
+    deployment = await TestDeployment.start();
+    const hello = encodeMessage({
+      t: 'hello',
+      version: 1,
+      id: bytes(32),
+      role: 'listen',
+      nonce: bytes(32),
+      boot: bytes(16),
+      instance: bytes(16),
+    });
+    for (let i = 0; i < 100; i++) {
+      const socket = await open();
+      const mutated = Buffer.from(hello);
+      for (let flips = 0; flips < 3; flips++) {
+        const at = randomBytes(2).readUInt16BE() % mutated.length;
+        mutated[at]! ^= 1 << (i % 8);
+      }
+      socket.send(mutated);
+      socket.send(randomBytes(i));
+      await once(socket, 'close');
+    }
+    expect(await newcomer()).toBeDefined();
+  });
+
+  it('does no harm by plain TCP: nothing, garbage, half a request, absolute forms', async () => {
+    deployment = await TestDeployment.start();
+    const { hostname, port } = new URL(deployment.server.url);
+    const answers: string[] = [];
+    const requests = [
+      'GET / HTTP/1.1\r\nhost: x\r\n\r\n',
+      'GET http://127.0.0.1:22/ HTTP/1.1\r\nhost: x\r\n\r\n',
+      'CONNECT 127.0.0.1:22 HTTP/1.1\r\nhost: x\r\n\r\n',
+      `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
+      'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + '\xff'.repeat(100),
+      '\x16\x03\x01\x00\xff',
+      randomBytes(500).toString('latin1'),
+    ];
+    for (const request of requests) {
+      const socket = connect(Number(port), hostname);
+      socket.on('error', () => undefined);
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1')));
+      socket.write(Buffer.from(request, 'latin1'));
+      await once(socket, 'close');
+      answers.push(answer.slice(0, 12));
+    }
+    expect(answers.slice(0, 2)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 404']);
+    expect(await newcomer()).toBeDefined();
+  });
+
+  it('refuses a page of some other origin', async () => {
+    deployment = await TestDeployment.start();
+    const url = deployment.server.url.replace('http', 'ws') + '/v1/signal';
+    const socket = new WebSocket(url, { origin: 'https://evil.example' });
+    const [error] = (await once(socket, 'error')) as [Error];
+    expect(error.message).toContain('403');
+  });
+});
+
+function encodeLong(length: number): Uint8Array {
+  const [to, session, instance] = [bytes(32), bytes(16), bytes(16)];
+  return encodeMessage({ t: 'trickle', session, to, instance, box: bytes(length) });
+}
