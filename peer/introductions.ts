@@ -75,7 +75,7 @@ export class Introductions {
   /** @see Peer.connect */
   async initiate(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Session> {
     const { identity, deployment, network } = this.#options;
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
     const session = new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };

@@ -14,14 +14,13 @@ export type EventFields = Record<string, unknown>;
 type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold' | 'cyan';
 
 /**
- * Tells people (words on stderr) or scripts (one JSON object per line on stderr, with `event` and `ms` since start)
+ * Tells people (words on stderr) or scripts (one JSON object per line on stderr, with `event` and `ms` since the process started)
  * what happens. stdout is for data and for reports.
  */
 export class Reporter {
   readonly json: boolean;
   readonly verbose: boolean;
   #quiet: boolean;
-  #started = systemClock.now();
 
   constructor({ json = false, quiet = false, verbose = false }: ReporterOptions = {}) {
     this.json = json;
@@ -32,7 +31,7 @@ export class Reporter {
   /** One thing that happened: `words` for people, `fields` for scripts. Without words people aren't told. */
   event(event: string, fields: EventFields, words?: string): void {
     if (this.json) {
-      this.#line(JSON.stringify({ event, ...fields, ms: Math.round(systemClock.now() - this.#started) }));
+      this.#line(JSON.stringify({ event, ...fields, ms: Math.round(systemClock.now()) }));
     } else if (words !== undefined && !this.#quiet) {
       this.#line(words);
     }

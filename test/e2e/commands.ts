@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,6 +22,15 @@ export interface Ended {
   readonly events: readonly CommandEvent[];
 }
 
+export type CommandName = 'peer' | 'rendezvous' | 'relay';
+
+export interface RunOptions {
+  readonly environment?: NodeJS.ProcessEnv | undefined;
+  /** Starts the process somewhere else than here, such as in a network namespace. */
+  readonly start?:
+    ((file: string, args: readonly string[], options: SpawnOptions) => ChildProcess) | undefined;
+}
+
 /** One of the real, compiled commands in a process of its own, with `--json`. */
 export class RunningCommand {
   readonly child: ChildProcess;
@@ -32,19 +41,20 @@ export class RunningCommand {
   #wake = new Set<() => void>();
 
   constructor(
-    name: 'peer' | 'rendezvous' | 'relay',
+    name: CommandName,
     args: readonly string[],
-    environment: NodeJS.ProcessEnv = {},
+    { environment = {}, start = spawn }: RunOptions = {},
   ) {
     const script = join(root, `dist/src/bin/${name}.js`);
-    this.child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
+    this.child = start(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
     this.child.stdout!.on('data', (chunk: Buffer) => this.#stdout.push(chunk));
     createInterface({ input: this.child.stderr! }).on('line', (line) => this.#onLine(line));
-    this.ended = once(this.child, 'close').then(([status]: (number | null | undefined)[]) => {
+    this.ended = once(this.child, 'close').then((ended): Ended => {
       for (const wake of this.#wake) wake();
+      const stdout = Buffer.concat(this.#stdout);
       return {
-        status,
-        stdout: Buffer.concat(this.#stdout),
+        status: ended[0] as number | null,
+        stdout,
         stderr: this.#stderr.join('\n'),
         events: this.events,
       };
@@ -87,12 +97,8 @@ export class Stage {
     return join(this.folder, name);
   }
 
-  run(
-    name: 'peer' | 'rendezvous' | 'relay',
-    args: readonly string[],
-    environment?: NodeJS.ProcessEnv,
-  ): RunningCommand {
-    const command = new RunningCommand(name, args, environment);
+  run(name: CommandName, args: readonly string[], options?: RunOptions): RunningCommand {
+    const command = new RunningCommand(name, args, options);
     this.#running.push(command);
     return command;
   }

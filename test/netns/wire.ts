@@ -12,15 +12,15 @@ import type { Namespaces } from './namespaces.ts';
 /** What an access link does to each direction by itself. */
 export interface WireSettings {
   /** One way. */
-  delayMs?: number;
+  delayMs?: number | undefined;
   /** Uniform, ± around the delay; the order is kept. */
-  jitterMs?: number;
-  lossPercent?: number;
+  jitterMs?: number | undefined;
+  lossPercent?: number | undefined;
   /** That share of the packets skips the delay and so overtakes others. */
-  reorderPercent?: number;
-  duplicatePercent?: number;
+  reorderPercent?: number | undefined;
+  duplicatePercent?: number | undefined;
   /** Makes loss, jitter, reordering and duplication repeatable, packet for packet. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** Whether single packets matter: a kernel's bundle of segments would be lost, doubled or overtake as one. */

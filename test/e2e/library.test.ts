@@ -1,0 +1,90 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Peer, Rendezvous, type SallyportError } from '../../src/index.ts';
+
+let folder: string;
+let rendezvous: Rendezvous;
+const opened: { close(): Promise<unknown> }[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sallyport-library-'));
+  rendezvous = await Rendezvous.start({
+    listen: '127.0.0.1:0',
+    insecure: true,
+    open: true,
+    home: join(folder, 'r'),
+  });
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((each) => each.close()));
+  await rendezvous.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(name: string, allow: string[] = []): Promise<Peer> {
+  const peer = await Peer.start({ home: join(folder, name), rendezvous: rendezvous.url, allow });
+  opened.push(peer);
+  return peer;
+}
+
+async function answerTo(stream: NodeJS.ReadWriteStream, text: string): Promise<string> {
+  stream.end(text);
+  let got = '';
+  stream.on('data', (chunk: Buffer) => (got += chunk.toString()));
+  await once(stream, 'end');
+  return got;
+}
+
+describe('the library', () => {
+  it('connects two peers, serves a stream in the process, and becomes direct', async () => {
+    const bob = await start('bob', ['any']);
+    bob.handle('echo', (stream) => stream.pipe(stream));
+    const alice = await start('alice');
+    const session = await alice.connect(bob.id);
+    expect(await answerTo(await session.open('echo'), 'hello')).toBe('hello');
+    const direct = await session.whenDirect({ timeout: 10_000 });
+    expect(direct).toMatchObject({ direct: true, state: 'active' });
+    expect(session.path?.direct).toBe(true);
+    expect(session.paths.length).toBeGreaterThan(1);
+    expect(session.trace.length).toBeGreaterThan(0);
+    await session.close();
+    expect(session.end?.code).toBeUndefined();
+  });
+
+  it('refuses typed: unknown peers, peers that do not allow us, unknown services, an aborted call', async () => {
+    const bob = await start('bob');
+    const carol = await start('carol', ['any']);
+    const alice = await start('alice');
+    const nobody = 'a'.repeat(52);
+    await expect(alice.connect(nobody)).rejects.toMatchObject({ code: 'PEER_OFFLINE' });
+    await expect(alice.connect(bob.id)).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
+    await expect(alice.connect('nobody-by-this-name')).rejects.toMatchObject({ code: 'PEER_OFFLINE' });
+    const given = AbortSignal.abort();
+    await expect(alice.connect(carol.id, { signal: given })).rejects.toMatchObject({ code: 'ABORTED' });
+
+    const session = await alice.connect(carol.id);
+    const stream = await session.open('nothing');
+    const [error] = (await once(stream, 'error')) as [SallyportError];
+    expect(error.code).toBe('SERVICE_UNKNOWN');
+  });
+
+  it('says in whenDirect why a session is relayed', async () => {
+    const bob = await start('bob', ['any']);
+    const alice = await start('alice');
+    const session = await alice.connect(bob.id, { paths: ['relay'] });
+    await expect(session.whenDirect({ timeout: 500 })).rejects.toMatchObject({ code: 'NO_PATH' });
+  });
+
+  it('says when the rendezvous can not be reached', async () => {
+    const options = { home: join(folder, 'x'), rendezvous: 'http://127.0.0.1:1' };
+    await expect(Peer.start(options)).rejects.toMatchObject({ code: 'RENDEZVOUS_UNREACHABLE' });
+    await expect(Peer.start({ ...options, rendezvous: 'ftp://x' })).rejects.toMatchObject({
+      code: 'URL_INVALID',
+    });
+    await expect(Peer.start({ home: join(folder, 'x') })).rejects.toMatchObject({ code: 'USAGE' });
+  });
+});

@@ -1,0 +1,219 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
+import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts';
+
+export interface ScenarioOptions extends LabOptions {
+  /** The kinds of path that `peer connect` is restricted to. */
+  readonly paths?: string | undefined;
+}
+
+/** What one `peer connect` through the lab came to. */
+export interface Meeting {
+  /** What A said, and B: the kind of path that each ended up sending on. */
+  readonly a: string;
+  readonly b: string;
+  readonly direct: boolean;
+  readonly technique: string | undefined;
+  /** Why it is relayed, where it is. */
+  readonly reason: string | undefined;
+  /** From A's `registered` to the first byte echoed. */
+  readonly firstByteMs: number;
+  /** From the answer's arrival at A to the first direct path active there; `undefined` where none was. */
+  readonly directMs: number | undefined;
+  /** Direct paths that A has up at the end. */
+  readonly kinds: readonly string[];
+  /** What A's NAT itself forwarded between the two peers while 64 KiB went to and fro. */
+  readonly counted: { readonly udp: number; readonly tcp: number };
+}
+
+const programs = fileURLToPath(new URL('programs', import.meta.url));
+const PROXY_PORT = 3128;
+/** After everything is settled, this much goes there and back: the NAT's counters have to show it. */
+const PROOF_BYTES = 64 * 1024;
+
+/** A rendezvous, `peer up` behind NAT B and any number of `peer connect` behind NAT A, all the real commands. */
+export class Scenario {
+  readonly lab: Lab;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'sallyport-lab-'));
+  readonly #options: ScenarioOptions;
+  readonly #commands: RunningCommand[] = [];
+  #dials = 0;
+  rendezvous!: RunningCommand;
+  up!: RunningCommand;
+  url = '';
+  /** B's id. */
+  id = '';
+
+  private constructor(lab: Lab, options: ScenarioOptions) {
+    this.lab = lab;
+    this.#options = options;
+  }
+
+  static async start(options: ScenarioOptions): Promise<Scenario> {
+    const { paths: _, ...labOptions } = options;
+    const scenario = new Scenario(await Lab.create(labOptions), options);
+    try {
+      await scenario.#begin();
+      return scenario;
+    } catch (error) {
+      await scenario.close();
+      throw error;
+    }
+  }
+
+  /** Connects once from A, with a fresh identity, and waits until it is as good as it gets. */
+  async meet({ patienceMs = 6_000 }: { patienceMs?: number } = {}): Promise<Meeting> {
+    const before = this.up.events.length;
+    const paths = this.#options.paths === undefined ? [] : ['--paths', this.#options.paths];
+    const connect = this.connect('-W', 'echo', '--explain', ...paths);
+    const registered = connect.event('registered');
+    const echoed = once(connect.child.stdout!, 'data').then(() => performance.now());
+    connect.child.stdin!.write('x');
+    const seen = await registered.then(() => performance.now());
+    const firstByteMs = (await Promise.race([echoed, failed(connect)])) - seen;
+    const session = await connect.event('session');
+    await this.#settled(connect, before, patienceMs);
+    const counted = await this.#prove(connect);
+    connect.child.stdin!.end();
+    await connect.ended;
+    return meetingOf(connect.events, this.up.events.slice(before), session, firstByteMs, counted);
+  }
+
+  /** `peer connect` to B on host A, with a home of its own. */
+  connect(...args: string[]): RunningCommand {
+    return this.peer('a', `a${this.#dials++}`, 'connect', this.id, ...args);
+  }
+
+  /** A `peer` command on a host of the lab. */
+  peer(host: HostName, home: string, command: string, ...args: string[]): RunningCommand {
+    const where = ['--home', join(this.#folder, home), '--rendezvous', this.url, '--json'];
+    return this.run(host, 'peer', [command, ...args, ...where]);
+  }
+
+  run(host: HostName, name: CommandName, args: readonly string[]): RunningCommand {
+    const proxied = host === 'a' ? this.#options.a : host === 'b' ? this.#options.b : '';
+    const proxy = proxied.startsWith('proxy-only') ? `http://${this.lab.addresses.proxy}:${PROXY_PORT}` : '';
+    const environment = {
+      HTTP_PROXY: proxy,
+      HTTPS_PROXY: '',
+      ALL_PROXY: '',
+      NO_PROXY: '',
+      http_proxy: '',
+      https_proxy: '',
+      all_proxy: '',
+      no_proxy: '',
+    };
+    const start = this.lab.hosts[host].spawn.bind(this.lab.hosts[host]);
+    const command = new RunningCommand(name, args, { environment, start });
+    this.#commands.push(command);
+    return command;
+  }
+
+  /** A program of `programs/` on a host of the lab; resolves with the port that it prints. */
+  async program(host: HostName, name: string, ...args: string[]): Promise<number> {
+    const child = this.lab.hosts[host].spawn(process.execPath, [join(programs, name), ...args]);
+    const [line] = (await once(child.stdout!, 'data')) as [Buffer];
+    return Number(line.toString());
+  }
+
+  async close(): Promise<void> {
+    await this.lab.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #begin(): Promise<void> {
+    await this.program('proxy', 'proxy.mjs', '0.0.0.0', String(PROXY_PORT));
+    this.rendezvous = this.startRendezvous();
+    this.url = String((await this.rendezvous.event('listening'))['url']);
+    const echoPort = await this.program('b', 'echo.mjs');
+    this.up = this.peer('b', 'b', 'up', '--allow', 'any', '--expose', `echo=127.0.0.1:${echoPort}`);
+    this.id = String((await this.up.event('registered'))['id']);
+    await this.up.event('up');
+    // As a peer that has been up for a while: its NAT is known.
+    await new Promise((resolve) => setTimeout(resolve, 1_600));
+  }
+
+  /** On port 443, so that a network that lets nothing else out gets there. */
+  startRendezvous(): RunningCommand {
+    const [first, second] = this.lab.addresses.rendezvous;
+    const addresses = ['--listen', `${first}:443`, '--alt-address', second];
+    return this.run('rendezvous', 'rendezvous', [
+      'start',
+      ...addresses,
+      ...['--home', join(this.#folder, 'r'), '--insecure', '--open', '--json'],
+    ]);
+  }
+
+  /** Until both ends send on a direct path, or one says why that is not to be. */
+  async #settled(connect: RunningCommand, before: number, patienceMs: number): Promise<void> {
+    const until = performance.now() + patienceMs;
+    const both = () => [connect.events, this.up.events.slice(before)].map(activePath);
+    const relayed = () => connect.events.some(({ event, stage }) => event === 'trace' && stage === 'verdict');
+    while (performance.now() < until) {
+      if (both().every((path) => path?.['direct'] === true)) break;
+      if (relayed()) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    // The second kind of direct path may be a moment behind the first.
+    if (both().some((path) => path?.['direct'] === true))
+      await new Promise((resolve) => setTimeout(resolve, 700));
+  }
+
+  async #prove(connect: RunningCommand): Promise<Meeting['counted']> {
+    const before = directBytes(await this.lab.natCounters('a'));
+    let got = 0;
+    const back = new Promise<void>((resolve) => {
+      connect.child.stdout!.on('data', (chunk: Buffer) => {
+        got += chunk.length;
+        if (got >= PROOF_BYTES) resolve();
+      });
+    });
+    connect.child.stdin!.write(Buffer.alloc(PROOF_BYTES));
+    await Promise.race([back, failed(connect)]);
+    const after = directBytes(await this.lab.natCounters('a'));
+    return { udp: after.udp - before.udp, tcp: after.tcp - before.tcp };
+  }
+}
+
+/** Rejects when the command ends. */
+async function failed(command: RunningCommand): Promise<never> {
+  const { status, stderr } = await command.ended;
+  throw new Error(`peer connect ended with ${status}:\n${stderr}`);
+}
+
+function directBytes({ direct }: NatCounters): { udp: number; tcp: number } {
+  return { udp: direct.udp.received.bytes, tcp: direct.tcp.received.bytes };
+}
+
+function activePath(events: readonly CommandEvent[]): CommandEvent | undefined {
+  return events.findLast(({ event, state }) => event === 'path' && state === 'active');
+}
+
+function meetingOf(
+  a: readonly CommandEvent[],
+  b: readonly CommandEvent[],
+  session: CommandEvent,
+  firstByteMs: number,
+  counted: Meeting['counted'],
+): Meeting {
+  const [here, there] = [activePath(a), activePath(b)];
+  const firstDirect = a.find(({ event, state, direct }) => event === 'path' && state === 'active' && direct);
+  const verdict = a.findLast(({ event, stage }) => event === 'trace' && stage === 'verdict');
+  const direct = [here, there].every((path) => path?.['direct'] === true);
+  const up = a.filter(({ event, state, direct }) => event === 'path' && state === 'up' && direct);
+  return {
+    a: String(here?.['kind']),
+    b: String(there?.['kind']),
+    direct,
+    technique: direct ? String(here?.['technique']) : undefined,
+    reason: direct ? undefined : String(verdict?.['text'] ?? ''),
+    firstByteMs: Math.round(firstByteMs),
+    directMs: firstDirect && firstDirect.ms - session.ms,
+    kinds: [...new Set(up.map(({ kind }) => String(kind)))],
+    counted,
+  };
+}
