@@ -51,17 +51,11 @@ export async function connectOrigin(
 }
 
 function openTcp(url: URL, signal: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host: hostOf(url), port: Number(portOf(url)), signal });
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      socket.off('error', reject);
-      resolve(socket);
-    });
-  });
+  const socket = connectTcp({ host: hostOf(url), port: Number(portOf(url)) });
+  return once(socket, 'connect', signal).then(() => socket);
 }
 
-function secure(
+async function secure(
   raw: Socket,
   url: URL,
   alpn: readonly string[],
@@ -69,17 +63,24 @@ function secure(
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   const host = hostOf(url);
+  const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+  const socket = connectTls({ socket: raw, host, ...named, ALPNProtocols: [...alpn], ...(ca && { ca }) });
+  await once(socket, 'secureConnect', signal);
+  return socket;
+}
+
+/** The signal counts until the event only: Node's own `signal` option would end the socket whenever it fires. */
+function once(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
-    const socket = connectTls({ socket: raw, host, ...named, ALPNProtocols: [...alpn], ...(ca && { ca }) });
     const abort = () => socket.destroy(signal.reason as Error);
+    const closed = () => reject(new Error('the connection was closed'));
     signal.addEventListener('abort', abort, { once: true });
     socket.once('error', reject);
-    socket.once('close', () => reject(new Error('closed during the TLS handshake')));
-    socket.once('secureConnect', () => {
+    socket.once('close', closed);
+    socket.once(event, () => {
       signal.removeEventListener('abort', abort);
-      socket.off('error', reject);
-      resolve(socket);
+      socket.off('error', reject).off('close', closed);
+      resolve();
     });
   });
 }

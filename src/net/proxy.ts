@@ -62,12 +62,15 @@ export function openTunnel(proxy: URL, target: URL, signal: AbortSignal): Promis
       method: 'CONNECT',
       path: authority,
       headers,
-      signal,
       agent: false,
     });
+    const abort = () => connect.destroy(signal.reason as Error);
+    signal.addEventListener('abort', abort, { once: true });
+    connect.once('close', () => signal.removeEventListener('abort', abort));
     connect.once('error', reject);
     connect.once('response', (response) => connect.destroy(proxyRefusal(response.statusCode)));
     connect.once('connect', (response, socket, head) => {
+      signal.removeEventListener('abort', abort);
       if (response.statusCode === 200) {
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
