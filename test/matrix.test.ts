@@ -7,24 +7,24 @@ import type { NatName } from './sim/presets.ts';
 /**
  * Rows initiate, columns respond. Capital letters are techniques:
  *   S simultaneous probes · R peer-reflexive answer · D direct dial · V reversed dial · O simultaneous open
- *   B birthday
+ *   P port prediction · B birthday
  * small letters are reasons to stay on the relay:
  *   x the transport doesn't leave one of the networks · b both mappings depend on the destination
  *   f one does, and the other's filter lets in only ports that were sent to
  */
 const UDP = `
                     open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
-open                 S    S     S     S      R      R      R          x       x   S     R
-ei/ei                S    S     S     S      R      R      R          x       x   S     R
-ei/ad                S    S     S     S      R      R      R          x       x   S     R
-ei/apd               S    S     S     S      B      B      B          x       x   S     B
-ad/apd               R    R     R     B      b      b      b          x       x   B     b
-apd/apd-random       R    R     R     B      b      b      b          x       x   B     b
-apd/apd-sequential   R    R     R     B      b      b      b          x       x   B     b
-udp-blocked          x    x     x     x      x      x      x          x       x   x     x
-tcp443-only          x    x     x     x      x      x      x          x       x   x     x
-cgnat                S    S     S     S      B      B      B          x       x   S     B
-cgnat-random         R    R     R     B      b      b      b          x       x   B     b`;
+open                 S    S     S     S     R      R      R          x       x   S     R
+ei/ei                S    S     S     S     R      R      R          x       x   S     R
+ei/ad                S    S     S     S     R      R      R          x       x   S     R
+ei/apd               S    S     S     S     B      B      P          x       x   S     B
+ad/apd               R    R     R     B     b      b      b          x       x   B     b
+apd/apd-random       R    R     R     B     b      b      b          x       x   B     b
+apd/apd-sequential   R    R     R     P     b      b      P          x       x   P     b
+udp-blocked          x    x     x     x     x      x      x          x       x   x     x
+tcp443-only          x    x     x     x     x      x      x          x       x   x     x
+cgnat                S    S     S     S     B      B      P          x       x   S     B
+cgnat-random         R    R     R     B     b      b      b          x       x   B     b`;
 
 const TCP = `
                     open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
@@ -44,6 +44,7 @@ const TECHNIQUES: Record<string, Technique> = {
   S: 'simultaneous probes',
   R: 'peer-reflexive answer',
   B: 'birthday',
+  P: 'port prediction',
   D: 'direct dial',
   V: 'reversed dial',
   O: 'simultaneous open',

@@ -3,16 +3,18 @@ import { sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
 import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
-import type { SessionRole } from '../session/keys.ts';
+import { otherRole, type SessionRole } from '../session/keys.ts';
 import { Birthday } from './birthday.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
-import { plan, type Plan, type Stage } from './plan.ts';
+import { plan, type Plan, type Stage, type Technique } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
+import { PortPrediction } from './prediction.ts';
+import { PortSampler, type StunService } from './sampler.ts';
 import type { PathChoice } from './situation.ts';
-import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
+import { LOCAL_ROUND_MS, PREDICTION_TRIES, predictionTryMs, ROUND_MS } from './schedule.ts';
 import { refusalOf } from './target.ts';
 import { TcpOpening, type HeldPortUse } from './tcp-open.ts';
 
@@ -25,6 +27,8 @@ export interface PunchOptions {
   readonly allowLoopback?: boolean | undefined;
   /** Hop limit of the early primer: past our own NATs, short of the peer's. 2 behind one NAT, 3 behind two. */
   readonly primerTtl?: number | undefined;
+  /** Needed where this end's ports have to be predicted. */
+  readonly stun?: StunService | undefined;
   /** Shared by all sessions of a process. */
   readonly floods?: FloodBudget | undefined;
   readonly random?: ((count: number) => Uint8Array) | undefined;
@@ -58,6 +62,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   /** In the order of arrival; those that the plan has no use for yet included. */
   #candidates: RemoteCandidate[] = [];
   #startAt: Instant | undefined;
+  #roundTripMs = 0;
+  #prediction: PortPrediction | undefined;
   #floods: FloodBudget;
   #birthday: Birthday | undefined;
   /** When to ask for leave to begin the birthday. */
@@ -79,7 +85,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       codec: new ProbeCodec(options.credentials, random),
       emit,
       fraction: () => random(1)[0]! / 255,
-      technique: (flooded) => (flooded ? 'birthday' : (this.#stageOf('udp')?.technique ?? 'local addresses')),
+      technique: (flooded) =>
+        flooded ? this.#search : (this.#stageOf('udp')?.technique ?? 'local addresses'),
       roundMs: () => this.#roundMs('udp'),
     });
     this.#tcp = new TcpOpening({ role: options.role, emit, roundMs: () => this.#roundMs('tcp') });
@@ -93,7 +100,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   get deadline(): Instant | undefined {
     if (this.#done) return undefined;
     const birthday = this.#birthday ? this.#birthday.deadline : this.#birthdayAt;
-    return earliest(this.#checks.deadline, this.#tcp.deadline, birthday);
+    return earliest(this.#checks.deadline, this.#tcp.deadline, this.#prediction?.deadline, birthday);
   }
 
   /** True when a datagram on the shared socket is for this session; whether it is authentic shows later. */
@@ -117,6 +124,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   handleTimeout(now: Instant): void {
     if (this.#done) return;
     this.#checks.handleTimeout(now);
+    this.#prediction?.handleTimeout(now);
     if (this.#birthdayAt !== undefined && now >= this.#birthdayAt) this.#beginBirthday(now);
     this.#birthday?.handleTimeout(now);
     this.#tcp.handleTimeout(now);
@@ -130,7 +138,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
         this.#profiles.local = input.profile ?? this.#profiles.local;
         return this.#replan(now);
       case 'remote':
-        this.#addCandidates(input.candidates ?? []);
+        this.#addCandidates(input.candidates ?? [], now);
         this.#remoteKinds = input.kinds ?? this.#remoteKinds;
         this.#profiles.remote = input.profile ?? this.#profiles.remote;
         return this.#replan(now);
@@ -139,6 +147,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       case 'start':
         return this.#start(input.at, input.roundTripMs, now);
       case 'datagram':
+        if (this.#prediction?.takeSample(input.socket, input.bytes, now)) return;
         return this.#checks.datagram(input.socket, input.bytes, input.from, now);
       case 'dialed':
         return this.#tcp.connected(input.connection, input.local, input.remote, now);
@@ -155,12 +164,26 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
   }
 
-  #addCandidates(candidates: readonly RemoteCandidate[]): void {
+  #addCandidates(candidates: readonly RemoteCandidate[], now: Instant): void {
     for (const candidate of candidates) {
       const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
-      if (known >= 0) this.#candidates[known] = candidate;
+      if (known < 0 && this.#isSample(candidate)) this.#prediction!.learnSample(candidate.endpoint, now);
+      else if (known >= 0) this.#candidates[known] = candidate;
       else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
     }
+  }
+
+  /** A new mapping that the rendezvous saw, of a peer whose ports are predicted. */
+  #isSample({ type, transport, attested, endpoint }: RemoteCandidate): boolean {
+    const stage = this.#plan.stages.find(({ technique }) => technique === 'port prediction');
+    if (!this.#prediction || stage?.technique !== 'port prediction') return false;
+    return (
+      stage.predicted !== this.#options.role &&
+      type === 'srflx' &&
+      transport === 'udp' &&
+      attested &&
+      this.#candidates.some((known) => known.attested && known.endpoint.address === endpoint.address)
+    );
   }
 
   /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
@@ -171,7 +194,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#plan = initiates ? plan(local, remote) : plan(remote, local);
     this.#tcp.useHeldPort(this.#heldPortUse(), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
-    this.#expectBirthday(now);
+    this.#expectSearch(now);
   }
 
   #useCandidate(candidate: RemoteCandidate, now: Instant): void {
@@ -209,19 +232,46 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   #start(at: Instant, roundTripMs: number, now: Instant): void {
     this.#startAt = at;
+    this.#roundTripMs = roundTripMs;
     for (const transport of ['udp', 'tcp'] as const) {
       this.#trace(transport, 'plan', this.#planned(transport), now);
     }
     this.#checks.start(at, now);
     this.#tcp.start(at, roundTripMs, now);
-    this.#expectBirthday(now);
+    this.#expectSearch(now);
   }
 
-  /** The plan may ask for a birthday before or after the start. */
-  #expectBirthday(now: Instant): void {
-    const wanted = this.#plan.stages.some(({ technique }) => technique === 'birthday');
-    if (!wanted || this.#startAt === undefined || this.#birthday) return;
-    this.#birthdayAt ??= Math.max(this.#startAt, now);
+  /** The technique that found what no candidate named. */
+  get #search(): Technique {
+    return this.#prediction && !this.#birthday ? 'port prediction' : 'birthday';
+  }
+
+  /** The plan may ask for prediction or a birthday before or after the start; the birthday comes second. */
+  #expectSearch(now: Instant): void {
+    const at = this.#startAt;
+    if (at === undefined) return;
+    const begin = Math.max(at, now);
+    const tryMs = predictionTryMs(this.#roundTripMs);
+    const stages = new Set(this.#plan.stages.map(({ technique }) => technique));
+    if (stages.has('port prediction')) this.#prediction ??= this.#predict(begin, tryMs);
+    if (!stages.has('birthday') || this.#birthday) return;
+    this.#birthdayAt ??= this.#prediction ? begin + PREDICTION_TRIES * tryMs : begin;
+  }
+
+  #predict(startAt: Instant, tryMs: number): PortPrediction | undefined {
+    const stage = this.#plan.stages.find(({ technique }) => technique === 'port prediction');
+    const target = this.#attestedMapping();
+    if (stage?.technique !== 'port prediction' || !target) return undefined;
+    const { role, stun } = this.#options;
+    const emit = (output: PunchOutput) => void this.#outputs.push(output);
+    const predicted = stage.predicted === 'both' ? 'both' : stage.predicted === role ? 'here' : 'there';
+    const sampler = stun && new PortSampler(stun, this.#random, emit);
+    const step = stage.steps[otherRole(role)];
+    return new PortPrediction(
+      { checks: this.#checks, predicted, step, target, sampler, emit },
+      startAt,
+      tryMs,
+    );
   }
 
   #beginBirthday(now: Instant): void {
@@ -295,7 +345,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#concluded.add(transport);
     if (transport === 'udp') {
       this.#floods.release(this);
-      if (this.#birthday) this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
+      if (this.#birthday || this.#prediction)
+        this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
     }
     if (open) return;
     const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };

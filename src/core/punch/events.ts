@@ -93,6 +93,8 @@ export type PunchOutput =
       readonly bytes: Uint8Array;
       readonly ttl?: number | undefined;
     }
+  /** Tell the peer of this mapping at once: its port shows where this end's NAT has got to. */
+  | { readonly type: 'trickle'; readonly candidate: Candidate }
   /** Close every socket above 0 but this one. */
   | { readonly type: 'close-sockets'; readonly except: number | undefined }
   /** `held`: from the local port that the TCP STUN connection holds. */

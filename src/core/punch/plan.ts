@@ -28,6 +28,13 @@ export type Stage = {
   | { readonly technique: 'peer-reflexive answer'; readonly transport: 'udp'; readonly first: SessionRole }
   /** `many` opens many sockets towards the other's one mapping, and the other looks for one of their ports. */
   | { readonly technique: 'birthday'; readonly transport: 'udp'; readonly many: SessionRole }
+  /** Of `predicted` end's NAT; `steps`: what each end's NAT adds from one mapping to the next. */
+  | {
+      readonly technique: 'port prediction';
+      readonly transport: 'udp';
+      readonly predicted: SessionRole | 'both';
+      readonly steps: Readonly<Record<SessionRole, number>>;
+    }
   | {
       readonly technique: 'direct dial' | 'reversed dial';
       readonly transport: 'tcp';
@@ -85,15 +92,23 @@ function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation)
 
 function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
-  if (aDepends && bDepends) return BOTH_DEPEND;
-  if (aDepends) return planOneDependent(a, b, 'initiator');
-  if (bDepends) return planOneDependent(b, a, 'responder');
+  if (aDepends && bDepends) {
+    if (!isSequential(a) || !isSequential(b)) return UNPREDICTABLE;
+    return [planPrediction(a, b, 'both', 0.93)];
+  }
+  if (aDepends) return planOneDependent(a, b, 'initiator', planPrediction(a, b, 'initiator', 0.95));
+  if (bDepends) return planOneDependent(b, a, 'responder', planPrediction(a, b, 'responder', 0.95));
   const probability = confidence(a) * confidence(b);
   return [{ technique: 'simultaneous probes', transport: 'udp', packets: 32, seconds: 0.2, probability }];
 }
 
 /** `first` is the end whose mapping depends on the destination; all hangs on the other's filter. */
-function planOneDependent(hard: TransportProfile, other: TransportProfile, first: SessionRole): Stage[] {
+function planOneDependent(
+  hard: TransportProfile,
+  other: TransportProfile,
+  first: SessionRole,
+  prediction: Stage,
+): Stage[] {
   const answer = {
     technique: 'peer-reflexive answer',
     transport: 'udp',
@@ -103,9 +118,21 @@ function planOneDependent(hard: TransportProfile, other: TransportProfile, first
   } as const;
   if (acceptsAnyPort(other)) return [{ ...answer, probability: 0.98 }];
   const birthday = planBirthday(hard, first);
+  const search = isSequential(hard) ? [prediction, birthday] : [birthday];
   // A filter seen from one server address may be more open than it looked.
   const mayBeOpen = other.filtering === 'unknown' || other.provisional;
-  return mayBeOpen ? [{ ...answer, probability: 0.3 }, birthday] : [birthday];
+  return mayBeOpen ? [{ ...answer, probability: 0.3 }, ...search] : search;
+}
+
+function planPrediction(
+  a: TransportProfile,
+  b: TransportProfile,
+  predicted: SessionRole | 'both',
+  probability: number,
+): Stage {
+  const steps = { initiator: stepOf(a), responder: stepOf(b) };
+  const stage = { technique: 'port prediction', transport: 'udp', predicted, steps } as const;
+  return { ...stage, packets: 300, seconds: 0.3, probability };
 }
 
 function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {
@@ -128,6 +155,14 @@ function planTcp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   if (hasDependentMapping(a) || hasDependentMapping(b)) return ONE_DEPENDS;
   const probability = confidence(a) * confidence(b) * 0.95;
   return [{ technique: 'simultaneous open', transport: 'tcp', packets: 40, seconds: 0.2, probability }];
+}
+
+function isSequential({ allocation }: TransportProfile): boolean {
+  return allocation.kind === 'sequential';
+}
+
+function stepOf({ allocation }: TransportProfile): number {
+  return allocation.kind === 'sequential' ? allocation.step : 1;
 }
 
 function localAddresses(transport: Transport, a: TransportProfile, b: TransportProfile): Stage {
@@ -161,6 +196,11 @@ const NO_HAIRPIN: Obstacle = {
 };
 
 const OPEN_A_PORT = 'enabling UPnP, NAT-PMP or PCP on either router would make it direct';
+
+const UNPREDICTABLE: Obstacle = {
+  reason: 'both NATs use another port for each destination, and at least one picks it unpredictably',
+  remedy: OPEN_A_PORT,
+};
 
 const BOTH_DEPEND: Obstacle = {
   reason: 'both NATs use another port for each destination, so neither end knows where to send',

@@ -12,6 +12,19 @@ export const BIRTHDAY_SOCKETS = 256;
 /** Ports that the other end tries from its one socket: a hit in 99.96 of 100 cases, after 251 on average. */
 export const BIRTHDAY_PROBES = 2_000;
 
+/** Ports after the sampled one that are aimed at: a NAT in use may have given some to others. */
+export const PREDICTED_PORTS = 32;
+
+/** Sockets of each end where both are predicted. */
+export const PREDICTION_SOCKETS = 25;
+
+export const PREDICTION_TRIES = 3;
+
+/** From one try to the next; both ends try at the same time. */
+export function predictionTryMs(roundTripMs: number): number {
+  return Math.max(800, 4 * roundTripMs);
+}
+
 /** Probes to an address that nobody vouched for, altogether (`docs/threat-model.md`: a third party gets no more). */
 export const UNATTESTED_PROBES = 10;
 

@@ -5,6 +5,7 @@ import { PunchAgent } from '../../../src/core/punch/agent.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
 import type { PathChoice } from '../../../src/core/punch/situation.ts';
 import { otherRole, type SessionRole } from '../../../src/core/session/keys.ts';
+import { decodeStun, encodeStun } from '../../../src/core/stun/message.ts';
 import { drive, type Driven } from '../../sim/drive.ts';
 import type { Host } from '../../sim/host.ts';
 import type { Nat } from '../../sim/nat.ts';
@@ -18,6 +19,8 @@ export interface TraversalOptions extends TwoLansOptions {
   readonly kinds?: readonly PathChoice[];
   /** The responder starts this much later than T0. */
   readonly skewMs?: number;
+  /** Both NATs are taken for sequential, whatever they do. */
+  readonly judgedSequential?: boolean;
   /** Nothing is measured about either NAT. */
   readonly unmeasured?: boolean;
 }
@@ -45,6 +48,8 @@ export interface TraversalReport {
 }
 
 const STUN_PORT = 3478;
+const SAMPLING_PORT = 3479;
+const STUN_CREDENTIALS = { username: 'registration', key: new Uint8Array(32).fill(7) };
 const HELD_PORT = 41_000;
 const UDP_PORT = 40_000;
 /** What T0 is ahead of the answer's arrival. */
@@ -59,15 +64,26 @@ export function traverse(options: TraversalOptions): TraversalReport {
   const { world } = lans;
   const observers = observeMappings(lans.server);
   const kinds = options.kinds ?? ['udp', 'tcp', 'relay'];
-  const profile = (nats: readonly Nat[], host: Host) =>
-    options.unmeasured ? undefined : profileOf(nats, host.address);
-  const a = new End(lans.a, 'initiator', kinds, profile(lans.natsA, lans.a));
-  const b = new End(lans.b, 'responder', kinds, profile(lans.natsB, lans.b));
-  const server = lans.server.address;
-  for (const end of [a, b]) end.gather({ address: server, port: STUN_PORT }, observers);
+  const profile = (nats: readonly Nat[], host: Host) => {
+    if (options.unmeasured) return undefined;
+    const measured = profileOf(nats, host.address);
+    const allocation = { kind: 'sequential', step: 1 } as const;
+    return options.judgedSequential ? { ...measured, udp: { ...measured.udp, allocation } } : measured;
+  };
+  const sampling = { address: lans.server.address, port: SAMPLING_PORT };
+  const a = new End(lans.a, 'initiator', kinds, profile(lans.natsA, lans.a), sampling);
+  const b = new End(lans.b, 'responder', kinds, profile(lans.natsB, lans.b), sampling);
+  for (const end of [a, b]) end.gather({ address: lans.server.address, port: STUN_PORT }, observers);
   world.run(() => a.gathered && b.gathered, 8_000);
   const oneWay = 2 * (options.delayMs ?? 0) + 1;
   const offered = world.now;
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    from.onTrickle = (candidate) =>
+      world.clock.after(oneWay, () => to.agent.handle({ type: 'remote', candidates: [candidate] }));
+  }
   a.offeredAt = b.offeredAt = offered;
   const roundTripMs = 4 * (options.delayMs ?? 0);
   world.clock.after(oneWay, () => {
@@ -96,6 +112,14 @@ function observeMappings(server: Host): Observers {
   server.tcp.listen(STUN_PORT, server.address).onConnection = (connection) => {
     connection.onData = (bytes) => observe(bytes, connection.remote);
   };
+  const sampling = server.udp(SAMPLING_PORT, server.address);
+  sampling.onDatagram = (bytes, from) => {
+    const { transactionId } = decodeStun(bytes);
+    sampling.send(
+      encodeStun({ class: 'success', transactionId, mapped: from }, { key: STUN_CREDENTIALS.key }),
+      from,
+    );
+  };
   return observers;
 }
 
@@ -110,6 +134,7 @@ class End {
     done: false,
   };
   offeredAt = 0;
+  onTrickle: ((candidate: RemoteCandidate) => void) | undefined;
   readonly #host: Host;
   readonly #role: SessionRole;
   readonly #kinds: readonly PathChoice[];
@@ -122,7 +147,13 @@ class End {
   #heldListener: { close(): void } | undefined;
   #accepted = 0;
 
-  constructor(host: Host, role: SessionRole, kinds: readonly PathChoice[], profile: NatProfile | undefined) {
+  constructor(
+    host: Host,
+    role: SessionRole,
+    kinds: readonly PathChoice[],
+    profile: NatProfile | undefined,
+    server: Endpoint,
+  ) {
     this.#host = host;
     this.#role = role;
     this.#kinds = kinds;
@@ -136,6 +167,7 @@ class End {
         sendKey: utf8(`probe ${role}`),
         receiveKey: utf8(`probe ${otherRole(role)}`),
       },
+      stun: { server, credentials: STUN_CREDENTIALS },
       random: (count) => Uint8Array.from({ length: count }, () => random.integer(0, 255)),
     });
     this.agent = drive(host, agent, (output) => this.#obey(output));
@@ -197,6 +229,8 @@ class End {
       case 'send':
         this.report.sent++;
         return this.#socket(output.socket).send(output.bytes, output.to, output.ttl);
+      case 'trickle':
+        return this.onTrickle?.({ ...output.candidate, attested: true });
       case 'close-sockets':
         for (const [number, socket] of this.#sockets) {
           if (number !== 0 && number !== output.except) socket.close();

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { sequential } from '../../sim/nat-behavior.ts';
+import type { NatName } from '../../sim/presets.ts';
+import { traverse } from './traversal.ts';
+
+/** Other hosts behind the same NAT take this many ports a second. */
+const busy = { udp: { allocation: sequential(1, 20) } };
+
+describe('port prediction', () => {
+  it.each<[NatName, NatName, string, object, number]>([
+    ['ei/apd', 'apd/apd-sequential', 'quiet', {}, 0],
+    ['ei/apd', 'apd/apd-sequential', 'busy', { natB: busy }, 5],
+    ['apd/apd-sequential', 'cgnat', 'busy', { natA: busy }, 10],
+    ['apd/apd-sequential', 'apd/apd-sequential', 'quiet', {}, 0],
+    ['apd/apd-sequential', 'apd/apd-sequential', 'busy', { natA: busy, natB: busy }, 5],
+  ])('opens %s × %s, %s, at least 98 times of 100', (a, b, name, nats, lossPercent) => {
+    const times: number[] = [];
+    for (let seed = 0; seed < 100; seed++) {
+      const report = traverse({ a, b, ...nats, delayMs: 20, lossPercent, seed, kinds: ['udp', 'relay'] });
+      expect(report.a.udp?.technique).toBe(report.b.udp?.technique);
+      if (report.a.udp?.technique !== 'port prediction' || !report.b.udp) continue;
+      expect(Math.max(report.a.sent, report.b.sent)).toBeLessThanOrEqual(300);
+      times.push(Math.max(report.a.udp.at, report.b.udp.at));
+    }
+    times.sort((x, y) => x - y);
+    const [median, most] = [times[Math.floor(times.length / 2)]!, times.at(-1)!];
+    console.log(
+      `${a} × ${b}, ${name}, ${lossPercent} % loss: ${times.length}, ${median} ms, most ${most} ms`,
+    );
+    expect(times.length).toBeGreaterThanOrEqual(98);
+    expect(median).toBeLessThanOrEqual(350);
+  });
+
+  it('gives way to a birthday where the ports turn out not to be sequential', () => {
+    const misjudged = { udp: { allocation: { kind: 'random' as const } } };
+    const { a, b } = traverse({
+      a: 'ei/apd',
+      b: 'apd/apd-sequential',
+      natB: misjudged,
+      judgedSequential: true,
+      delayMs: 20,
+      kinds: ['udp', 'relay'],
+    });
+    expect(a.udp?.technique).toBe('birthday');
+    expect(b.udp?.technique).toBe('birthday');
+  });
+});
