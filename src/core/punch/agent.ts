@@ -3,18 +3,17 @@ import { sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
 import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
-import { otherRole, type SessionRole } from '../session/keys.ts';
-import { Birthday } from './birthday.ts';
+import type { SessionRole } from '../session/keys.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
-import { plan, type Plan, type Stage, type Technique } from './plan.ts';
+import { plan, type Plan, type Stage } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
-import { PortPrediction } from './prediction.ts';
-import { PortSampler, type StunService } from './sampler.ts';
+import { PortSearch } from './port-search.ts';
+import type { StunService } from './sampler.ts';
 import type { PathChoice } from './situation.ts';
-import { LOCAL_ROUND_MS, PREDICTION_TRIES, predictionTryMs, ROUND_MS } from './schedule.ts';
+import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { refusalOf } from './target.ts';
 import { TcpOpening, type HeldPortUse } from './tcp-open.ts';
 
@@ -36,9 +35,6 @@ export interface PunchOptions {
 
 const DEFAULT_PRIMER_TTL = 2;
 
-/** Between requests for leave to flood. */
-const FLOOD_RETRY_MS = 500;
-
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
 /**
@@ -47,7 +43,8 @@ const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASU
  *
  * ```
  *  local, remote ─▶ plan ─┬▶ ConnectivityChecks ─▶ send, path (udp)
- *                         └▶ TcpOpening         ─▶ dial, listen-held, path (tcp)
+ *                         │    ▲ PortSearch      ─▶ send, trickle
+ *                         └▶ TcpOpening          ─▶ dial, listen-held, path (tcp)
  * ```
  */
 export class PunchAgent implements Machine<PunchInput, PunchOutput> {
@@ -63,12 +60,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #candidates: RemoteCandidate[] = [];
   #startAt: Instant | undefined;
   #roundTripMs = 0;
-  #prediction: PortPrediction | undefined;
-  #floods: FloodBudget;
-  #birthday: Birthday | undefined;
-  /** When to ask for leave to begin the birthday. */
-  #birthdayAt: Instant | undefined;
-  #random: (count: number) => Uint8Array;
+  #search: PortSearch;
   /** Transports whose end has been reported. */
   #concluded = new Set<Transport>();
   #done = false;
@@ -77,8 +69,6 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     const random = options.random ?? ((count: number) => new Uint8Array(randomBytes(count)));
     const emit = (output: PunchOutput) => void this.#outputs.push(output);
     this.#options = options;
-    this.#random = random;
-    this.#floods = options.floods ?? new FloodBudget();
     this.#remoteKinds = options.kinds;
     this.#checks = new ConnectivityChecks({
       role: options.role,
@@ -86,8 +76,19 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       emit,
       fraction: () => random(1)[0]! / 255,
       technique: (flooded) =>
-        flooded ? this.#search : (this.#stageOf('udp')?.technique ?? 'local addresses'),
+        flooded ? this.#search.technique : (this.#stageOf('udp')?.technique ?? 'local addresses'),
       roundMs: () => this.#roundMs('udp'),
+    });
+    this.#search = new PortSearch({
+      role: options.role,
+      checks: this.#checks,
+      floods: options.floods ?? new FloodBudget(),
+      stun: options.stun,
+      // One more than a primer: a second NAT that nobody knows of has to make mappings too.
+      ttl: (options.primerTtl ?? DEFAULT_PRIMER_TTL) + 1,
+      random,
+      emit,
+      trace: (stage, text, now) => this.#trace('udp', stage, text, now),
     });
     this.#tcp = new TcpOpening({ role: options.role, emit, roundMs: () => this.#roundMs('tcp') });
   }
@@ -99,8 +100,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   get deadline(): Instant | undefined {
     if (this.#done) return undefined;
-    const birthday = this.#birthday ? this.#birthday.deadline : this.#birthdayAt;
-    return earliest(this.#checks.deadline, this.#tcp.deadline, this.#prediction?.deadline, birthday);
+    return earliest(this.#checks.deadline, this.#search.deadline, this.#tcp.deadline);
   }
 
   /** True when a datagram on the shared socket is for this session; whether it is authentic shows later. */
@@ -124,9 +124,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   handleTimeout(now: Instant): void {
     if (this.#done) return;
     this.#checks.handleTimeout(now);
-    this.#prediction?.handleTimeout(now);
-    if (this.#birthdayAt !== undefined && now >= this.#birthdayAt) this.#beginBirthday(now);
-    this.#birthday?.handleTimeout(now);
+    this.#search.handleTimeout(now);
     this.#tcp.handleTimeout(now);
     this.#conclude(now);
   }
@@ -147,7 +145,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       case 'start':
         return this.#start(input.at, input.roundTripMs, now);
       case 'datagram':
-        if (this.#prediction?.takeSample(input.socket, input.bytes, now)) return;
+        if (this.#search.takeSample(input.socket, input.bytes, now)) return;
         return this.#checks.datagram(input.socket, input.bytes, input.from, now);
       case 'dialed':
         return this.#tcp.connected(input.connection, input.local, input.remote, now);
@@ -167,23 +165,12 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #addCandidates(candidates: readonly RemoteCandidate[], now: Instant): void {
     for (const candidate of candidates) {
       const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
-      if (known < 0 && this.#isSample(candidate)) this.#prediction!.learnSample(candidate.endpoint, now);
-      else if (known >= 0) this.#candidates[known] = candidate;
+      if (known < 0 && isAttestedMapping(candidate) && this.#search.learnSample(candidate.endpoint, now)) {
+        continue;
+      }
+      if (known >= 0) this.#candidates[known] = candidate;
       else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
     }
-  }
-
-  /** A new mapping that the rendezvous saw, of a peer whose ports are predicted. */
-  #isSample({ type, transport, attested, endpoint }: RemoteCandidate): boolean {
-    const stage = this.#plan.stages.find(({ technique }) => technique === 'port prediction');
-    if (!this.#prediction || stage?.technique !== 'port prediction') return false;
-    return (
-      stage.predicted !== this.#options.role &&
-      type === 'srflx' &&
-      transport === 'udp' &&
-      attested &&
-      this.#candidates.some((known) => known.attested && known.endpoint.address === endpoint.address)
-    );
   }
 
   /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
@@ -194,7 +181,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#plan = initiates ? plan(local, remote) : plan(remote, local);
     this.#tcp.useHeldPort(this.#heldPortUse(), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
-    this.#expectSearch(now);
+    this.#followSearch(now);
   }
 
   #useCandidate(candidate: RemoteCandidate, now: Instant): void {
@@ -238,82 +225,22 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
     this.#checks.start(at, now);
     this.#tcp.start(at, roundTripMs, now);
-    this.#expectSearch(now);
+    this.#followSearch(now);
   }
 
-  /** The technique that found what no candidate named. */
-  get #search(): Technique {
-    return this.#prediction && !this.#birthday ? 'port prediction' : 'birthday';
-  }
-
-  /** The plan may ask for prediction or a birthday before or after the start; the birthday comes second. */
-  #expectSearch(now: Instant): void {
-    const at = this.#startAt;
-    if (at === undefined) return;
-    const begin = Math.max(at, now);
-    const tryMs = predictionTryMs(this.#roundTripMs);
-    const stages = new Set(this.#plan.stages.map(({ technique }) => technique));
-    if (stages.has('port prediction')) this.#prediction ??= this.#predict(begin, tryMs);
-    if (!stages.has('birthday') || this.#birthday) return;
-    this.#birthdayAt ??= this.#prediction ? begin + PREDICTION_TRIES * tryMs : begin;
-  }
-
-  #predict(startAt: Instant, tryMs: number): PortPrediction | undefined {
-    const stage = this.#plan.stages.find(({ technique }) => technique === 'port prediction');
+  /** The plan may ask for ports to be searched before or after the start. */
+  #followSearch(now: Instant): void {
     const target = this.#attestedMapping();
-    if (stage?.technique !== 'port prediction' || !target) return undefined;
-    const { role, stun } = this.#options;
-    const emit = (output: PunchOutput) => void this.#outputs.push(output);
-    const predicted = stage.predicted === 'both' ? 'both' : stage.predicted === role ? 'here' : 'there';
-    const sampler = stun && new PortSampler(stun, this.#random, emit);
-    const step = stage.steps[otherRole(role)];
-    return new PortPrediction(
-      { checks: this.#checks, predicted, step, target, sampler, emit },
-      startAt,
-      tryMs,
-    );
+    if (this.#startAt === undefined || !target) return;
+    this.#search.follow(this.#plan, target, Math.max(this.#startAt, now), this.#roundTripMs);
   }
 
-  #beginBirthday(now: Instant): void {
-    this.#birthdayAt = undefined;
-    const stage = this.#plan.stages.find(({ technique }) => technique === 'birthday');
-    const target = this.#attestedMapping();
-    if (stage?.technique !== 'birthday' || !target || this.#checks.settled) return;
-    const refusal = this.#floods.claim(this, target.address, now);
-    if (refusal !== undefined) {
-      this.#trace('udp', 'birthday', `waits: ${refusal}`, now);
-      this.#birthdayAt = now + FLOOD_RETRY_MS;
-      return;
-    }
-    this.#birthday = new Birthday(
-      {
-        checks: this.#checks,
-        manySockets: stage.many === this.#options.role,
-        target,
-        // One more than a primer: a second NAT that nobody knows of has to make mappings too.
-        ttl: (this.#options.primerTtl ?? DEFAULT_PRIMER_TTL) + 1,
-        integer: (below) => this.#integer(below),
-      },
-      now,
-    );
-  }
-
-  /** Where the rendezvous saw the peer: the only place that may be flooded. */
+  /** Where the rendezvous saw the peer: the only place whose ports may be searched. */
   #attestedMapping(): Endpoint | undefined {
     const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
     return this.#candidates.find(
-      (candidate) =>
-        candidate.transport === 'udp' &&
-        candidate.attested &&
-        candidate.type === 'srflx' &&
-        refusalOf(candidate, true, rules) === undefined,
+      (candidate) => isAttestedMapping(candidate) && refusalOf(candidate, true, rules) === undefined,
     )?.endpoint;
-  }
-
-  /** Uniform from 0 to below `below`, which is small. */
-  #integer(below: number): number {
-    const [a, b, c, d] = this.#random(4);
-    return Math.floor(((((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0) / 2 ** 32) * below);
   }
 
   #planned(transport: Transport): string {
@@ -326,7 +253,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #stop(): void {
     this.#checks.end();
     this.#tcp.end();
-    this.#floods.release(this);
+    this.#search.end();
     this.#done = true;
   }
 
@@ -344,8 +271,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     if (this.#concluded.has(transport)) return;
     this.#concluded.add(transport);
     if (transport === 'udp') {
-      this.#floods.release(this);
-      if (this.#birthday || this.#prediction)
+      this.#search.end();
+      if (this.#search.begun)
         this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
     }
     if (open) return;
@@ -367,4 +294,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
 function sameCandidate(a: Candidate, b: Candidate): boolean {
   return a.transport === b.transport && sameEndpoint(a.endpoint, b.endpoint);
+}
+
+function isAttestedMapping({ type, transport, attested }: RemoteCandidate): boolean {
+  return type === 'srflx' && transport === 'udp' && attested;
 }

@@ -65,7 +65,9 @@ export interface Plan {
  *    packet comes from, which is why both ends send at the same moment: each packet opens its own NAT for the other's.
  *
  * So two endpoint-independent mappings always meet. With one dependent mapping, that end has to send first, and the
- * other learns from the packet where it came from, if its filter lets the packet in. With two there is nowhere to aim.
+ * other learns from the packet where it came from, if its filter lets the packet in. If not, the port has to be found:
+ * by prediction where the NAT counts its ports up, by a birthday where it picks them at random. With two dependent
+ * mappings there is nowhere to aim, unless both NATs count.
  *
  * Pure, and the same at both ends: `a` is the session's initiator, `b` its responder. What isn't measured yet counts
  * as endpoint-independent with little confidence: trying costs a few packets.

@@ -1,0 +1,147 @@
+import type { Endpoint } from '../endpoint.ts';
+import { earliest, type Instant } from '../machine.ts';
+import { otherRole, type SessionRole } from '../session/keys.ts';
+import { Birthday } from './birthday.ts';
+import type { ConnectivityChecks } from './checks.ts';
+import type { PunchOutput } from './events.ts';
+import type { FloodBudget } from './flood-budget.ts';
+import type { Plan, Stage } from './plan.ts';
+import { PortPrediction } from './prediction.ts';
+import { PortSampler, type StunService } from './sampler.ts';
+import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, PREDICTION_TRIES, predictionTryMs } from './schedule.ts';
+
+export interface PortSearchOptions {
+  readonly role: SessionRole;
+  readonly checks: ConnectivityChecks;
+  readonly floods: FloodBudget;
+  readonly stun: StunService | undefined;
+  /** Hop limit of probes that only have to make mappings in this end's own NATs. */
+  readonly ttl: number;
+  readonly random: (count: number) => Uint8Array;
+  readonly emit: (output: PunchOutput) => void;
+  readonly trace: (stage: Stage['technique'], text: string, now: Instant) => void;
+}
+
+type StageOf<Name extends Stage['technique']> = Extract<Stage, { technique: Name }>;
+
+/** Between requests for leave to flood. */
+const FLOOD_RETRY_MS = 500;
+
+/** Finds ports that no candidate names: prediction first, where the plan has it, and a birthday if that found nothing. */
+export class PortSearch {
+  #options: PortSearchOptions;
+  /** Where the rendezvous saw the peer: the only address that is searched. */
+  #target: Endpoint | undefined;
+  #prediction: PortPrediction | undefined;
+  #predicted: StageOf<'port prediction'>['predicted'] | undefined;
+  #birthday: Birthday | undefined;
+  #birthdayStage: StageOf<'birthday'> | undefined;
+  /** When to ask for leave to begin the birthday. */
+  #birthdayAt: Instant | undefined;
+  #refusal: string | undefined;
+  #ended = false;
+
+  constructor(options: PortSearchOptions) {
+    this.#options = options;
+  }
+
+  get technique(): Stage['technique'] {
+    return this.#prediction && !this.#birthday ? 'port prediction' : 'birthday';
+  }
+
+  /** True once sockets of its own may be open. */
+  get begun(): boolean {
+    return this.#prediction !== undefined || this.#birthday !== undefined;
+  }
+
+  get deadline(): Instant | undefined {
+    if (this.#ended || this.#options.checks.settled) return undefined;
+    return earliest(this.#prediction?.deadline, this.#birthday?.deadline, this.#birthdayAt);
+  }
+
+  /** Takes up what the plan asks for; may be called again when the plan has changed. */
+  follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number): void {
+    const tryMs = predictionTryMs(roundTripMs);
+    const prediction = stages.find((stage) => stage.technique === 'port prediction');
+    const birthday = stages.find((stage) => stage.technique === 'birthday');
+    this.#target ??= target;
+    if (prediction) this.#prediction ??= this.#predict(prediction, startAt, tryMs);
+    if (!birthday || this.#birthdayStage) return;
+    this.#birthdayStage = birthday;
+    this.#birthdayAt = prediction ? startAt + PREDICTION_TRIES * tryMs : startAt;
+  }
+
+  handleTimeout(now: Instant): void {
+    if (this.#ended) return;
+    this.#prediction?.handleTimeout(now);
+    if (this.#birthdayAt !== undefined && now >= this.#birthdayAt) this.#beginBirthday(now);
+    this.#birthday?.handleTimeout(now);
+  }
+
+  /** A STUN server's answer to one of our samples; false for anything else. */
+  takeSample(socket: number, bytes: Uint8Array, now: Instant): boolean {
+    return this.#prediction?.takeSample(socket, bytes, now) ?? false;
+  }
+
+  /** A new attested mapping of the peer's; false where it is no sample of a counter that we predict. */
+  learnSample(mapping: Endpoint, now: Instant): boolean {
+    if (!this.#prediction || this.#predicted === this.#options.role) return false;
+    if (mapping.address !== this.#target?.address) return false;
+    this.#prediction.learnSample(mapping, now);
+    return true;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#options.floods.release(this);
+  }
+
+  #predict(
+    { predicted, steps }: StageOf<'port prediction'>,
+    startAt: Instant,
+    tryMs: number,
+  ): PortPrediction {
+    const { role, checks, stun, random, emit } = this.#options;
+    this.#predicted = predicted;
+    return new PortPrediction(
+      {
+        checks,
+        predicted: predicted === 'both' ? 'both' : predicted === role ? 'here' : 'there',
+        step: steps[otherRole(role)],
+        target: this.#target!,
+        sampler: stun && new PortSampler(stun, random, emit),
+        emit,
+      },
+      startAt,
+      tryMs,
+    );
+  }
+
+  #beginBirthday(now: Instant): void {
+    const { role, checks, floods, ttl, trace } = this.#options;
+    const target = this.#target!;
+    const refusal = floods.claim(this, target.address, now);
+    this.#birthdayAt = refusal === undefined ? undefined : now + FLOOD_RETRY_MS;
+    if (refusal !== undefined) {
+      if (refusal !== this.#refusal) trace('birthday', `waits: ${refusal}`, now);
+      this.#refusal = refusal;
+      return;
+    }
+    const manySockets = this.#birthdayStage!.many === role;
+    const what = manySockets
+      ? `probes from ${BIRTHDAY_SOCKETS} sockets, all to ${target.address}:${target.port}`
+      : `probes to up to ${BIRTHDAY_PROBES} ports of ${target.address}`;
+    trace('birthday', what, now);
+    this.#birthday = new Birthday(
+      { checks, manySockets, target, ttl, integer: (below) => this.#integer(below) },
+      now,
+    );
+  }
+
+  /** Uniform from 0 to below `below`. */
+  #integer(below: number): number {
+    const bytes = this.#options.random(4);
+    const word = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+    return Math.floor((word / 2 ** 32) * below);
+  }
+}
