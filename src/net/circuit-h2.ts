@@ -3,27 +3,38 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SallyportError, isErrorCode } from '../core/errors.ts';
 import type { Clock } from './clock.ts';
+import { PromptSocket } from './prompt-socket.ts';
 import { ERROR_HEADER, exporterOf } from './knock.ts';
 
 /** 16 MiB keep a path of 300 ms at 400 Mbit/s full. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
+/** What may be on its way to the kernel; more would only make a slow line's queue longer. */
+const UNSENT_BYTES = 256 * 1024;
 const SETTINGS_MS = 2_000;
 const PING_MS = 15_000;
 const PONG_MS = 5_000;
 
+interface LinkContext {
+  readonly url: URL;
+  readonly exporter: Uint8Array;
+  readonly clock: Clock;
+}
+
 /** A warm HTTP/2 connection to a relay; each circuit is one extended CONNECT stream (RFC 8441) in it. */
 export class Http2Link {
   readonly #session: ClientHttp2Session;
-  readonly #authority: string;
+  readonly #socket: PromptSocket;
+  readonly #url: URL;
   readonly #exporter: Uint8Array;
   readonly #clock: Clock;
   #cancelPing: (() => void) | undefined;
 
-  private constructor(session: ClientHttp2Session, socket: Socket, url: URL, clock: Clock) {
+  private constructor(session: ClientHttp2Session, socket: PromptSocket, link: LinkContext) {
     this.#session = session;
-    this.#authority = url.host;
-    this.#exporter = exporterOf(socket);
-    this.#clock = clock;
+    this.#socket = socket;
+    this.#url = link.url;
+    this.#exporter = link.exporter;
+    this.#clock = link.clock;
     session.on('close', () => this.#cancelPing?.());
     session.on('goaway', () => session.close());
     this.#pingLater();
@@ -31,8 +42,10 @@ export class Http2Link {
 
   /** Resolves once the server has shown that it takes extended CONNECT; `undefined` when it doesn't. */
   static open(socket: Socket, url: URL, clock: Clock): Promise<Http2Link | undefined> {
+    const prompt = new PromptSocket(socket);
+    const context = { url, clock, exporter: exporterOf(socket) };
     const session = connect(url, {
-      createConnection: () => socket,
+      createConnection: () => prompt,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
       maxSessionMemory: 64,
       maxSettings: 8,
@@ -49,7 +62,7 @@ export class Http2Link {
       const cancel = clock.setTimer(() => give(), SETTINGS_MS);
       session.once('close', () => give());
       session.once('remoteSettings', ({ enableConnectProtocol }) => {
-        give(enableConnectProtocol ? new Http2Link(session, socket, url, clock) : undefined);
+        give(enableConnectProtocol ? new Http2Link(session, prompt, context) : undefined);
       });
     });
   }
@@ -66,15 +79,18 @@ export class Http2Link {
     this.#session.once('close', fn);
   }
 
+  /** Calls `fn` when the socket has room again. Everything that is written to its streams has to wait for this. */
+  readonly gate = (fn: () => void): void => this.#socket.whenSent(UNSENT_BYTES, fn);
+
   /** The stream may be written to at once; `refused` is told when the relay doesn't take it. */
   open(opening: string, refused: (error: SallyportError) => void): Duplex {
     const stream = this.#session.request(
       {
         ':method': 'CONNECT',
         ':protocol': 'sallyport',
-        ':scheme': this.#session.encrypted ? 'https' : 'http',
+        ':scheme': this.#url.protocol.slice(0, -1),
         ':path': '/v1/circuit',
-        ':authority': this.#authority,
+        ':authority': this.#url.host,
         'sallyport-ticket': opening,
       },
       { endStream: false },

@@ -4,6 +4,9 @@ export type CircuitKind = 'relay-h2' | 'relay-ws';
 
 type Done = (error?: Error | null) => void;
 
+/** Calls `fn` when more may be written. */
+export type Gate = (fn: () => void) => void;
+
 /** Two such buffers are in use at a time: one on its way, one filling. */
 const BUFFER_BYTES = 512 * 1024;
 
@@ -16,6 +19,8 @@ export class Circuit extends Duplex {
   #kind: CircuitKind;
   #carrier: Duplex | undefined;
   #onCarrier: (() => void) | undefined;
+  /** Called between one write and the next; holds the writer back as long as the carrier's socket is full. */
+  #gate: Gate = (fn) => fn();
 
   constructor(expected: CircuitKind) {
     super({ readableHighWaterMark: BUFFER_BYTES, writableHighWaterMark: BUFFER_BYTES });
@@ -28,22 +33,20 @@ export class Circuit extends Duplex {
     return this.#kind;
   }
 
-  attach(carrier: Duplex, kind: CircuitKind): void {
+  attach(carrier: Duplex, kind: CircuitKind, gate?: Gate): void {
     if (this.destroyed) {
       carrier.destroy();
       return;
     }
     this.#kind = kind;
     this.#carrier = carrier;
+    if (gate) this.#gate = gate;
     carrier.on('data', (chunk: Buffer) => {
       if (!this.push(chunk)) carrier.pause();
     });
     carrier.on('end', () => this.push(null));
     carrier.on('error', (error) => this.destroy(error));
-    carrier.on('close', () => {
-      if (!this.readableEnded && carrier.readableEnded) this.push(null);
-      else if (!carrier.readableEnded || !this.writableFinished) this.destroy();
-    });
+    carrier.on('close', () => this.#carrierClosed(carrier.readableEnded));
     this.#onCarrier?.();
   }
 
@@ -52,14 +55,14 @@ export class Circuit extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
-    this.#whenCarried((carrier) => carrier.write(chunk, done));
+    this.#whenCarried((carrier) => carrier.write(chunk, this.#gated(done)));
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: Done): void {
     this.#whenCarried((carrier) => {
       carrier.cork();
       for (const [index, { chunk }] of chunks.entries()) {
-        if (index === chunks.length - 1) carrier.write(chunk, done);
+        if (index === chunks.length - 1) carrier.write(chunk, this.#gated(done));
         else carrier.write(chunk);
       }
       carrier.uncork();
@@ -73,6 +76,16 @@ export class Circuit extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#carrier?.destroy();
     done(error);
+  }
+
+  /** What came before a proper end is still read; nothing can be written any more. */
+  #carrierClosed(ended: boolean): void {
+    if (ended && !this.readableEnded) this.once('end', () => this.destroy());
+    else this.destroy();
+  }
+
+  #gated(done: Done): Done {
+    return (error) => (error ? done(error) : this.#gate(done));
   }
 
   #whenCarried(use: (carrier: Duplex) => void): void {

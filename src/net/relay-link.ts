@@ -139,7 +139,7 @@ export class RelayLink {
     try {
       const opening = signOpening(identity, ticket, freshRandom(), link.exporter);
       const refused = (error: SallyportError) => circuit.destroy(error);
-      circuit.attach(link.open(opening, refused), 'relay-h2');
+      circuit.attach(link.open(opening, refused), 'relay-h2', link.gate);
     } catch (thrown) {
       circuit.destroy(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
     }
