@@ -81,11 +81,14 @@ export class Conversation {
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
       propose: (round) => this.#send({ candidates: this.#candidates(), profile: network.profile, round }),
+      trickle: (candidate) => this.#send({ candidates: [candidate] }),
       onPath: (path) => this.session.addDirectPath(path),
       onTrace: (line) => this.session.note(line),
       onFailed: (obstacles) => this.session.punchingFailed(obstacles),
     });
     this.session.on('path', (path) => this.#onPath(path));
+    // Whoever got through TLS holds the session's keys.
+    this.session.on('attached', () => this.#punching.confirm());
     this.session.on('updates', (stream) => this.#readUpdates(stream));
     this.session.driver.on('need-path', () => this.#punching.wake());
     this.session.on('closed', () => this.end());
@@ -217,11 +220,11 @@ export class Conversation {
   }
 
   #onPath({ direct, kind, state, remote }: PathReport): void {
-    this.#punching.confirm();
     if (!direct) return;
     const key = `${kind} ${remote}`;
-    if (state === 'down' && this.#directPaths.delete(key)) this.#punching.pathDown();
-    else if (state !== 'down' && !this.#directPaths.has(key)) {
+    if (state === 'down' && !this.#directPaths.delete(key)) this.#punching.wake();
+    else if (state === 'down') this.#punching.pathDown();
+    else if (!this.#directPaths.has(key)) {
       this.#directPaths.add(key);
       this.#punching.pathUp();
     }

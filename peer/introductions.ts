@@ -46,8 +46,8 @@ const START_MARGIN_MS = 10;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Without the relay, `connect` waits this long for a direct path (PROTOCOL §4). */
 const FIRST_PATH_MS = 15_000;
-/** An offer waits this many round trips at most for our own mappings. */
-const MAPPING_ROUND_TRIPS = 2.5;
+/** An offer waits this many round trips at most for our own UDP mapping; everything else is trickled. */
+const MAPPING_ROUND_TRIPS = 1.5;
 
 /**
  * Offers and answers: the Noise handshake of each session, carried by the rendezvous, and what both ends need to
@@ -140,7 +140,7 @@ export class Introductions {
     const fail = (error: SallyportError) => usable.reject(error);
     const abort = () => fail(new SallyportError('ABORTED', 'no longer wanted'));
     const cancel = this.#options.clock.setTimer(() => fail(conversation.noPath()), FIRST_PATH_MS);
-    session.on('path', () => session.path && usable.resolve(session));
+    session.on('attached', () => usable.resolve(session));
     session.on('closed', ({ code, message }) => fail(new SallyportError(code ?? 'SESSION_CLOSED', message)));
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();

@@ -4,6 +4,8 @@ import { base64url } from '../src/core/bytes.ts';
 import type { Endpoint } from '../src/core/endpoint.ts';
 import { UNMEASURED, type NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
+import { FloodBudget } from '../src/core/punch/flood-budget.ts';
+import type { StunService } from '../src/core/punch/sampler.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { hostAddresses } from '../src/net/interfaces.ts';
@@ -39,10 +41,13 @@ const MAX_UNTAGGED = 64;
  */
 export class Network extends EventEmitter<NetworkEvents> {
   readonly udp: UdpSocket;
+  /** One for all sessions: what may be probed in great numbers, and when. */
+  readonly floods = new FloodBudget();
   #clock: Clock;
   #listener: Server;
   #heldListener: Server | undefined;
   #discovery: NatDiscovery | undefined;
+  #stun: StunService | undefined;
   #owners = new Set<DatagramOwner>();
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
   #onLoopback = false;
@@ -73,6 +78,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   discover(stun: StunAccess, onLoopback: boolean): void {
     this.#onLoopback = onLoopback;
     this.#discovery?.close();
+    const server = stun.udp[0];
+    this.#stun = server && { server, credentials: stun };
     const discovery = new NatDiscovery({
       datagrams: this.udp,
       freshDatagrams: () => Promise.resolve(UdpSocket.open({ host: '0.0.0.0', port: 0 })),
@@ -91,6 +98,11 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   get discovery(): NatDiscovery | undefined {
     return this.#discovery;
+  }
+
+  /** Where a fresh socket's mapping can be asked for. */
+  get stun(): StunService | undefined {
+    return this.#stun;
   }
 
   get heldPort(): number | undefined {
@@ -123,14 +135,9 @@ export class Network extends EventEmitter<NetworkEvents> {
     );
   }
 
-  /** Resolves when both transports' mappings are known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
+  /** Resolves when the UDP mapping is known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
   async mapped(capMs: number): Promise<void> {
-    const known = () =>
-      (['udp', 'tcp'] as const).every(
-        (transport) =>
-          this.profile[transport].reachable === false ||
-          this.publicCandidates.some((candidate) => candidate.transport === transport),
-      );
+    const known = () => this.publicCandidates.some(({ transport }) => transport === 'udp');
     const deadline = this.#clock.now() + capMs;
     while (!known() && this.#clock.now() < deadline) {
       await this.#changedOrAfter(deadline - this.#clock.now());

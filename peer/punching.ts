@@ -1,5 +1,7 @@
+import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
+import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { RoundStart } from '../src/core/session/introduction.ts';
@@ -18,6 +20,8 @@ export interface PunchingOptions {
   readonly toLocal: (serverTime: number) => Instant;
   /** Tells the peer to start this round with us. */
   readonly propose: (round: { number: number; start: RoundStart }) => void;
+  /** Tells the peer of a mapping at once. */
+  readonly trickle: (candidate: Candidate) => void;
   readonly serverTime: () => number;
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
@@ -51,6 +55,8 @@ export class Punching {
   #failures = 0;
   #obstacles: Obstacle[] = [];
   #directPaths = 0;
+  /** This round has handed a path over; whether it lasts is the session's to tell. */
+  #found = false;
   #cancelRetry: (() => void) | undefined;
   /** A start that waits for the peer to confirm the keys (PROTOCOL §1: until then one primer is all we send). */
   #held: (() => void) | undefined;
@@ -76,7 +82,9 @@ export class Punching {
   }): void {
     this.#remote.kinds = news.kinds ?? this.#remote.kinds;
     this.#remote.profile = news.profile ?? this.#remote.profile;
-    this.#remote.candidates.push(...(news.candidates ?? []));
+    this.#remote.candidates = [...this.#remote.candidates, ...(news.candidates ?? [])].slice(
+      -LIMITS.candidates,
+    );
     this.#traversal?.handle({ type: 'remote', ...news });
   }
 
@@ -95,7 +103,8 @@ export class Punching {
     this.#round = number;
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
-    const { role, keys, kinds, network, clock, onTrace } = this.#options;
+    this.#found = false;
+    const { role, keys, kinds, network, clock, onTrace, trickle } = this.#options;
     const traversal = new Traversal({
       role,
       keys,
@@ -103,8 +112,12 @@ export class Punching {
       network,
       clock,
       round: number,
+      trickle,
       onTrace,
-      onPath: (path) => this.#options.onPath(path),
+      onPath: (path) => {
+        this.#found = true;
+        this.#options.onPath(path);
+      },
       onObstacle: (obstacle) => this.#obstacles.push(obstacle),
       onDone: () => this.#onDone(),
     });
@@ -151,7 +164,7 @@ export class Punching {
   }
 
   #onDone(): void {
-    if (this.#stopped || this.#directPaths > 0) return;
+    if (this.#stopped || this.#found) return;
     this.#options.onFailed(this.#obstacles);
     const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
     this.#retryIn(pause + (this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS));

@@ -33,6 +33,8 @@ export interface SessionEvents {
   path: [path: PathReport];
   /** The peer opened a stream. */
   stream: [stream: SessionStream, purpose: StreamPurpose];
+  /** A secured path was handed to the session: it can be used from here on. */
+  attached: [];
   /** The peer's own news of its network come on this stream. */
   updates: [stream: SessionStream];
   trace: [entry: TraceEntry];
@@ -82,7 +84,8 @@ export class Session extends EventEmitter<SessionEvents> {
 
   /** The path that this end sends on; `undefined` while there is none. */
   get path(): PathReport | undefined {
-    return this.paths.find(({ state }) => state === 'active');
+    const path = this.driver.activePath;
+    return path && (this.#reports.get(path.id) ?? report(path, 'active', path.rttMs));
   }
 
   /** Every path that is up. */
@@ -200,8 +203,12 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   #add(info: Omit<PathInfo, 'id'>, pipe: Parameters<SessionDriver['addPath']>[1]): void {
-    if (this.end) pipe.destroy();
-    else this.driver.addPath(info, pipe);
+    if (this.end) {
+      pipe.destroy();
+      return;
+    }
+    this.driver.addPath(info, pipe);
+    this.emit('attached');
   }
 
   #onPath({ path, state, reason, rttMs }: PathEvent): void {

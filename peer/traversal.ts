@@ -5,6 +5,7 @@ import { formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { asSallyportError } from '../src/core/errors.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { PunchAgent } from '../src/core/punch/agent.ts';
+import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { ConnectionId, PunchInput, PunchOutput, TcpPath, UdpPath } from '../src/core/punch/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
@@ -44,6 +45,8 @@ export interface TraversalOptions {
   /** Which round of this session it is; both ends count alike. */
   readonly round: number;
   readonly onPath: (path: DirectPath) => void;
+  /** Tells the peer of a mapping at once. */
+  readonly trickle: (candidate: Candidate) => void;
   readonly onTrace: (line: TraceLine) => void;
   readonly onObstacle: (obstacle: Obstacle) => void;
   /** Everything that this round could try was tried, and nothing that it found is still being secured. */
@@ -85,6 +88,8 @@ export class Traversal {
         receiveKey: keys.probe(otherRole(role)),
       },
       allowLoopback: network.onLoopback,
+      stun: network.stun,
+      floods: network.floods,
     });
     this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
     this.#release = [
@@ -121,6 +126,8 @@ export class Traversal {
     switch (output.type) {
       case 'send':
         return this.#socket(output.socket)?.send(output.bytes, output.to, output.ttl);
+      case 'trickle':
+        return this.#options.trickle(output.candidate);
       case 'close-sockets':
         return this.#closeSockets(output.except);
       case 'dial':

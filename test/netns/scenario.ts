@@ -9,6 +9,10 @@ import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts'
 export interface ScenarioOptions extends LabOptions {
   /** The kinds of path that `peer connect` is restricted to. */
   readonly paths?: string | undefined;
+  /** `separate`: the relay is a process of its own on a host of its own. @default 'built-in' */
+  readonly relay?: 'built-in' | 'separate' | undefined;
+  /** What B exposes beside `echo`, as `peer up --expose` takes it. */
+  readonly expose?: readonly string[] | undefined;
 }
 
 /** What one `peer connect` through the lab came to. */
@@ -43,6 +47,7 @@ export class Scenario {
   readonly #commands: RunningCommand[] = [];
   #dials = 0;
   rendezvous!: RunningCommand;
+  relay: RunningCommand | undefined;
   up!: RunningCommand;
   url = '';
   /** B's id. */
@@ -54,7 +59,7 @@ export class Scenario {
   }
 
   static async start(options: ScenarioOptions): Promise<Scenario> {
-    const { paths: _, ...labOptions } = options;
+    const { paths: _paths, relay: _relay, expose: _expose, ...labOptions } = options;
     const scenario = new Scenario(await Lab.create(labOptions), options);
     try {
       await scenario.#begin();
@@ -129,8 +134,14 @@ export class Scenario {
     await this.program('proxy', 'proxy.mjs', '0.0.0.0', String(PROXY_PORT));
     this.rendezvous = this.startRendezvous();
     this.url = String((await this.rendezvous.event('listening'))['url']);
+    if (this.#options.relay === 'separate') {
+      this.relay = this.startRelay();
+      await this.relay.event('listening');
+    }
     const echoPort = await this.program('b', 'echo.mjs');
-    this.up = this.peer('b', 'b', 'up', '--allow', 'any', '--expose', `echo=127.0.0.1:${echoPort}`);
+    const exposed = [`echo=127.0.0.1:${echoPort}`, ...(this.#options.expose ?? [])];
+    const exposures = exposed.flatMap((each) => ['--expose', each]);
+    this.up = this.peer('b', 'b', 'up', '--allow', 'any', ...exposures);
     this.id = String((await this.up.event('registered'))['id']);
     await this.up.event('up');
     // As a peer that has been up for a while: its NAT is known.
@@ -144,8 +155,16 @@ export class Scenario {
     return this.run('rendezvous', 'rendezvous', [
       'start',
       ...addresses,
+      ...(this.#options.relay === 'separate' ? ['--no-relay'] : []),
       ...['--home', join(this.#folder, 'r'), '--insecure', '--open', '--json'],
     ]);
+  }
+
+  startRelay(): RunningCommand {
+    const listen = `${this.lab.addresses.relay}:443`;
+    const home = join(this.#folder, 'relay');
+    const args = ['--rendezvous', this.url, '--listen', listen, '--home', home, '--insecure', '--json'];
+    return this.run('relay', 'relay', ['start', ...args]);
   }
 
   /** Until both ends send on a direct path, or one says why that is not to be. */
