@@ -44,7 +44,7 @@ export type Stage = {
 );
 
 /** Why a transport can't go direct through these NATs, and what would change that. */
-export interface Obstacle {
+interface Obstacle {
   readonly reason: string;
   readonly remedy?: string | undefined;
 }
