@@ -15,7 +15,7 @@ export interface SessionLimits {
   sendLowWater: number;
   /** Bytes handed to a path and not yet reported written. */
   pathBuffer: number;
-  /** Bytes in one `transmit`. */
+  /** Bytes in one `transmit`. Larger batches fall out of the processor's cache between two copies and slow TLS down. */
   batchBytes: number;
   /** Datagrams waiting for a path; the oldest is dropped for the next. */
   datagrams: number;
@@ -40,8 +40,8 @@ export const DEFAULT_LIMITS: SessionLimits = {
   maxSessionWindow: 16 * MIB,
   controlBytes: 256 * KIB,
   sendLowWater: 256 * KIB,
-  pathBuffer: 512 * KIB,
-  batchBytes: 256 * KIB,
+  pathBuffer: 256 * KIB,
+  batchBytes: 128 * KIB,
   datagrams: 64,
   ackBytes: 128 * KIB,
   ackDelayMs: 20,

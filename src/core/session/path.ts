@@ -127,6 +127,7 @@ export class Path {
     if (this.#control.length < MAX_CONTROL_CHUNKS) this.#control.push(...chunks);
   }
 
+  /** The array is the caller's to add to. */
   takeControl(): Uint8Array[] {
     const control = this.#control;
     this.#control = [];

@@ -30,7 +30,7 @@ export interface Goaway {
   message: string;
 }
 
-export const SESSION_VERSION = 1;
+const SESSION_VERSION = 1;
 export const SESSION_ID_BYTES = 16;
 
 export function encodeAttachment({ role, epoch, sessionId }: Attachment): Uint8Array {
