@@ -8,7 +8,7 @@ import { RateLimiter, TokenBucket } from '../src/core/token-bucket.ts';
 import type { CircuitsInput, CircuitsLimits, CircuitsOutput, DropReason, LegId } from './circuit-events.ts';
 import { ReplayMemory } from './replay-memory.ts';
 
-export const DEFAULT_LIMITS: CircuitsLimits = {
+const DEFAULT_LIMITS: CircuitsLimits = {
   circuits: LIMITS.circuits,
   legsPerPeer: LIMITS.legsPerPeer,
   waitingLegsPerPeer: LIMITS.waitingLegsPerPeer,

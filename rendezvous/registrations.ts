@@ -130,10 +130,6 @@ export class Registrations {
     return this.#byKey.values();
   }
 
-  get size(): number {
-    return this.#byKey.size;
-  }
-
   forgetNames(now: Instant): void {
     for (const [name, { until }] of this.#names) {
       if (until <= now) this.#names.delete(name);

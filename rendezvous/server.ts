@@ -94,9 +94,7 @@ export class RendezvousServer {
       },
     });
     const wantsRelay = options.relay ?? true;
-    const relay = wantsRelay
-      ? attachRelay?.(front, { deployment: identity, now: serverTime })
-      : undefined;
+    const relay = wantsRelay ? attachRelay?.(front, { deployment: identity, now: serverTime }) : undefined;
     const random = (length: number) => new Uint8Array(randomBytes(length));
     const builtInRelay = relay && { id: relay.id, url: '', stunUdp: [], stunTcp: [] };
     const registryOptions = { deployment: identity, token, stun, builtInRelay, random };

@@ -105,11 +105,6 @@ export class Http2Link {
     this.#session.destroy();
   }
 
-  /** Lets its circuits end by themselves. */
-  retire(): void {
-    this.#session.close();
-  }
-
   #pingLater(): void {
     this.#cancelPing = this.#clock.setTimer(() => this.#ping(), PING_MS);
   }

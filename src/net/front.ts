@@ -75,10 +75,6 @@ export class Front {
     return this.#options.tls !== undefined;
   }
 
-  get connections(): number {
-    return this.#sockets.size;
-  }
-
   /** @param maxPayload bytes of one message */
   webSocket(path: string, maxPayload: number, handler: (knock: Knock<WebSocket>) => void): void {
     this.#http1.webSocket(path, maxPayload, handler);

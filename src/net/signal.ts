@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events';
 import { randomBytes } from 'node:crypto';
 import { Backoff } from '../core/backoff.ts';
 import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors.ts';
-import { peerIdOf, type PeerId } from '../core/identity.ts';
+import type { PeerId } from '../core/identity.ts';
 import { ClockOffset } from '../core/protocol/clock-offset.ts';
-import type { MessageTo, ToNode, ToRendezvous } from '../core/protocol/rendezvous.ts';
+import type { ToNode, ToRendezvous } from '../core/protocol/rendezvous.ts';
 import { systemClock, type Clock } from './clock.ts';
 import type { MessageChannel } from './message-channel.ts';
 import type { Origin } from './origin.ts';
@@ -264,11 +264,4 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 export interface WaitOptions {
   readonly firstAttemptOnly?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** The 52-character id in a message's 32 bytes. */
-export function senderOf(
-  message: MessageTo<ToNode, 'offer' | 'answer' | 'refuse' | 'trickle' | 'gone'>,
-): PeerId {
-  return peerIdOf(message.from);
 }

@@ -18,7 +18,7 @@ export function freshIdentity(): Identity {
 }
 
 /** A certificate for localhost and 127.0.0.1, signed by itself. */
-export function selfSigned(home: string): { tlsCert: string; tlsKey: string; ca: string } {
+function selfSigned(home: string): { tlsCert: string; tlsKey: string; ca: string } {
   const [tlsCert, tlsKey] = [join(home, 'cert.pem'), join(home, 'key.pem')];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', tlsKey];

@@ -1,0 +1,116 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+interface Line {
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+let home: string;
+const running: ChildProcess[] = [];
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'sallyport-cli-'));
+});
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill('SIGKILL');
+  rmSync(home, { recursive: true });
+});
+
+/** A server command from its source, with its own home and `--json`. */
+class Command {
+  readonly child: ChildProcess;
+  readonly lines: Line[] = [];
+  readonly exit: Promise<number | null>;
+  #arrived = () => undefined as void;
+
+  constructor(name: 'rendezvous' | 'relay', args: string[], environment: Record<string, string> = {}) {
+    const script = ['--import', './scripts/ts.mjs', `src/bin/${name}.ts`, 'start', '--json'];
+    const env = { ...process.env, SALLYPORT_HOME: join(home, name), ...environment };
+    this.child = spawn(process.execPath, [...script, ...args], { env });
+    running.push(this.child);
+    this.exit = once(this.child, 'close').then(([code]) => code as number | null);
+    createInterface({ input: this.child.stderr! }).on('line', (line) => {
+      this.lines.push(JSON.parse(line) as Line);
+      this.#arrived();
+    });
+  }
+
+  async event(name: string): Promise<Line> {
+    for (;;) {
+      const line = this.lines.find(({ event }) => event === name);
+      if (line) return line;
+      await new Promise<void>((resolve) => (this.#arrived = resolve));
+    }
+  }
+}
+
+const LOOPBACK = ['--listen', '127.0.0.1:0', '--stun-port', '0', '--insecure'];
+
+describe('rendezvous start', () => {
+  it('says where it listens, and ends cleanly on SIGTERM', async () => {
+    const rendezvous = new Command('rendezvous', LOOPBACK);
+    const { url, join: joinUrl, stun, id } = await rendezvous.event('listening');
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    expect(joinUrl).toMatch(new RegExp(`^${String(url)}#id=${String(id)}&token=.{20,}$`));
+    expect(stun).toHaveLength(2);
+    const page = await fetch(String(url));
+    expect(await page.text()).toBe(`Sallyport rendezvous ${String(id)}\n`);
+    rendezvous.child.kill('SIGTERM');
+    expect(await rendezvous.exit).toBe(0);
+  });
+
+  it('takes every option from the environment too', async () => {
+    const rendezvous = new Command('rendezvous', [], {
+      SALLYPORT_LISTEN: '127.0.0.1:0',
+      SALLYPORT_STUN_PORT: '0',
+      SALLYPORT_INSECURE: '1',
+      SALLYPORT_OPEN: '1',
+      SALLYPORT_PUBLIC_ADDRESS: '192.0.2.1',
+    });
+    const { join: joinUrl, stun } = await rendezvous.event('listening');
+    expect(joinUrl).toMatch(/^http:\/\/192\.0\.2\.1:\d+#id=[a-z2-7]{52}$/);
+    expect((stun as string[])[0]).toMatch(/^192\.0\.2\.1:\d+$/);
+  });
+
+  it.each([
+    ['without TLS', ['--listen', '127.0.0.1:0']],
+    ['with an unknown option', ['--nonsense']],
+    ['with a port that is none', [...LOOPBACK, '--stun-port', '70000']],
+    ['with --open and a token file', [...LOOPBACK, '--open', '--token-file', 'x']],
+    ['with a second address alone', ['--listen', '0.0.0.0:0', '--insecure', '--alt-address', '127.0.0.2']],
+  ])('refuses to start %s', async (_how, args) => {
+    const rendezvous = new Command('rendezvous', args);
+    expect(await rendezvous.exit).toBe(2);
+    expect(rendezvous.lines).toMatchObject([{ event: 'error', code: 'USAGE' }]);
+  });
+});
+
+describe('relay start', () => {
+  it('registers with the token of the join URL and ends cleanly', async () => {
+    const rendezvous = new Command('rendezvous', LOOPBACK);
+    const { join: joinUrl } = await rendezvous.event('listening');
+    const relay = new Command('relay', [...LOOPBACK, '--rendezvous', String(joinUrl)]);
+    expect(await relay.event('registered')).toMatchObject({ id: (await relay.event('listening'))['id'] });
+    expect(await rendezvous.event('joined')).toMatchObject({ role: 'relay' });
+    relay.child.kill('SIGINT');
+    expect(await relay.exit).toBe(0);
+    expect(JSON.stringify(rendezvous.lines.slice(1))).not.toContain('127.0.0.1');
+  });
+
+  it('says why it can’t', async () => {
+    const rendezvous = new Command('rendezvous', LOOPBACK);
+    const { url } = await rendezvous.event('listening');
+    const stranger = new Command('relay', [...LOOPBACK, '--rendezvous', String(url)]);
+    const lost = new Command('relay', [...LOOPBACK, '--rendezvous', 'http://127.0.0.1:9']);
+    const confused = new Command('relay', [...LOOPBACK, '--rendezvous', 'ftp://x']);
+    expect(await Promise.all([stranger.exit, lost.exit, confused.exit])).toEqual([3, 5, 2]);
+    expect(stranger.lines).toMatchObject([{ code: 'TOKEN_INVALID' }]);
+    expect(lost.lines).toMatchObject([{ code: 'RENDEZVOUS_UNREACHABLE' }]);
+    expect(confused.lines).toMatchObject([{ code: 'URL_INVALID' }]);
+  }, 120_000);
+});
