@@ -147,7 +147,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   /** Resolves when both transports are fully measured, or after `capMs`. */
   async diagnosed(capMs: number, signal?: AbortSignal): Promise<void> {
     const deadline = this.#clock.now() + capMs;
-    while (this.#diagnosed.size < 2 && this.#clock.now() < deadline && !signal?.aborted) {
+    const stopped = () => signal?.aborted === true;
+    while (this.#diagnosed.size < 2 && this.#clock.now() < deadline && !stopped()) {
       await this.#changedOrAfter(deadline - this.#clock.now());
     }
   }

@@ -5,6 +5,8 @@ import type { PeerId } from '../src/core/identity.ts';
 import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
+import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
+import { WindowBudget } from '../src/core/session/window.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
@@ -55,6 +57,9 @@ export interface SessionOptions {
 
 const TRACE_LINES = 500;
 
+/** All sessions of this process share it: what they may promise to buffer is bounded together. */
+const budget = new WindowBudget(PROCESS_WINDOW_BUDGET);
+
 /** Two peers, one conversation: its streams stay while its paths come and go. */
 export class Session extends EventEmitter<SessionEvents> {
   readonly id: string;
@@ -76,7 +81,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.kinds = kinds;
     this.#clock = clock;
     this.#began = clock.now();
-    this.driver = new SessionDriver({ role, sessionId: id, clock });
+    this.driver = new SessionDriver({ role, sessionId: id, clock, budget });
     this.driver.on('path', (event) => this.#onPath(event));
     this.driver.on('stream', (stream, header) => this.#onStream(stream, header));
     this.driver.on('closed', (end) => this.emit('closed', end));

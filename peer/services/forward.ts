@@ -27,7 +27,8 @@ export function parseForward(text: string): ForwardSpec {
   }
   const parts = text.match(/\[[^\]]*\]|[^:]+/g) ?? [];
   // port:service · port:host:port · bind:port:service · bind:port:host:port; only a port is all digits in its place
-  const bound = parts.length === 4 || (parts.length === 3 && !isPort(parts[0]!) && isPort(parts[1]!));
+  const bound =
+    parts.length === 4 || (parts.length === 3 && !isPort(parts[0] ?? '') && isPort(parts[1] ?? ''));
   const [bind, port, ...target] = bound ? parts : ['127.0.0.1', ...parts];
   if (bind === undefined || port === undefined || !isPort(port) || target.length < 1 || target.length > 2) {
     throw new SallyportError('USAGE', `not a forward: ${JSON.stringify(text)}`, {

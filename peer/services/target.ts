@@ -58,6 +58,7 @@ function reasonOf(error: NodeJS.ErrnoException): string {
     case 'ENETUNREACH':
     case 'EHOSTUNREACH':
       return 'is unreachable';
+    case undefined:
     default:
       return `could not be reached (${error.code ?? error.message})`;
   }

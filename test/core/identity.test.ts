@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fromBase32, toBase32 } from '../../src/core/base32.ts';
 import { identityFromSeed, parsePeerId, publicKeyOf, verifySignature } from '../../src/core/identity.ts';

@@ -106,18 +106,12 @@ export class Stage {
   /** A rendezvous on loopback; its URL and join URL. */
   async rendezvous(...args: string[]): Promise<{ command: RunningCommand; url: string; join: string }> {
     const admission = args.some((arg) => arg === '--token-file') ? [] : ['--open'];
+    const where = ['--home', this.home('rendezvous'), '--listen', '127.0.0.1:0', '--stun-port', '0'];
     const command = this.run('rendezvous', [
       'start',
-      ...[
-        '--home',
-        this.home('rendezvous'),
-        '--listen',
-        '127.0.0.1:0',
-        '--stun-port',
-        '0',
-        '--insecure',
-        '--json',
-      ],
+      ...where,
+      '--insecure',
+      '--json',
       ...admission,
       ...args,
     ]);

@@ -151,12 +151,15 @@ export class Scenario {
   /** On port 443, so that a network that lets nothing else out gets there. */
   startRendezvous(): RunningCommand {
     const [first, second] = this.lab.addresses.rendezvous;
-    const addresses = ['--listen', `${first}:443`, '--alt-address', second];
+    const where = ['--listen', `${first}:443`, '--alt-address', second, '--home', join(this.#folder, 'r')];
+    const relay = this.#options.relay === 'separate' ? ['--no-relay'] : [];
     return this.run('rendezvous', 'rendezvous', [
       'start',
-      ...addresses,
-      ...(this.#options.relay === 'separate' ? ['--no-relay'] : []),
-      ...['--home', join(this.#folder, 'r'), '--insecure', '--open', '--json'],
+      ...where,
+      ...relay,
+      '--insecure',
+      '--open',
+      '--json',
     ]);
   }
 
@@ -229,10 +232,15 @@ function meetingOf(
     b: String(there?.['kind']),
     direct,
     technique: direct ? String(here?.['technique']) : undefined,
-    reason: direct ? undefined : String(verdict?.['text'] ?? ''),
+    reason: direct ? undefined : textOf(verdict),
     firstByteMs: Math.round(firstByteMs),
     directMs: firstDirect && firstDirect.ms - session.ms,
     kinds: [...new Set(up.map(({ kind }) => String(kind)))],
     counted,
   };
+}
+
+function textOf(verdict: CommandEvent | undefined): string {
+  const text = verdict?.['text'];
+  return typeof text === 'string' ? text : 'nothing was said';
 }
