@@ -45,6 +45,9 @@ export interface ConversationOptions {
   readonly vouch: (candidates: readonly Candidate[]) => RemoteCandidate[];
 }
 
+/** How long a path may take to show that the peer is there after all. */
+const GONE_PING_MS = 5_000;
+
 /** Changes of our own network within this time travel as one update. */
 const GATHER_MS = 30;
 
@@ -143,10 +146,14 @@ export class Conversation {
     }, GATHER_MS);
   }
 
-  /** The rendezvous has evidence that the peer's process is gone; a session with a path up knows better. */
-  peerGone(peer: PeerId, instance: Uint8Array): void {
+  /** The rendezvous has evidence that the peer's process is gone; a path that answers knows better. */
+  async peerGone(peer: PeerId, instance: Uint8Array): Promise<void> {
     if (peer !== this.session.peer || !equalBytes(instance, this.#instance)) return;
-    if (this.session.paths.length === 0) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
+    const answered = await this.session.ping({ timeoutMs: GONE_PING_MS }).then(
+      () => true,
+      () => false,
+    );
+    if (!answered) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
   }
 
   /** Why there is no path, for whoever waited for one. */

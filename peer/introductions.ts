@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hex } from '../src/core/bytes.ts';
-import { asSallyportError, isErrorCode, SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { isAttested } from '../src/core/protocol/attestation.ts';
@@ -9,6 +9,7 @@ import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
+import { remoteFailure } from '../src/core/remote-failure.ts';
 import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
 import {
   decodeAnswer,
@@ -163,13 +164,11 @@ export class Introductions {
       case 'answer':
         return this.#answers.get(hex(message.session))?.resolve(message);
       case 'refuse': {
-        const code = isErrorCode(message.code) ? message.code : 'NOT_AUTHORIZED';
-        return this.#answers.get(hex(message.session))?.reject(new SallyportError(code, refusalText(code)));
+        return this.#answers.get(hex(message.session))?.reject(this.#refusal(message.code));
       }
       case 'error': {
         if (!message.session) return;
-        const code = isErrorCode(message.code) ? message.code : 'INTERNAL';
-        return this.#answers.get(hex(message.session))?.reject(new SallyportError(code, message.message));
+        return this.#answers.get(hex(message.session))?.reject(remoteFailure(message.code, message.message));
       }
       case 'trickle':
         return this.#conversationWith(message)?.openBox(message.box, message.instance);
@@ -177,7 +176,7 @@ export class Introductions {
         return this.#conversations.get(hex(message.session))?.takeTickets(message.tickets);
       case 'gone':
         for (const conversation of this.#conversations.values()) {
-          conversation.peerGone(peerIdOf(message.from), message.instance);
+          void conversation.peerGone(peerIdOf(message.from), message.instance);
         }
         return;
       case 'resolved':
@@ -190,6 +189,19 @@ export class Introductions {
   #conversationWith(message: { session: Uint8Array; from: Uint8Array }): Conversation | undefined {
     const conversation = this.#conversations.get(hex(message.session));
     return conversation?.session.peer === peerIdOf(message.from) ? conversation : undefined;
+  }
+
+  #refusal(code: string): SallyportError {
+    switch (code) {
+      case 'NOT_AUTHORIZED':
+        return new SallyportError('NOT_AUTHORIZED', 'the peer does not allow this id', {
+          hint: `there: peer allow ${this.#options.identity.id}`,
+        });
+      case 'LIMIT':
+        return new SallyportError('LIMIT', 'the peer has as many sessions with this id as it allows');
+      default:
+        return remoteFailure(code, 'the peer refused the session', 'NOT_AUTHORIZED');
+    }
   }
 
   #answer(message: Forwarded<'offer'>): void {
@@ -301,10 +313,4 @@ function writeFirst(handshake: Handshake, offer: Uint8Array): Uint8Array {
       cause,
     });
   }
-}
-
-function refusalText(code: string): string {
-  if (code === 'NOT_AUTHORIZED') return 'the peer does not allow this id; there: peer allow <this id>';
-  if (code === 'LIMIT') return 'the peer has as many sessions with this id as it allows';
-  return 'the peer refused the session';
 }

@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { canonicalAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
-import { SallyportError, isErrorCode } from '../core/errors.ts';
+import { SallyportError } from '../core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
 import { LIMITS } from '../core/limits.ts';
 import { signAuth, tokenProof, verifyChallenge, type AuthContext } from '../core/protocol/auth.ts';
 import { PROTOCOL_VERSION, type MessageTo, type NodeRole, type ToNode } from '../core/protocol/rendezvous.ts';
+import { remoteFailure } from '../core/remote-failure.ts';
 import { exporterOf } from './knock.ts';
 import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, hostOf, type Origin } from './origin.ts';
@@ -117,7 +118,7 @@ function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageT
 
 /** The typed failure in an `error` message. */
 export function refusal({ code, message }: MessageTo<ToNode, 'error'>): SallyportError {
-  return new SallyportError(isErrorCode(code) ? code : 'INTERNAL', message);
+  return remoteFailure(code, message);
 }
 
 /** Fills in what the rendezvous can't know: the address and URL under which we reach it. */

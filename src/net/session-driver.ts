@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
+import { remoteFailure } from '../core/remote-failure.ts';
 import type {
   PathEvent,
   PathId,
@@ -201,9 +202,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
         this.#streams.get(output.stream)?.deliverEnd();
         return;
       case 'reset':
-        this.#streams
-          .get(output.stream)
-          ?.fail(new SallyportError(output.code, output.message || RESET_BY_PEER));
+        this.#streams.get(output.stream)?.fail(remoteFailure(output.code, output.message || RESET_BY_PEER));
         return;
       case 'opened':
         return this.#accept(output.stream, output.header);
@@ -267,7 +266,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
 }
 
 function sessionClosed(end: SessionEnd): SallyportError {
-  return new SallyportError(end.code ?? 'SESSION_CLOSED', end.message || 'the session is closed');
+  return remoteFailure(end.code ?? 'SESSION_CLOSED', end.message || 'the session is closed');
 }
 
 function abortWith(stream: SessionStream, signal: AbortSignal): void {

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { asSallyportError, SallyportError, type ErrorCode } from '../core/errors.ts';
+import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 
 /** What a stream asks of the session that carries it. */
@@ -117,9 +117,7 @@ export class SessionStream extends Duplex {
     this.#received = [];
     const complete = this.readableEnded && this.writableFinished;
     if (!complete) {
-      const { code, message } = error
-        ? asSallyportError(error, 'ABORTED')
-        : { code: 'ABORTED' as const, message: 'the stream was closed' };
+      const { code, message } = failureOf(error);
       this.#carrier.reset(this.id, code, message);
     }
     this.#carrier.forget(this.id);
@@ -141,6 +139,13 @@ export class SessionStream extends Duplex {
   #passEnd(): void {
     if (this.#ended && this.#received.length === 0 && !this.destroyed) this.push(null);
   }
+}
+
+/** What the peer is told of the end of a stream that was not complete. */
+function failureOf(error: Error | null): { code: ErrorCode; message: string } {
+  if (error instanceof SallyportError) return error;
+  if (!error) return { code: 'ABORTED', message: 'the stream was closed' };
+  return { code: 'STREAM_RESET', message: `the stream broke off: ${error.message}` };
 }
 
 const HIGH_WATER = 256 * 1024;

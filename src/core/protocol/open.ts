@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { decode, encode } from '../codec.ts';
+import { printable } from '../remote-failure.ts';
 
 /** What a stream is for: the first thing that its opener says (the payload of OPEN). */
 export type StreamPurpose = v.InferOutput<typeof purposeSchema>;
@@ -33,11 +34,11 @@ export function decodePurpose(bytes: Uint8Array): StreamPurpose {
 export function purposeText(purpose: StreamPurpose): string {
   switch (purpose.for) {
     case 'service':
-      return purpose.name;
+      return printable(purpose.name);
     case 'target':
-      return purpose.host.includes(':')
-        ? `[${purpose.host}]:${purpose.port}`
-        : `${purpose.host}:${purpose.port}`;
+      return printable(
+        purpose.host.includes(':') ? `[${purpose.host}]:${purpose.port}` : `${purpose.host}:${purpose.port}`,
+      );
     case 'pipe':
       return 'the pipe';
     case 'updates':

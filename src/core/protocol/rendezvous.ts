@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { bytesOf, bytesUpTo, decode, encode } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
 import { endpointSchema } from '../punch/candidate.ts';
+import { printable } from '../remote-failure.ts';
 
 /**
  * Signalling between a node (peer or relay) and the rendezvous: MessagePack maps over WebSocket, one message a
@@ -26,8 +27,12 @@ const instance = bytesOf(16);
 const noise = bytesUpTo(2_048);
 const instant = v.number();
 const code = v.pipe(v.string(), v.maxLength(40));
-const text = v.pipe(v.string(), v.maxLength(300));
-const url = v.pipe(v.string(), v.maxLength(300));
+const text = v.pipe(v.string(), v.maxLength(300), v.transform(printable));
+const url = v.pipe(
+  v.string(),
+  v.maxLength(300),
+  v.check((text) => text === '' || (/^https?:/.test(text) && URL.canParse(text)), 'expected a URL'),
+);
 const tickets = v.pipe(v.array(bytesUpTo(256)), v.maxLength(2));
 
 export type NodeRole = 'listen' | 'dial' | 'relay';

@@ -8,6 +8,7 @@ import {
   writeUint32,
   writeUint64,
 } from './frame.ts';
+import { printable } from '../remote-failure.ts';
 import { errorCodeOf, wireCode } from './wire-code.ts';
 
 /** What ATTACH says about its sender; drawn in `frame.ts`. */
@@ -83,8 +84,8 @@ export function encodeGoaway({ code, message }: Goaway): Uint8Array {
 
 export function decodeGoaway(bytes: Uint8Array): Goaway {
   requireBytes('GOAWAY', bytes, 2);
-  const message = bytes.subarray(2, 2 + MAX_MESSAGE_BYTES);
-  return { code: errorCodeOf((bytes[0]! << 8) | bytes[1]!), message: Buffer.from(message).toString('utf8') };
+  const message = Buffer.from(bytes.subarray(2, 2 + MAX_MESSAGE_BYTES)).toString('utf8');
+  return { code: errorCodeOf((bytes[0]! << 8) | bytes[1]!), message: printable(message) };
 }
 
 /** At most `MAX_MESSAGE_BYTES`, cut between characters. */

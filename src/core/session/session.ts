@@ -533,7 +533,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   #abort(code: ErrorCode, message: string): void {
     const path = this.#paths.active;
     const caughtUp = path !== undefined && path.cursor === this.#resend.next && !path.activeDue;
-    const canSay = caughtUp && path.room > 0 && !this.#goawaySent;
+    const canSay = caughtUp && !this.#goawaySent; // a path that is full takes these few bytes too
     if (canSay) {
       const chunks = [...path.takeControl(), ...goawayFrame(code, message, this.#resend.next).chunks];
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);

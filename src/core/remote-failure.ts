@@ -1,0 +1,26 @@
+import { isErrorCode, SallyportError, type ErrorCode } from './errors.ts';
+
+/** A failure that the other end told us of, with what can be done about it at this one. */
+export function remoteFailure(
+  code: unknown,
+  message: string,
+  fallback: ErrorCode = 'INTERNAL',
+): SallyportError {
+  const known = isErrorCode(code) ? code : fallback;
+  return new SallyportError(known, message, { hint: HINTS[known] });
+}
+
+/** Text from the other end as part of one line: control characters could forge lines or move the cursor. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '\ufffd');
+}
+
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  TOKEN_INVALID: 'run `peer join <url>` with the join URL that the rendezvous printed',
+  ALREADY_REGISTERED: 'stop the other one, or give this one a key of its own with --home',
+  PEER_OFFLINE: 'check the id, and that `peer up` runs there with the same rendezvous',
+  RATE_LIMITED: 'wait a little and try again',
+  VERSION_UNSUPPORTED: 'bring both ends to the same version',
+  TARGET_REFUSED: 'check that it runs there',
+  SERVICE_UNKNOWN: 'there: peer up --expose name=host:port, or --pipe',
+};
