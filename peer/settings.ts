@@ -65,7 +65,8 @@ export class SettingsFile {
     const result = v.safeParse(schema, parseJson(text, this.path));
     if (result.success) return result.output;
     const issue = result.issues[0];
-    throw new SallyportError('CONFIG_INVALID', `${this.path}: ${v.getDotPath(issue) ?? ''} ${issue.message}`);
+    const key = v.getDotPath(issue);
+    throw damaged(`${this.path}${key === null ? '' : `, ${key}`}: ${issue.message}`);
   }
 
   #write(settings: Settings): void {
@@ -77,6 +78,13 @@ function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new SallyportError('CONFIG_INVALID', `${path} is not JSON`, { cause });
+    throw damaged(`${path} is not JSON`, cause);
   }
+}
+
+function damaged(message: string, cause?: unknown): SallyportError {
+  return new SallyportError('CONFIG_INVALID', message, {
+    hint: 'mend it, or move it away and run `peer join` again',
+    cause,
+  });
 }

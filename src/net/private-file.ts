@@ -16,10 +16,10 @@ import { SallyportError } from '../core/errors.ts';
 /**
  * Reads a file that holds a secret. A mode or owner that lets others read it is refused with the command that
  * mends it; `undefined` where there is no such file.
- * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`
+ * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`, `CONFIG_INVALID`
  */
 export function readPrivateFile(path: string): string | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+  const stat = attempt('read', path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (!stat) return undefined;
   if (!stat.isFile()) throw new SallyportError('KEY_FILE_INVALID', `${path} is not a regular file`);
   if (process.platform !== 'win32') {
@@ -36,21 +36,35 @@ export function readPrivateFile(path: string): string | undefined {
       });
     }
   }
-  return readFileSync(path, 'utf8');
+  return attempt('read', path, () => readFileSync(path, 'utf8'));
 }
 
 /** Writes whole or not at all: a temporary file of mode 0600 beside it, synced, then renamed over it. */
 export function writePrivateFile(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
-  const file = openSync(temporary, 'wx', 0o600);
+  attempt('write', path, () => {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+    const file = openSync(temporary, 'wx', 0o600);
+    try {
+      writeSync(file, text);
+      fsyncSync(file);
+      closeSync(file);
+      renameSync(temporary, path);
+    } catch (cause) {
+      unlinkSync(temporary);
+      throw cause;
+    }
+  });
+}
+
+function attempt<Result>(what: 'read' | 'write', path: string, act: () => Result): Result {
   try {
-    writeSync(file, text);
-    fsyncSync(file);
-    closeSync(file);
-    renameSync(temporary, path);
+    return act();
   } catch (cause) {
-    unlinkSync(temporary);
-    throw new SallyportError('CONFIG_INVALID', `can't write ${path}`, { cause });
+    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new SallyportError('CONFIG_INVALID', `can't ${what} ${path} (${why})`, {
+      hint: 'check its folder, or choose another with --home',
+      cause,
+    });
   }
 }
