@@ -36,6 +36,8 @@ const RESOLVE_MS = 5_000;
 /** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
 export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly url: string;
+  /** Its id, if it was not known before and is trusted from now on. */
+  readonly firstSeen: PeerId | undefined;
   readonly #signal: SignalConnection;
   readonly #clock: Clock;
   readonly #network: Network;
@@ -45,8 +47,9 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   #coarseOffsetMs = 0;
   #stopWatching: () => void;
 
-  private constructor(signal: SignalConnection, network: Network, clock: Clock) {
+  private constructor(signal: SignalConnection, { network, clock }: JoinOptions, firstSeen?: PeerId) {
     super();
+    this.firstSeen = firstSeen;
     this.url = signal.url;
     this.#signal = signal;
     this.#network = network;
@@ -62,14 +65,19 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   /** Registers at the first rendezvous that answers. @throws the last one's SallyportError */
   static async join(options: JoinOptions): Promise<Deployment> {
-    const { network, clock, signal } = options;
+    const { settings, signal } = options;
     let failure: unknown;
     for (const rendezvous of rendezvousOf(options)) {
       for (const role of options.role ? [options.role] : (['listen', 'dial'] as const)) {
         const connection = connectTo(rendezvous, role, options);
+        let firstSeen: PeerId | undefined;
+        connection.once('pin', (id) => {
+          firstSeen = id;
+          settings.pinDeployment(rendezvous.url, id);
+        });
         try {
           await connection.whenRegistered({ firstAttemptOnly: true, signal });
-          return new Deployment(connection, network, clock);
+          return new Deployment(connection, options, firstSeen);
         } catch (thrown) {
           connection.close();
           failure = thrown;
@@ -203,7 +211,6 @@ function connectTo(
 ): SignalConnection {
   const deployment = id ?? settings.pinnedDeployment(url);
   const connection = new SignalConnection({ url, token, identity, role, name, deployment, clock });
-  connection.on('pin', (seen) => settings.pinDeployment(url, seen));
   connection.on('error', () => {}); // whoever waits for the registration is told
   return connection;
 }

@@ -32,7 +32,11 @@ export function parseExposure(text: string): Exposure {
     });
   }
   const { host, port } = parseHostPort(target);
-  if (host === '' || port === 0) throw new SallyportError('USAGE', `no target: ${JSON.stringify(text)}`);
+  if (host === '' || port === 0) {
+    throw new SallyportError('USAGE', `not a target: ${JSON.stringify(text)}`, {
+      hint: 'write [name=]host:port',
+    });
+  }
   return { name: match?.[1] ?? target, host, port };
 }
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
-import { SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import type { StreamPurpose } from '../src/core/protocol/open.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
@@ -53,12 +53,12 @@ export interface PeerEvents {
   registered: [];
   /** No connection to the rendezvous; direct sessions go on, and it is tried again. */
   unregistered: [why: SallyportError];
-  /** The deployment's id was not known before and is trusted from now on. */
-  pin: [deployment: PeerId];
   /** A session began, here or there. */
   session: [session: Session];
   stream: [record: StreamRecord];
-  /** The registration is lost for good. */
+  /** The allow list can't be read any more, and so allows nobody. */
+  'allow-list': [why: SallyportError];
+  /** The registration is lost for good; sessions that are direct go on. */
   error: [error: SallyportError];
 }
 
@@ -83,6 +83,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #pipe: (() => Duplex | undefined) | undefined;
   #clock: Clock;
   #cancelWatch: (() => void) | undefined;
+  #allowFileError: string | undefined;
   #closed = false;
 
   private constructor(
@@ -114,7 +115,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     });
     deployment.on('registered', () => this.emit('registered'));
     deployment.on('unregistered', (why) => this.emit('unregistered', why));
-    deployment.on('error', (error) => this.emit('error', error));
+    deployment.on('error', (error) => this.listenerCount('error') > 0 && this.emit('error', error));
     this.#watchAllowFile();
   }
 
@@ -126,6 +127,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     const home = new Home(options.home);
     const identity = home.identity();
     const settings = new SettingsFile(home.settingsFile);
+    new AllowFile(home.allowFile).rules(); // one that can't be read is told of before anything is opened
     const rules = (options.allow ?? []).map(parseAllowRule);
     const clock = systemClock;
     const network = await Network.open(clock);
@@ -202,6 +204,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   ): Promise<Session> {
     if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
     const id = isPeerId(to) ? to : await this.#resolve(to, acceptName);
+    if (id === this.id) {
+      throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
+    }
     return this.#introductions.initiate(id, paths, signal);
   }
 
@@ -281,14 +286,21 @@ export class Peer extends EventEmitter<PeerEvents> {
     return allowListOf([...this.#allowFile.rules(), ...this.#extraRules]);
   }
 
+  /** Once, however often it is looked at until it is mended. */
+  #tellOfAllowFile(why: SallyportError): void {
+    if (this.#allowFileError !== why.message) this.emit('allow-list', why);
+    this.#allowFileError = why.message;
+  }
+
   #watchAllowFile(): void {
     this.#cancelWatch = this.#clock.setTimer(() => {
       try {
         this.#allowList = this.#readAllowList();
+        this.#allowFileError = undefined;
       } catch (thrown) {
         // A list that can't be read allows nobody beyond the options of this process.
         this.#allowList = allowListOf(this.#extraRules);
-        this.emit('unregistered', thrown as SallyportError);
+        this.#tellOfAllowFile(asSallyportError(thrown));
       }
       for (const session of this.sessions) {
         const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);

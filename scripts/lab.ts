@@ -2,7 +2,7 @@
 // Two LANs behind real kernel NATs in network namespaces, a session by the real commands, and a verdict.
 import { Command, Option } from 'commander';
 import { Reporter } from '../src/cli/reporter.ts';
-import { integerBetween, parsed, runCommandLine } from '../src/cli/run.ts';
+import { integerBetween, runCommandLine } from '../src/cli/run.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { NAT_NAMES, parseNatName, type NatName } from '../test/netns/lab.ts';
 import { Scenario, type Meeting } from '../test/netns/scenario.ts';
@@ -20,13 +20,9 @@ interface LabCommandOptions {
 const program = new Command('lab')
   .description('two LANs behind real kernel NATs, a session by the real commands, and a verdict')
   .addOption(
-    new Option('--a <nat>', `A's NAT: ${NAT_NAMES.join(', ')}`)
-      .default('ei/apd')
-      .argParser(parsed(parseNatName)),
+    new Option('--a <nat>', `A's NAT: ${NAT_NAMES.join(', ')}`).default('ei/apd').argParser(parseNatName),
   )
-  .addOption(
-    new Option('--b <nat>', "B's NAT, one of the same").default('ei/apd').argParser(parsed(parseNatName)),
-  )
+  .addOption(new Option('--b <nat>', "B's NAT, one of the same").default('ei/apd').argParser(parseNatName))
   .option('--delay <ms>', 'one-way delay of each access link', integerBetween(0, 2_000), 20)
   .option('--loss <percent>', 'loss per NAT and direction', integerBetween(0, 90))
   .option('--paths <kinds>', 'restrict the kinds of path: udp,tcp,relay')

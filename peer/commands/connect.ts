@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
-import { parsed, stopSignal } from '../../src/cli/run.ts';
+import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
+import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { Forward, parseForward, parseTarget, type ForwardSpec } from '../services/forward.ts';
 import { splice } from '../services/splice.ts';
-import { standardPipe } from '../services/stdio.ts';
+import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
 import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
@@ -22,7 +23,6 @@ interface ConnectCommandOptions extends SharedOptions {
 
 /** `peer connect`: forwards, a target on stdin and stdout, or the other side's pipe. */
 export function addConnectCommand(program: Command): void {
-  const forwards = parsed(parseForward);
   withPeerOptions(
     program
       .command('connect')
@@ -32,11 +32,11 @@ export function addConnectCommand(program: Command): void {
     .option(
       '-L <[bind:]port:host:port|service>',
       'listen here, dial there (repeatable)',
-      (text: string, before: ForwardSpec[]) => [...before, forwards(text)],
+      (text: string, before: ForwardSpec[]) => [...before, parseForward(text)],
       [],
     )
-    .option('-W <host:port|service>', 'stdin and stdout to a target there', parsed(parseTarget))
-    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsed(parsePaths))
+    .option('-W <host:port|service>', 'stdin and stdout to a target there', parseTarget)
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
     .option('--explain', 'print the traversal trace')
     .option('--accept', 'trust a name that was not met before')
     .action(connect);
@@ -105,17 +105,20 @@ async function joinStandardPipe(session: Session, purpose: StreamPurpose, stop: 
   const stream = await session.openPurpose(purpose);
   const stopped = () => stream.destroy(stop.reason as Error);
   stop.addEventListener('abort', stopped);
-  await splice(standardPipe(), stream);
+  await splice(standardPipe(), stream).catch((thrown: unknown) => {
+    throw pipeFailure(thrown);
+  });
 }
 
-/** Resolves when stopped; rejects when the session ends by itself for another reason than being closed. */
+/** Resolves when stopped; rejects when the session ends by itself, since with it the forwards do. */
 async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     stop.addEventListener('abort', () => resolve());
     const ended = () => {
-      const { end } = session;
-      if (end?.code === undefined) resolve();
-      else reject(new SallyportError(end.code, end.message));
+      const { code, message } = session.end!;
+      reject(
+        remoteFailure(code ?? 'SESSION_CLOSED', code ? message : 'the other side has closed the session'),
+      );
     };
     session.once('closed', ended);
     if (session.end) ended();

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { integerBetween, parsed, stopSignal } from '../../src/cli/run.ts';
+import { integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
 import type { Session } from '../session.ts';
@@ -31,7 +31,7 @@ export function addPingCommand(program: Command): void {
   )
     .option('-c, --count <n>', 'how many', integerBetween(1, 1_000_000), 4)
     .option('-i, --interval <ms>', 'milliseconds between two', integerBetween(0, 3_600_000), 1_000)
-    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsed(parsePaths))
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
     .option('--accept', 'trust a name that was not met before')
     .action(ping);
 }

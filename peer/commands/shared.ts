@@ -48,14 +48,22 @@ export async function startPeer(
       `no connection to the rendezvous (${message}); trying again`,
     ),
   );
-  peer.on('pin', (deployment) =>
-    reporter.event(
-      'pin',
-      { deployment },
-      `trusting the rendezvous key seen for the first time: ${deployment}`,
-    ),
-  );
+  peer.on('allow-list', (why) => reporter.error(why));
+  if (more.role === 'dial') {
+    peer.on('error', ({ code, message }) =>
+      reporter.event(
+        'unregistered',
+        { code, message },
+        `the rendezvous no longer takes this peer (${message}); the session goes on without it`,
+      ),
+    );
+  }
   peer.on('session', (session) => reportSession(session, reporter));
+  const { firstSeen } = peer.deployment;
+  if (firstSeen !== undefined) {
+    const words = `trusting the key of this rendezvous from now on, seen for the first time: ${firstSeen}`;
+    reporter.event('pin', { deployment: firstSeen }, words);
+  }
   registered();
   return peer;
 }
@@ -107,7 +115,7 @@ function pathWords(path: PathReport, reporter: Reporter): string {
     remote && `to ${remote}`,
     direct && technique ? `by ${technique}` : undefined,
     rttMs === undefined ? undefined : `${rttMs} ms`,
-    reason,
+    reason === technique ? undefined : reason,
   ];
   return `${mark} ${kind} ${state}: ${details.filter(Boolean).join(', ')}`;
 }

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
-import type { Duplex } from 'node:stream';
-import { parsed, stopSignal } from '../../src/cli/run.ts';
+import { finished } from 'node:stream/promises';
+import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { parseExposure, type Exposure } from '../exposure.ts';
 import type { Peer } from '../peer.ts';
 import type { StreamRecord } from '../services/serve.ts';
-import { standardPipe } from '../services/stdio.ts';
+import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
@@ -20,10 +20,9 @@ interface UpOptions extends SharedOptions {
 
 /** `peer up`: stay reachable until stopped. */
 export function addUpCommand(program: Command): void {
-  const collect = <T>(parse: (text: string) => T) => {
-    const checked = parsed(parse);
-    return (text: string, before: T[]) => [...before, checked(text)];
-  };
+  const collect =
+    <T>(parse: (text: string) => T) =>
+    (text: string, before: T[]) => [...before, parse(text)];
   const checkedRule = (text: string) => {
     parseAllowRule(text);
     return text;
@@ -77,20 +76,21 @@ async function untilStopped(
     stop.addEventListener('abort', () => resolve());
     if (stop.aborted) resolve();
     peer.on('error', reject);
-    void pipeDone?.then(resolve);
+    pipeDone?.then(resolve, reject);
   });
 }
 
-/** Resolves when the one pipe that this process has is used up. */
-function offerStandardPipe(peer: Peer): Promise<void> {
-  return new Promise((resolve) => {
-    let pipe: Duplex | undefined = standardPipe();
-    pipe.once('close', () => resolve());
-    peer.offerPipe(() => {
-      const taken = pipe;
-      pipe = undefined;
-      return taken;
-    });
+/** Resolves when the one pipe that this process has was used to its end. */
+async function offerStandardPipe(peer: Peer): Promise<void> {
+  const pipe = standardPipe();
+  let taken = false;
+  peer.offerPipe(() => {
+    if (taken) return undefined;
+    taken = true;
+    return pipe;
+  });
+  await finished(pipe).catch((thrown: unknown) => {
+    throw pipeFailure(thrown);
   });
 }
 

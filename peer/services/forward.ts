@@ -40,10 +40,10 @@ export function parseForward(text: string): ForwardSpec {
 
 /** What `-W` and `-L` name over there: `host:port`, or a service by name. @throws SallyportError `USAGE` */
 export function parseTarget(text: string): StreamPurpose {
-  if (text === '') throw new SallyportError('USAGE', 'no target: write host:port or a service name');
+  if (text === '') throw noTarget(text);
   if (!text.includes(':')) return { for: 'service', name: text };
   const { host, port } = parseHostPort(text);
-  if (host === '' || port === 0) throw new SallyportError('USAGE', `no target: ${JSON.stringify(text)}`);
+  if (host === '' || port === 0) throw noTarget(text);
   return { for: 'target', host, port };
 }
 
@@ -103,6 +103,12 @@ export class Forward {
   }
 }
 
+function noTarget(text: string): SallyportError {
+  return new SallyportError('USAGE', `not a target: ${JSON.stringify(text)}`, {
+    hint: 'write host:port or the name of a service',
+  });
+}
+
 function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
 }
@@ -115,5 +121,8 @@ function listenError({ bind, port }: ForwardSpec, cause: unknown): SallyportErro
       cause,
     });
   }
-  return new SallyportError('USAGE', `can't listen on ${bind}:${port} (${code ?? String(cause)})`, { cause });
+  return new SallyportError('USAGE', `can't listen on ${bind}:${port} (${code ?? String(cause)})`, {
+    hint: 'give an address of this host, and a port that this user may use',
+    cause,
+  });
 }

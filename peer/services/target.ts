@@ -9,7 +9,6 @@ export interface TargetOptions {
   readonly port: number;
   /** False where only the resolved address can tell whether the target may be reached (`--expose any`). */
   readonly checked: boolean;
-  readonly signal?: AbortSignal | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -18,7 +17,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
  * Dials an exposed target. A name is resolved once, and the address that was checked is the one that is dialled.
  * @throws SallyportError `TARGET_REFUSED`, `NOT_AUTHORIZED`
  */
-export async function dialTarget({ host, port, checked, signal }: TargetOptions): Promise<Socket> {
+export async function dialTarget({ host, port, checked }: TargetOptions): Promise<Socket> {
   const address = await resolveTarget(host);
   if (!checked && !mayDialAddress(address)) {
     throw new SallyportError(
@@ -27,7 +26,7 @@ export async function dialTarget({ host, port, checked, signal }: TargetOptions)
     );
   }
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true, signal });
+    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
     const fail = (cause: unknown, why: string) => {
       socket.destroy();
       reject(new SallyportError('TARGET_REFUSED', `${host}:${port} ${why}`, { cause }));

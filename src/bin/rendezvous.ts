@@ -2,5 +2,6 @@
 import { attachRelay } from '../../relay/attach.ts';
 import { rendezvousCommand } from '../../rendezvous/command.ts';
 import { runCommandLine } from '../cli/run.ts';
+import { VERSION } from '../version.ts';
 
-await runCommandLine(rendezvousCommand(attachRelay), process.argv.slice(2));
+await runCommandLine(rendezvousCommand(attachRelay).version(VERSION), process.argv.slice(2));

@@ -17,17 +17,6 @@ export function withSharedOptions(command: Command): Command {
     .addOption(option('--verbose', 'say more; show stack traces'));
 }
 
-/** An option's parser whose SallyportError commander reports as a usage error of that option. */
-export function parsed<T>(parse: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (thrown) {
-      throw new InvalidArgumentError(asSallyportError(thrown).message);
-    }
-  };
-}
-
 export function integerBetween(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -44,6 +33,7 @@ export function integerBetween(low: number, high: number): (text: string) => num
  */
 export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
   endQuietlyOnClosedOutput();
+  process.on('uncaughtException', (thrown) => process.exit(reportFailure(thrown, argv)));
   applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
   let status: number = EXIT.done;
   try {
@@ -55,25 +45,26 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
   process.exit(status);
 }
 
-/** Resolves on SIGINT or SIGTERM. */
+/** Aborted by SIGINT or SIGTERM, with `ABORTED`; a command that fails with that afterwards has done what it was told. */
 export function stopSignal(): AbortSignal {
-  const controller = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => controller.abort(new SallyportError('ABORTED', `stopped by ${signal}`)));
+    process.once(signal, () => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`)));
   }
-  return controller.signal;
+  return stopping.signal;
 }
+
+const stopping = new AbortController();
 
 function reportFailure(thrown: unknown, argv: readonly string[]): number {
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return EXIT.done;
-    const message = thrown.message.replace(/^error: /, '');
+    const message = thrown.message.replace(/^error: /, '').replace(/\.$/, '');
     if (message !== '(outputHelp)')
       reporterFor(argv).error(new SallyportError('USAGE', message, { hint: 'see --help' }));
     return EXIT.usage;
   }
   const error = asSallyportError(thrown);
-  if (error.code === 'ABORTED') return EXIT.done;
+  if (error.code === 'ABORTED' && stopping.signal.aborted) return EXIT.done;
   reporterFor(argv).error(error);
   return exitCodeOf(error.code);
 }
