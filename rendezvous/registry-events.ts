@@ -33,7 +33,7 @@ export type RegistryOutput =
   | { readonly type: 'joined' | 'left'; readonly id: PeerId; readonly role: NodeRole };
 
 /** A relay that tickets are issued for. */
-export interface RelayListing {
+interface RelayListing {
   readonly id: PeerId;
   /** Empty when it stands at the rendezvous's own URL. */
   readonly url: string;

@@ -86,7 +86,7 @@ export function readToken(file: string): string {
 }
 
 /** Tells of a session's life as it goes. */
-export function reportSession(session: Session, reporter: Reporter): void {
+function reportSession(session: Session, reporter: Reporter): void {
   const short = shortId(session.peer);
   reporter.event(
     'session',
