@@ -47,6 +47,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   #listener: Server;
   #heldListener: Server | undefined;
   #discovery: NatDiscovery | undefined;
+  /** What `#discovery` was made for. */
+  #access: string | undefined;
   #stun: StunService | undefined;
   #owners = new Set<DatagramOwner>();
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
@@ -77,6 +79,11 @@ export class Network extends EventEmitter<NetworkEvents> {
   /** Measures the NATs by the deployment's STUN servers; again with new ones when called again. */
   discover(stun: StunAccess, onLoopback: boolean): void {
     this.#onLoopback = onLoopback;
+    const localAddresses = hostAddresses().map(({ address }) => address);
+    // A registration that came back has the same STUN servers and key: what is held there stays held.
+    const access = JSON.stringify([stun, localAddresses]);
+    if (access === this.#access) return this.#discovery?.refresh();
+    this.#access = access;
     this.#discovery?.close();
     const server = stun.udp[0];
     this.#stun = server && { server, credentials: stun };
@@ -84,7 +91,7 @@ export class Network extends EventEmitter<NetworkEvents> {
       datagrams: this.udp,
       freshDatagrams: () => Promise.resolve(UdpSocket.open({ host: '0.0.0.0', port: 0 })),
       stun,
-      localAddresses: hostAddresses().map(({ address }) => address),
+      localAddresses,
       clock: this.#clock,
     });
     this.#discovery = discovery;
