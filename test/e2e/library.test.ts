@@ -49,7 +49,7 @@ describe('the library', () => {
     const direct = await session.whenDirect({ timeout: 10_000 });
     expect(direct).toMatchObject({ direct: true, state: 'active' });
     expect(session.path?.direct).toBe(true);
-    expect(session.paths.length).toBeGreaterThan(1);
+    await expect.poll(() => session.paths.length, { timeout: 10_000 }).toBeGreaterThan(1);
     expect(session.trace.length).toBeGreaterThan(0);
     await session.close();
     expect(session.end?.code).toBeUndefined();
