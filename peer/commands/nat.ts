@@ -122,7 +122,7 @@ function words(report: NatReport): string {
     ...(proxy ? ['Proxy: signalling and relay go through an HTTP proxy'] : []),
     '',
     'Whom you reach directly, and how:',
-    ...prognosis.map(({ remote, udp, tcp }) => `  ${remote.padEnd(38)} ${outcome(udp, tcp)}`),
+    ...prognosis.map(({ remote, udp, tcp }) => `  ${remote.padEnd(42)} ${outcome(udp, tcp)}`),
     '',
     `Measured against ${servers}.`,
   ];
