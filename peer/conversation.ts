@@ -189,9 +189,9 @@ export class Conversation {
 
   #send(update: UpdateFields): void {
     const bytes = encodeUpdate(update);
-    if (this.session.path) {
-      this.#updates ??= this.#openUpdates();
-      this.#updates.write(withLength(bytes));
+    const stream = this.session.path && (this.#updates ??= this.#openUpdates());
+    if (stream) {
+      stream.write(withLength(bytes));
       return;
     }
     const { id, peer, deployment } = this.#options;
@@ -199,11 +199,16 @@ export class Conversation {
     deployment.send({ t: 'trickle', session: id, to: publicKeyOf(peer), instance: this.#instance, box });
   }
 
-  #openUpdates(): SessionStream {
-    const stream = this.session.driver.open(encodePurpose({ for: 'updates' }));
-    stream.on('error', () => {});
-    stream.once('close', () => (this.#updates = undefined));
-    return stream;
+  /** `undefined` where the session takes no more streams, as while it closes. */
+  #openUpdates(): SessionStream | undefined {
+    try {
+      const stream = this.session.driver.open(encodePurpose({ for: 'updates' }));
+      stream.on('error', () => {});
+      stream.once('close', () => (this.#updates = undefined));
+      return stream;
+    } catch {
+      return undefined;
+    }
   }
 
   #readUpdates(stream: SessionStream): void {
