@@ -1,0 +1,101 @@
+import type { Comparison, Rival } from './comparisons.ts';
+import { measure, type Contender, type Exercise, type Measurement, type Role } from './contender.ts';
+
+export interface Settings {
+  /** For each bulk measurement, after an eighth as much for warming up. */
+  readonly bytes: number;
+  readonly rounds: number;
+}
+
+export interface Outcome {
+  readonly name: string;
+  readonly about: string;
+  readonly unit: 'Gbit/s' | 'ms';
+  readonly ours: Figures;
+  readonly theirs: readonly RivalFigures[];
+}
+
+export interface Figures {
+  readonly name: string;
+  readonly median: number;
+  readonly rounds: readonly number[];
+  /** Seconds of processor per GiB, or milliseconds per connection, of each process. */
+  readonly processor: Readonly<Partial<Record<Role, number>>>;
+}
+
+export interface RivalFigures extends Figures {
+  /** Our speed over theirs: the median over the rounds, in each of which all run one after another. */
+  readonly ratio: number;
+  readonly target: number | undefined;
+}
+
+/** Everybody runs once a round, so that whatever else the machine does meets all alike. */
+export async function compare(comparison: Comparison, settings: Settings): Promise<Outcome> {
+  const { name, about, ours, theirs } = comparison;
+  const contenders = [ours, ...theirs.map(({ contender }) => contender)];
+  const exercise = exerciseOf(comparison, settings);
+  const measured = new Map<Contender, Measurement[]>(contenders.map((each) => [each, []]));
+  for (let round = 0; round < settings.rounds; round += 1) {
+    for (const each of contenders) measured.get(each)!.push(await measure(each, exercise));
+  }
+  const bulk = exercise.exercise === 'bulk';
+  return {
+    name,
+    about,
+    unit: bulk ? 'Gbit/s' : 'ms',
+    ours: figures(ours, measured.get(ours)!, exercise),
+    theirs: theirs.map((rival) =>
+      against(rival, measured.get(ours)!, measured.get(rival.contender)!, exercise),
+    ),
+  };
+}
+
+function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
+  return exercise === 'bulk'
+    ? { exercise, parameters: { bytes, warmUpBytes: Math.ceil(bytes / 8) } }
+    : { exercise, parameters: { times: CONNECTIONS } };
+}
+
+function against(
+  { contender, target }: Rival,
+  ours: readonly Measurement[],
+  theirs: readonly Measurement[],
+  exercise: Exercise,
+): RivalFigures {
+  const ratios = theirs.map(({ seconds }, round) => seconds / ours[round]!.seconds);
+  return { ...figures(contender, theirs, exercise), ratio: rounded(median(ratios)), target };
+}
+
+function figures({ name }: Contender, measured: readonly Measurement[], exercise: Exercise): Figures {
+  const rounds = measured.map(({ seconds }) => inUnit(seconds, exercise));
+  const roles = Object.keys(measured[0]!.processor) as Role[];
+  const processor = roles.map((role) => {
+    return [
+      role,
+      rounded(perPiece(median(measured.map((each) => each.processor[role]!)), exercise)),
+    ] as const;
+  });
+  return { name, median: median(rounds), rounds, processor: Object.fromEntries(processor) };
+}
+
+function inUnit(seconds: number, { exercise, parameters }: Exercise): number {
+  return rounded(exercise === 'bulk' ? (parameters.bytes * 8) / 1e9 / seconds : seconds * 1000);
+}
+
+function perPiece(seconds: number, { exercise, parameters }: Exercise): number {
+  return exercise === 'bulk' ? (seconds * GIB) / parameters.bytes : (seconds * 1000) / parameters.times;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2;
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+const GIB = 1024 ** 3;
+/** In one round; with the one that isn't counted, as many as a rendezvous takes of a pair at once. */
+const CONNECTIONS = 4;

@@ -1,0 +1,45 @@
+// Cleartext bytes through one process that joins two HTTP/2 extended CONNECT streams by `pipe`, and does nothing else.
+import { once } from 'node:events';
+import { connect, createServer } from 'node:http2';
+import { wireOf } from '../wire.mjs';
+
+const WINDOW_BYTES = 16 * 1024 * 1024;
+const settings = { enableConnectProtocol: true, initialWindowSize: WINDOW_BYTES };
+
+export async function middle() {
+  const server = createServer({ settings });
+  server.on('session', (session) => session.setLocalWindowSize(WINDOW_BYTES));
+  let waiting;
+  server.on('stream', (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.on('error', () => {});
+    if (waiting === undefined) waiting = stream;
+    else {
+      waiting.pipe(stream).pipe(waiting);
+      waiting = undefined;
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server.address().port;
+}
+
+export async function listen(port, _variant, onWire) {
+  onWire(wireOf(await leg(port)));
+}
+
+export async function dial(_address, port) {
+  return async () => wireOf(await leg(port));
+}
+
+async function leg(port) {
+  const session = connect(`http://127.0.0.1:${port}`, { settings });
+  session.once('connect', () => session.setLocalWindowSize(WINDOW_BYTES));
+  await once(session, 'remoteSettings');
+  const stream = session.request(
+    { ':method': 'CONNECT', ':protocol': 'bench', ':scheme': 'http', ':path': '/', ':authority': 'bench' },
+    { endStream: false },
+  );
+  await once(stream, 'response');
+  return stream;
+}

@@ -1,0 +1,37 @@
+// This project, as its users run it: two peers and a rendezvous with its relay, each in a process of its own.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Peer, Rendezvous } from '../../../dist/src/index.js';
+import { Http2Front } from '../../../dist/src/net/front-http2.js';
+import { wireOf } from '../wire.mjs';
+
+const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+/** @typedef {'tcp' | 'udp' | 'relay-h2' | 'relay-ws'} Variant the only kind of path that is allowed */
+
+export async function middle(variant) {
+  // A relay without HTTP/2 has its peers come by WebSocket.
+  if (variant === 'relay-ws') Http2Front.prototype.take = (socket) => socket.destroy();
+  const rendezvous = await Rendezvous.start({ listen: '127.0.0.1:0', insecure: true, open: true, home });
+  return rendezvous.url;
+}
+
+export async function listen(rendezvous, _variant, onWire) {
+  const peer = await Peer.start({ home, rendezvous, allow: ['any'] });
+  peer.handle('bench', (stream) => onWire(wireOf(stream)));
+  return peer.id;
+}
+
+export async function dial(id, rendezvous, variant) {
+  const peer = await Peer.start({ home, rendezvous });
+  const paths = [variant.startsWith('relay') ? 'relay' : variant];
+  return async () => {
+    const session = await peer.connect(id, { paths });
+    const stream = await session.open('bench');
+    if (session.path !== undefined && session.path.kind !== variant)
+      throw new Error(`asked for a path by ${variant}, got ${session.path.kind}`);
+    return wireOf(stream, () => session.close());
+  };
+}
