@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { decode, encode } from '../codec.ts';
+import { decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import { profileFields, profileSchema } from '../nat/profile-schema.ts';
@@ -10,15 +10,23 @@ import { candidateSchema, type Candidate } from '../punch/candidate.ts';
  * follows under the keys that come from it.
  */
 
-const kinds = v.array(v.picklist(['udp', 'tcp', 'relay']));
+const kinds = v.pipe(v.array(v.picklist(['udp', 'tcp', 'relay'])), v.maxLength(3));
 const candidates = v.pipe(v.array(candidateSchema), v.maxLength(LIMITS.candidates));
+
+/** No estimate of a round trip is longer, whatever was measured. */
+export const MAX_ROUND_TRIP_MS = 10_000;
+
+/** T0 is at most this far ahead, whoever sets it (PROTOCOL §1). */
+export const MAX_START_LEAD_MS = 2_000;
+
+const roundTripMs = v.pipe(milliseconds, v.maxValue(MAX_ROUND_TRIP_MS));
 
 /** When a round of punching starts, the same for both ends. */
 const start = v.object({
   /** T0 by the rendezvous's clock, milliseconds; at most 2 s ahead. */
-  at: v.number(),
+  at: milliseconds,
   /** Between the two peers, as estimated by way of the rendezvous. */
-  roundTripMs: v.pipe(v.number(), v.minValue(0), v.maxValue(10_000)),
+  roundTripMs,
 });
 
 const offerSchema = v.object({
@@ -29,7 +37,7 @@ const offerSchema = v.object({
   candidates,
   profile: profileSchema,
   /** The initiator's round trip to the rendezvous, milliseconds: the answerer needs it to set T0. */
-  roundTripMs: v.number(),
+  roundTripMs,
 });
 
 const answerSchema = v.object({
@@ -40,12 +48,16 @@ const answerSchema = v.object({
   start,
 });
 
+const MAX_ROUNDS = 1_000_000;
+
 /** Later news under the session's keys; the first one confirms the keys to the answerer. */
 const updateSchema = v.object({
   candidates: v.optional(candidates),
   profile: v.optional(profileSchema),
   /** Another round of punching: the initiator proposes it, T0 as above. */
-  round: v.optional(v.object({ number: v.pipe(v.number(), v.integer(), v.minValue(1)), start })),
+  round: v.optional(
+    v.object({ number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_ROUNDS)), start }),
+  ),
 });
 
 export type Offer = v.InferOutput<typeof offerSchema>;

@@ -108,24 +108,38 @@ export class Sealer {
   }
 }
 
-/** Opens what the other end's `Sealer` made. A resent box opens once only. */
+/** How far behind the newest a box may come. */
+const OPENER_WINDOW = 1_024;
+
+/** Opens what the other end's `Sealer` made. A resent box opens once only, one from far behind not at all. */
 export class Opener {
   #key: Uint8Array;
-  #seen = new Set<string>();
+  #newest = -1;
+  /** Sequence numbers of the window that were opened. */
+  #seen = new Set<number>();
 
   constructor(key: Uint8Array) {
     this.#key = key;
   }
 
-  /** `undefined` for one that was opened before. @throws SallyportError `PROTOCOL_ERROR` */
+  /** `undefined` for one that was opened before, or may have been. @throws SallyportError `PROTOCOL_ERROR` */
   open(box: Uint8Array): Uint8Array | undefined {
     if (box.length < 24) throw new SallyportError('PROTOCOL_ERROR', 'sealed message too short');
     const sequence = box.subarray(0, 8);
     const plaintext = this.#decrypt(sequence, box.subarray(8, -16), box.subarray(-16));
-    const key = base64url(sequence);
-    if (this.#seen.has(key)) return undefined;
-    this.#seen.add(key);
-    return plaintext;
+    const number = Number(new DataView(box.buffer, box.byteOffset).getBigUint64(0));
+    return this.#takeOnce(number) ? plaintext : undefined;
+  }
+
+  #takeOnce(sequence: number): boolean {
+    if (this.#seen.has(sequence) || sequence <= this.#newest - OPENER_WINDOW) return false;
+    this.#seen.add(sequence);
+    if (sequence < this.#newest) return true;
+    this.#newest = sequence;
+    if (this.#seen.size >= 2 * OPENER_WINDOW) {
+      for (const seen of this.#seen) if (seen <= sequence - OPENER_WINDOW) this.#seen.delete(seen);
+    }
+    return true;
   }
 
   #decrypt(sequence: Uint8Array, sealed: Uint8Array, tag: Uint8Array): Uint8Array {

@@ -25,6 +25,8 @@ export class Liveness {
   #progressAt: Instant;
   #pingAt: Instant;
   #quickPings = PINGS_AT_START;
+  /** The other paths have been asked in this silence. */
+  #doubted = false;
 
   constructor(now: Instant) {
     this.#provenAt = now;
@@ -49,25 +51,35 @@ export class Liveness {
 
   progressed(now: Instant): void {
     this.#provenAt = now;
-    this.#progressAt = now;
+    this.restarted(now);
   }
 
   /** Data is in flight that was not a moment ago, or the path is sent on anew. */
   restarted(now: Instant): void {
     this.#progressAt = now;
+    this.#doubted = false;
+  }
+
+  /** The silence has been noticed: it is not noticed twice. */
+  doubt(): void {
+    this.#doubted = true;
   }
 
   activated(now: Instant): void {
-    this.#progressAt = now;
+    this.restarted(now);
     this.#pingAt = Math.min(this.#pingAt, now + ACTIVE_PING_MS);
     this.#provenAt = Math.max(this.#provenAt, now - IDLE_DEATH_MS + ACTIVE_PING_MS);
   }
 
   /** This process itself stood still: the silence was ours. */
   forgive(now: Instant): void {
-    this.#provenAt = now;
-    this.#progressAt = now;
+    this.progressed(now);
     this.#pingAt = now;
+  }
+
+  /** When the path has been silent for long enough to ask which other would do; half of what ends it. */
+  doubtAt(load: PathLoad): Instant {
+    return load.inFlight > 0 && !this.#doubted ? this.#progressAt + patienceMs(load) / 2 : Infinity;
   }
 
   /** When the path is to be left for another. */

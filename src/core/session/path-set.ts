@@ -50,7 +50,7 @@ export class PathSet {
   }
 
   get deadline(): Instant {
-    let first = this.#moveAt ?? Infinity;
+    let first = Math.min(this.#moveAt ?? Infinity, this.#doubtAt);
     for (const path of this.#paths.values()) {
       first = Math.min(first, path.liveness.pingAt, this.#deadAt(path));
     }
@@ -98,6 +98,7 @@ export class PathSet {
   /** Sends the pings that are due and declares the dead; returns the paths to be closed, already removed. */
   handleTimeout(now: Instant): Path[] {
     const dead: Path[] = [];
+    if (this.#doubtAt <= now) this.#askOthers(now);
     for (const path of this.#paths.values()) {
       if (this.#deadAt(path) <= now && this.#isDead(path)) {
         this.remove(path, path.inFlight > 0 ? 'no acknowledgement' : 'no answer to pings', now);
@@ -112,12 +113,35 @@ export class PathSet {
 
   /** This process stood still for a while: no path is to blame for the silence. */
   forgive(now: Instant): void {
-    for (const path of this.#paths.values()) path.liveness.forgive(now);
+    for (const path of this.#paths.values()) {
+      path.liveness.forgive(now);
+      path.unheardSince = undefined;
+    }
+  }
+
+  get #doubtAt(): Instant {
+    const active = this.#active;
+    return active ? active.liveness.doubtAt(active.load(true, this.#resend.oldestBytes)) : Infinity;
+  }
+
+  /**
+   * The sending path is silent. What silences one path often silences its like: the others are asked now, so that this
+   * end does not fall from one dead path to the next.
+   */
+  #askOthers(now: Instant): void {
+    this.#active?.liveness.doubt();
+    for (const path of this.#paths.values()) {
+      if (path === this.#active || !path.confirmed) continue;
+      path.unheardSince ??= now;
+      path.ping(false, now);
+    }
   }
 
   #deadAt(path: Path): Instant {
     const load = path.load(path === this.#active, this.#resend.oldestBytes);
-    return path.suspect ? path.liveness.lastDeadAt(load) : path.liveness.deadAt(load);
+    if (path.suspect) return path.liveness.lastDeadAt(load);
+    const unheardUntil = (path.unheardSince ?? Infinity) + UNHEARD_MS;
+    return Math.min(path.liveness.deadAt(load), unheardUntil);
   }
 
   /** Past its time: dead, unless it is the last path and its second, longer time has only begun. */
@@ -146,11 +170,13 @@ export class PathSet {
     this.#activate(this.#paths.get(choice.id)!, because + choice.reason, now);
   }
 
-  /** Confirmed and healthy paths; failing those any confirmed; on a new session the first there is. */
+  /** Confirmed and healthy paths that answer; failing those any confirmed; on a new session the first there is. */
   #usable(): Path[] {
     const paths = [...this.#paths.values()];
     const confirmed = paths.filter((path) => path.confirmed);
     const healthy = confirmed.filter((path) => !path.suspect);
+    const heard = healthy.filter((path) => path.unheardSince === undefined);
+    if (heard.length > 0) return heard;
     if (healthy.length > 0) return healthy;
     if (this.#everConfirmed) return confirmed;
     return this.#active ? [this.#active] : paths;
@@ -175,3 +201,6 @@ export class PathSet {
     this.#emit({ type: 'path', event: { path: path.info, state, reason, rttMs: path.rttMs } });
   }
 }
+
+/** A path that was asked whether it still works, and has not answered for so long, does not. */
+const UNHEARD_MS = 5_000;

@@ -54,6 +54,8 @@ export class Path {
   confirmed = false;
   /** No sign of life for too long; not given up only because it is the last. */
   suspect = false;
+  /** When it was asked because the sending path had fallen silent; `undefined` once it has answered. */
+  unheardSince: Instant | undefined;
   /** More waits to be sent than the path may take now: its delivery rate is its own, not the sender's. */
   busy = false;
   /** The next reliable frame to send here, while this is the sending path. */

@@ -384,6 +384,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const rttMs = this.#now - ping.sentAt;
     path.rtt.sample(rttMs);
     path.liveness.ponged(this.#now);
+    path.unheardSince = undefined;
     this.#paths.proven(path, this.#now);
     if (ping.token !== undefined) {
       this.#outputs.push({ type: 'pong', token: ping.token, path: path.info.id, rttMs });

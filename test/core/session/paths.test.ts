@@ -128,6 +128,38 @@ describe('death of a path', () => {
     expect(pair.b.bytesOf(stream).equals(pattern(10_000))).toBe(true);
   });
 
+  it('that took its like with it falls back to the one that still answers, not from one dead path to the next', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
+    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    pair.run(2000);
+    expect(pair.a.active).toBe(tcp);
+    pair.blackhole(tcp);
+    pair.blackhole(udp);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(10_000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active !== tcp);
+    expect(pair.a.active).toBe(first);
+    expect(pair.now - started).toBe(1500);
+    pair.run(5000);
+    expect(pair.a.states(udp)).toContain('down');
+    expect(pair.a.wanted).toEqual(['no direct path: no answer to pings']);
+  });
+
+  it('alone leaves its like in use', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
+    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    pair.run(2000);
+    pair.blackhole(tcp);
+    pair.a.write(pair.a.open(), pattern(10_000));
+    pair.run(10_000, () => pair.a.active !== tcp);
+    expect(pair.a.active).toBe(udp);
+  });
+
   it('waits three round trips where these are longer', () => {
     const pair = new Pair();
     pair.addPath(relay);
