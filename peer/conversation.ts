@@ -25,7 +25,7 @@ import { CircuitKeeper } from './circuit-keeper.ts';
 import type { Deployment } from './deployment.ts';
 import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
-import { Punching } from './punching.ts';
+import { Punching, REFRESH_MS } from './punching.ts';
 import { Session, type PathReport } from './session.ts';
 
 export interface ConversationOptions {
@@ -119,8 +119,7 @@ export class Conversation {
         tickets,
       );
     }
-    this.#punching.learn(remote);
-    this.#punching.begin(0, start);
+    this.#punching.begin(0, start, remote);
     // Host addresses follow under the session's keys; the initiator's first box also confirms them to the answerer.
     this.#sendNetwork();
   }
@@ -226,9 +225,17 @@ export class Conversation {
 
   #onUpdate(bytes: Uint8Array): void {
     const { candidates, profile, round } = decodeUpdate(bytes);
-    this.#punching.learn({ profile, candidates: candidates && this.#options.vouch(candidates) });
+    const news = { profile, candidates: candidates && this.#options.vouch(candidates) };
     this.#punching.confirm();
-    if (round) this.#punching.begin(round.number, round.start);
+    if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
+    else this.#punching.learn(news);
+  }
+
+  /** The peer proposed a round: it has forgotten what it knew of our network. */
+  async #tellAnew(): Promise<void> {
+    await this.#options.network.refreshed(REFRESH_MS);
+    this.#told = '';
+    this.#sendNetwork();
   }
 
   #onPath({ direct, kind, state, remote }: PathReport): void {

@@ -29,6 +29,13 @@ export interface PunchingOptions {
   readonly onFailed: (obstacles: readonly Obstacle[]) => void;
 }
 
+/** What the peer says of its network. */
+interface News {
+  kinds?: readonly PathChoice[] | undefined;
+  profile?: NatProfile | undefined;
+  candidates?: readonly RemoteCandidate[] | undefined;
+}
+
 /** What is known of the peer's network. */
 interface Remote {
   kinds: readonly PathChoice[];
@@ -42,8 +49,8 @@ const RETRY_MS = [2_000, 8_000, 60_000, 300_000, 900_000];
 /** The end that didn't initiate the session leaves the proposal of a round to the other for this long. */
 const RESPONDER_PATIENCE_MS = 700;
 
-/** How long fresh mappings are waited for before a new round is proposed. */
-const REFRESH_MS = 1_000;
+/** How long fresh mappings are waited for in a new round. */
+export const REFRESH_MS = 1_000;
 
 /** Rounds of hole punching of one session: the first with the introduction, others when a direct path is lost or still wanted. */
 export class Punching {
@@ -74,12 +81,8 @@ export class Punching {
     return this.#options.kinds.some((kind) => kind !== 'relay');
   }
 
-  /** What the peer says of its network; candidates are added to those known in this round. */
-  learn(news: {
-    kinds?: readonly PathChoice[] | undefined;
-    profile?: NatProfile | undefined;
-    candidates?: readonly RemoteCandidate[] | undefined;
-  }): void {
+  /** Candidates are added to those known in this round. */
+  learn(news: News): void {
     this.#remote.kinds = news.kinds ?? this.#remote.kinds;
     this.#remote.profile = news.profile ?? this.#remote.profile;
     this.#remote.candidates = [...this.#remote.candidates, ...(news.candidates ?? [])].slice(
@@ -95,11 +98,17 @@ export class Punching {
     this.#traversal?.handle({ type: 'local', profile: network.profile, candidates });
   }
 
-  /** Starts a round that both ends know of; an older or repeated number changes nothing. */
-  begin(number: number, start: RoundStart): void {
-    if (this.#stopped || !this.allowed || number <= this.#round) return;
+  /**
+   * Starts a round that both ends know of, with what the peer says of its network now: an earlier round's mappings may
+   * be gone, and their attestations have expired. False for an older or repeated number, which changes nothing.
+   */
+  begin(number: number, start: RoundStart, news: News): boolean {
+    if (this.#stopped || !this.allowed || number <= this.#round) return false;
     this.#cancelRetry?.();
     this.#traversal?.stop();
+    this.#traversal = undefined;
+    this.#remote.candidates = [];
+    this.learn(news);
     this.#round = number;
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
@@ -128,6 +137,7 @@ export class Punching {
     const go = () => traversal.start(this.#options.toLocal(start.at), start.roundTripMs);
     if (this.#confirmed) go();
     else this.#held = go;
+    return true;
   }
 
   /** The peer has proven that it holds the session's keys. */
@@ -185,8 +195,7 @@ export class Punching {
     const roundTripMs = this.#roundTripMs;
     // The proposal travels by the relay: half a round trip, and some for the relay's queue.
     const start = { at: this.#options.serverTime() + roundTripMs + 20, roundTripMs };
-    this.#remote.candidates = [];
     this.#options.propose({ number: next, start });
-    this.begin(next, start);
+    this.begin(next, start, {});
   }
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { hex } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
@@ -181,8 +182,8 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** @internal */
-  addDirectPath({ kind, pipe, local, remote, technique, lan, rttMs }: DirectPath): void {
-    this.#add({ kind, direct: true, local, remote, technique, lan, rttMs }, pipe);
+  addDirectPath({ kind, pipe, local, remote, technique, lan, rttMs, abandon }: DirectPath): void {
+    this.#add({ kind, direct: true, local, remote, technique, lan, rttMs }, pipe, abandon);
   }
 
   /** @internal */
@@ -207,12 +208,12 @@ export class Session extends EventEmitter<SessionEvents> {
     this.emit('relayed', this.#relayedBecause);
   }
 
-  #add(info: Omit<PathInfo, 'id'>, pipe: Parameters<SessionDriver['addPath']>[1]): void {
+  #add(info: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void): void {
     if (this.end) {
       pipe.destroy();
       return;
     }
-    this.driver.addPath(info, pipe);
+    this.driver.addPath(info, pipe, abandon);
     this.emit('attached');
   }
 

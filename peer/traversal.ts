@@ -25,6 +25,8 @@ export interface DirectPath {
   readonly technique: string;
   readonly lan: boolean;
   readonly rttMs: number | undefined;
+  /** Before the pipe of a path that fell silent is destroyed. */
+  readonly abandon?: (() => void) | undefined;
 }
 
 /** One line of the traversal trace: what was tried, what came of it. */
@@ -292,6 +294,8 @@ export class Traversal {
           technique,
           lan,
           rttMs: undefined,
+          // Merely closed, it would go on trying to say so, and keep this pair of ports from the next attempt.
+          abandon: () => socket.resetAndDestroy(),
         });
       },
       (thrown: unknown) => {

@@ -14,11 +14,14 @@ export interface CarrierEvents {
 export class Carrier {
   readonly #pipe: Duplex;
   readonly #events: CarrierEvents;
+  readonly #abandon: () => void;
   #down = false;
 
-  constructor(pipe: Duplex, events: CarrierEvents) {
+  /** @param abandon what else there is to do when the pipe goes without a farewell */
+  constructor(pipe: Duplex, events: CarrierEvents, abandon: () => void = () => {}) {
     this.#pipe = pipe;
     this.#events = events;
+    this.#abandon = abandon;
     pipe.on('data', (chunk: Buffer) => {
       if (!this.#down) events.bytes(chunk);
     });
@@ -44,6 +47,7 @@ export class Carrier {
   close(graceful: boolean, clock: Clock): void {
     this.#down = true;
     if (!graceful || !this.#pipe.writable) {
+      this.#abandon();
       this.#pipe.destroy();
       return;
     }

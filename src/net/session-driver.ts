@@ -102,8 +102,11 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     return this.#machine.nextExpected;
   }
 
-  /** Takes over an encrypted byte pipe between the two peers and attaches it. The session owns the pipe from here on. */
-  addPath(path: Omit<PathInfo, 'id'>, pipe: Duplex): PathId {
+  /**
+   * Takes over an encrypted byte pipe between the two peers and attaches it. The session owns the pipe from here on.
+   * @param abandon called before a pipe is destroyed that has died in silence
+   */
+  addPath(path: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void): PathId {
     if (this.#end) {
       pipe.on('error', () => {}).destroy();
       throw sessionClosed(this.#end);
@@ -111,11 +114,12 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const info: PathInfo = { ...path, id: this.#nextPathId };
     const { id } = info;
     this.#nextPathId += 1;
-    const carrier = new Carrier(pipe, {
-      bytes: (bytes) => this.#driver.handle({ type: 'path-bytes', path: id, bytes }),
-      written: (bytes) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
-      down: (reason) => this.#dropPath(id, reason),
-    });
+    const events = {
+      bytes: (bytes: Uint8Array) => this.#driver.handle({ type: 'path-bytes', path: id, bytes }),
+      written: (bytes: number) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
+      down: (reason: string) => this.#dropPath(id, reason),
+    };
+    const carrier = new Carrier(pipe, events, abandon);
     this.#paths.set(id, { info, carrier });
     this.#driver.handle({ type: 'path-up', path: info });
     return id;
