@@ -95,7 +95,7 @@ function words(
   meetings: readonly Meeting[],
 ): string {
   const last = meetings.at(-1)!;
-  const { udp, tcp } = last.counted;
+  const { udp, tcp } = last.counted.received;
   return [
     `${a} × ${b}, ${delayMs} ms per link: ${direct} of ${runs} direct`,
     oneLine(last),

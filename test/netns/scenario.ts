@@ -30,14 +30,26 @@ export interface Meeting {
   readonly directMs: number | undefined;
   /** Direct paths that A has up at the end. */
   readonly kinds: readonly string[];
-  /** What A's NAT itself forwarded between the two peers while 64 KiB went to and fro. */
-  readonly counted: { readonly udp: number; readonly tcp: number };
+  /** What A's NAT itself forwarded between the two peers while 64 KiB went to and fro; seen from A. */
+  readonly counted: { readonly sent: DirectBytes; readonly received: DirectBytes };
+}
+
+interface DirectBytes {
+  readonly udp: number;
+  readonly tcp: number;
+}
+
+interface MeetOptions {
+  /** How long to wait for a direct path, or for the reason why there is none. */
+  readonly patienceMs?: number;
+  /** Instead of the scenario's own. */
+  readonly paths?: string | undefined;
 }
 
 const programs = fileURLToPath(new URL('programs', import.meta.url));
 const PROXY_PORT = 3128;
 /** After everything is settled, this much goes there and back: the NAT's counters have to show it. */
-const PROOF_BYTES = 64 * 1024;
+export const PROOF_BYTES = 64 * 1024;
 
 /** A rendezvous, `peer up` behind NAT B and any number of `peer connect` behind NAT A, all the real commands. */
 export class Scenario {
@@ -71,10 +83,10 @@ export class Scenario {
   }
 
   /** Connects once from A, with a fresh identity, and waits until it is as good as it gets. */
-  async meet({ patienceMs = 6_000 }: { patienceMs?: number } = {}): Promise<Meeting> {
+  async meet({ patienceMs = 15_000, paths = this.#options.paths }: MeetOptions = {}): Promise<Meeting> {
     const before = this.up.events.length;
-    const paths = this.#options.paths === undefined ? [] : ['--paths', this.#options.paths];
-    const connect = this.connect('-W', 'echo', '--explain', ...paths);
+    const restriction = paths === undefined ? [] : ['--paths', paths];
+    const connect = this.connect('-W', 'echo', '--explain', ...restriction);
     const registered = connect.event('registered');
     const echoed = once(connect.child.stdout!, 'data').then(() => performance.now());
     connect.child.stdin!.write('x');
@@ -197,7 +209,7 @@ export class Scenario {
     connect.child.stdin!.write(Buffer.alloc(PROOF_BYTES));
     await Promise.race([back, failed(connect)]);
     const after = directBytes(await this.lab.natCounters('a'));
-    return { udp: after.udp - before.udp, tcp: after.tcp - before.tcp };
+    return { sent: grown(before.sent, after.sent), received: grown(before.received, after.received) };
   }
 }
 
@@ -207,8 +219,15 @@ async function failed(command: RunningCommand): Promise<never> {
   throw new Error(`peer connect ended with ${status}:\n${stderr}`);
 }
 
-function directBytes({ direct }: NatCounters): { udp: number; tcp: number } {
-  return { udp: direct.udp.received.bytes, tcp: direct.tcp.received.bytes };
+function directBytes({ direct: { udp, tcp } }: NatCounters): Meeting['counted'] {
+  return {
+    sent: { udp: udp.sent.bytes, tcp: tcp.sent.bytes },
+    received: { udp: udp.received.bytes, tcp: tcp.received.bytes },
+  };
+}
+
+function grown(before: DirectBytes, after: DirectBytes): DirectBytes {
+  return { udp: after.udp - before.udp, tcp: after.tcp - before.tcp };
 }
 
 function activePath(events: readonly CommandEvent[]): CommandEvent | undefined {
