@@ -1,14 +1,24 @@
-// Compiles src/ and the roles to dist/, one file each, and makes the commands executable.
+// Compiles src/ and the roles to dist/, one file each, and makes the commands executable. The new dist/ takes the
+// place of the old one at once, so that what runs from it never sees half of one.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-rmSync(join(root, 'dist'), { recursive: true, force: true });
+const [next, old, dist] = [`dist.next-${process.pid}`, `dist.old-${process.pid}`, 'dist'].map((name) =>
+  join(root, name),
+);
 const compiler = join(root, 'node_modules/typescript/bin/tsc');
-const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
-if (status !== 0) process.exit(status ?? 1);
+const args = [compiler, '-p', 'tsconfig.build.json', '--outDir', next];
+const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+if (status !== 0) {
+  rmSync(next, { recursive: true, force: true });
+  process.exit(status ?? 1);
+}
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-for (const file of Object.values(bin)) chmodSync(join(root, file), 0o755);
-writeFileSync(join(root, 'dist/.built'), '');
+for (const file of Object.values(bin)) chmodSync(join(next, file.replace(/^dist\//, '')), 0o755);
+writeFileSync(join(next, '.built'), '');
+if (existsSync(dist)) renameSync(dist, old);
+renameSync(next, dist);
+rmSync(old, { recursive: true, force: true });
