@@ -49,6 +49,14 @@ export function bytesOf(length: number) {
   );
 }
 
+/** Milliseconds that a stranger wrote: finite, so that no sum, timer or signature is thrown off by them. */
+export const milliseconds = v.pipe(
+  v.number(),
+  v.finite(),
+  v.minValue(0),
+  v.maxValue(Number.MAX_SAFE_INTEGER),
+);
+
 /** A byte string of at most `limit` bytes. */
 export function bytesUpTo(limit: number) {
   return v.pipe(

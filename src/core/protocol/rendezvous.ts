@@ -1,7 +1,8 @@
 import * as v from 'valibot';
-import { bytesOf, bytesUpTo, decode, encode } from '../codec.ts';
+import { isAddress } from '../address.ts';
+import { bytesOf, bytesUpTo, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
-import { endpointSchema } from '../punch/candidate.ts';
+import { endpointSchema, portSchema } from '../punch/candidate.ts';
 import { printable } from '../remote-failure.ts';
 
 /**
@@ -25,7 +26,7 @@ const id = bytesOf(32);
 const session = bytesOf(16);
 const instance = bytesOf(16);
 const noise = bytesUpTo(2_048);
-const instant = v.number();
+const instant = milliseconds;
 const code = v.pipe(v.string(), v.maxLength(40));
 const text = v.pipe(v.string(), v.maxLength(300), v.transform(printable));
 const url = v.pipe(
@@ -52,7 +53,7 @@ const hello = v.object({
   /** A relay says where it takes circuits and where its STUN servers are. */
   relay: v.optional(
     v.object({
-      url,
+      url: v.pipe(url, v.nonEmpty()),
       stunUdp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
       stunTcp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
     }),
@@ -81,12 +82,26 @@ const auth = v.object({
   secret: bytesOf(16),
 });
 
+/** Address `''` stands for the host of the rendezvous's URL. */
+const stunServers = v.pipe(
+  v.array(
+    v.object({
+      address: v.pipe(
+        v.string(),
+        v.check((text) => text === '' || isAddress(text), 'not an address'),
+      ),
+      port: portSchema,
+    }),
+  ),
+  v.maxLength(8),
+);
+
 /** An empty `url` is a relay at the rendezvous's own URL. */
 const relayInfo = v.object({ id, url });
 
 const registered = v.object({
   t: v.literal('registered'),
-  leaseMs: v.number(),
+  leaseMs: milliseconds,
   time: instant,
   /** The source of this signalling connection as the rendezvous sees it. */
   observed: v.optional(endpointSchema),
@@ -94,9 +109,9 @@ const registered = v.object({
     /** USERNAME and MESSAGE-INTEGRITY key for this registration's STUN requests. */
     username: v.pipe(v.string(), v.maxLength(64)),
     key: bytesOf(32),
-    /** First the primary address's two ports, then the second address's. Address `''` stands for the URL's host. */
-    udp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
-    tcp: v.pipe(v.array(v.object({ address: v.string(), port: v.number() })), v.maxLength(8)),
+    /** First the primary address's two ports, then the second address's. */
+    udp: stunServers,
+    tcp: stunServers,
   }),
   /** In the order in which tickets for offers to this node prefer them. */
   relays: v.pipe(v.array(relayInfo), v.maxLength(LIMITS.relaysPerDeployment)),
@@ -163,7 +178,10 @@ const bye = v.object({ t: v.literal('bye') });
 const error = v.object({ t: v.literal('error'), code, message: text, session: v.optional(session) });
 /** The peer of this session is gone for sure: its kernel closed the connection and it did not come back, or it restarted. */
 const gone = v.object({ t: v.literal('gone'), from: id, instance });
-const restarting = v.object({ t: v.literal('restarting'), reconnectInMs: v.number() });
+const restarting = v.object({
+  t: v.literal('restarting'),
+  reconnectInMs: v.pipe(milliseconds, v.maxValue(60_000)),
+});
 
 const toRendezvous = v.variant('t', [hello, auth, ping, offer, answer, refuse, trickle, renew, resolve, bye]);
 const toNode = v.variant('t', [

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { isAddress } from '../address.ts';
-import { bytesOf } from '../codec.ts';
+import { canonicalAddress, isAddress } from '../address.ts';
+import { bytesOf, milliseconds } from '../codec.ts';
 import type { Endpoint } from '../endpoint.ts';
 
 export type Transport = 'udp' | 'tcp';
@@ -27,15 +27,22 @@ export interface Candidate {
   readonly attestation?: Attestation | undefined;
 }
 
-/** An address and port as they travel inside control messages. */
+export const portSchema = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
+
+/** An address and port as they travel inside control messages; read into the one spelling that filters judge. */
 export const endpointSchema = v.object({
-  address: v.pipe(v.string(), v.maxLength(45), v.check(isAddress, 'not an address')),
-  port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
+  address: v.pipe(
+    v.string(),
+    v.maxLength(45),
+    v.check(isAddress, 'not an address'),
+    v.transform(canonicalAddress),
+  ),
+  port: portSchema,
 });
 
 export const candidateSchema = v.object({
   type: v.picklist(['host', 'srflx', 'prflx', 'mapped']),
   transport: v.picklist(['udp', 'tcp']),
   endpoint: endpointSchema,
-  attestation: v.optional(v.object({ time: v.number(), signature: bytesOf(64) })),
+  attestation: v.optional(v.object({ time: milliseconds, signature: bytesOf(64) })),
 });
