@@ -68,8 +68,13 @@ export class RateLimiter {
     const taken = bucket.take(now);
     this.#buckets.delete(key); // and in again at the end, as the one used last
     this.#buckets.set(key, bucket);
-    this.#forget(now);
+    this.#forgetOldest(now);
     return taken;
+  }
+
+  /** As if nothing had been taken under `key`. */
+  forget(key: string): void {
+    this.#buckets.delete(key);
   }
 
   get size(): number {
@@ -77,7 +82,7 @@ export class RateLimiter {
   }
 
   /** Drops the oldest entries: those that are full again, and any beyond the capacity. */
-  #forget(now: Instant): void {
+  #forgetOldest(now: Instant): void {
     for (const [key, bucket] of this.#buckets) {
       if (this.#buckets.size <= this.#capacity && !bucket.isFull(now)) return;
       this.#buckets.delete(key);

@@ -10,6 +10,7 @@ import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
 import { plan, type Plan, type Stage } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
+import { ProbeBudget } from './probe-budget.ts';
 import { PortSearch } from './port-search.ts';
 import type { StunService } from './sampler.ts';
 import type { PathChoice } from './situation.ts';
@@ -30,6 +31,7 @@ export interface PunchOptions {
   readonly stun?: StunService | undefined;
   /** Shared by all sessions of a process. */
   readonly floods?: FloodBudget | undefined;
+  readonly probes?: ProbeBudget | undefined;
   readonly random?: ((count: number) => Uint8Array) | undefined;
 }
 
@@ -68,12 +70,14 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   constructor(options: PunchOptions) {
     const random = options.random ?? ((count: number) => new Uint8Array(randomBytes(count)));
     const emit = (output: PunchOutput) => void this.#outputs.push(output);
+    const budget = options.probes ?? new ProbeBudget();
     this.#options = options;
     this.#remoteKinds = options.kinds;
     this.#checks = new ConnectivityChecks({
       role: options.role,
       codec: new ProbeCodec(options.credentials, random),
       emit,
+      budget,
       fraction: () => random(1)[0]! / 255,
       technique: (flooded) =>
         flooded ? this.#search.technique : (this.#stageOf('udp')?.technique ?? 'local addresses'),
@@ -90,7 +94,12 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       emit,
       trace: (stage, text, now) => this.#trace('udp', stage, text, now),
     });
-    this.#tcp = new TcpOpening({ role: options.role, emit, roundMs: () => this.#roundMs('tcp') });
+    this.#tcp = new TcpOpening({
+      role: options.role,
+      emit,
+      budget,
+      roundMs: () => this.#roundMs('tcp'),
+    });
   }
 
   /** What both ends compute from the profiles and kinds known by now. */

@@ -5,6 +5,7 @@ import type { PunchOutput, RemoteCandidate } from './events.ts';
 import { CandidatePair, comparePairs, pairKey } from './pair.ts';
 import type { Technique } from './plan.ts';
 import type { ProbeCodec } from './probe.ts';
+import type { ProbeBudget } from './probe-budget.ts';
 import { jittered, probeOffset, repeatOffset } from './schedule.ts';
 
 /** A better pair than the first valid one may still answer for this long after T0. */
@@ -23,6 +24,7 @@ export interface ChecksOptions {
   readonly role: SessionRole;
   readonly codec: ProbeCodec;
   readonly emit: (output: PunchOutput) => void;
+  readonly budget: ProbeBudget;
   /** A number from 0 to 1. */
   readonly fraction: () => number;
   /** Which technique a pair without a local address counts as, by the plan; `flooded`: it was found by `spray`. */
@@ -194,6 +196,7 @@ export class ConnectivityChecks {
     this.#pending.delete(transaction);
     if (request) pair.roundTripMs ??= now - request.at;
     pair.valid = true;
+    this.#options.budget.forgive(pair.remote.address);
     this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
     this.#settle(now);
@@ -331,6 +334,8 @@ export class ConnectivityChecks {
   }
 
   #probe(pair: CandidatePair, now: Instant, ttl?: number): void {
+    const { attested, valid, remote } = pair;
+    if (!attested && !valid && !this.#options.budget.take(remote.address, now)) return;
     const { transaction, bytes } = this.#options.codec.request(pair === this.#settled);
     this.#pending.set(transaction, { pair, at: now });
     pair.sent++;

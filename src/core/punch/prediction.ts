@@ -29,6 +29,9 @@ const VOLLEY_OFFSETS = [0, 120, 350];
 /** Of a sample's request; a later answer would say too little. */
 const RETRANSMISSIONS = [60, 150];
 
+/** One of each try, and what an earlier round's left on the way. */
+const MAX_SAMPLES = 2 * PREDICTION_TRIES;
+
 /** After a contact the checks repeat by themselves; a new try waits this long. */
 const CONTACT_MS = 1_500;
 
@@ -47,6 +50,8 @@ export class PortPrediction {
   #options: PortPredictionOptions;
   #agenda: { at: Instant; act: (now: Instant) => void }[] = [];
   #tries = 0;
+  /** Volleys at ports that the peer's samples led to; a peer that tells of more than it should gets no more. */
+  #aimed = 0;
   #sampledHere: Instant | undefined;
   #sampledThere: { endpoint: Endpoint; at: Instant } | undefined;
 
@@ -80,7 +85,10 @@ export class PortPrediction {
 
   /** The peer tells where its NAT's counter stands. */
   learnSample(endpoint: Endpoint, now: Instant): void {
-    if (this.#options.predicted === 'there') return this.#aimAtNext(endpoint, now);
+    if (this.#options.predicted === 'there') {
+      if (this.#aimed++ < MAX_SAMPLES) this.#aimAtNext(endpoint, now);
+      return;
+    }
     this.#sampledThere = { endpoint, at: now };
     this.#volleyIfBothKnown(now);
   }

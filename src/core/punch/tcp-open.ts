@@ -3,12 +3,14 @@ import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
 import type { Technique } from './plan.ts';
+import type { ProbeBudget } from './probe-budget.ts';
 import { gridOf, patienceOf, slotAt } from './schedule.ts';
 import { isLocal } from './target.ts';
 
 export interface TcpOpeningOptions {
   readonly role: SessionRole;
   readonly emit: (output: PunchOutput) => void;
+  readonly budget: ProbeBudget;
   /** How long after T0 the search goes on. */
   readonly roundMs: () => number;
 }
@@ -29,6 +31,8 @@ interface Target {
   readonly endpoint: Endpoint;
   /** The mapping of the peer's held port; else the address of a listener. */
   readonly mapping: boolean;
+  /** The rendezvous saw the peer there. */
+  readonly attested: boolean;
   attemptsLeft: number;
   nextAt: Instant | undefined;
   dialing: ConnectionId | undefined;
@@ -56,6 +60,9 @@ const CYCLE_SLOTS = BOTH_DIAL_SLOTS + 2 * ONE_LISTENS_SLOTS;
 
 /** Dials to a listener's address; each may send a second SYN after a second. */
 const LISTENER_ATTEMPTS = 4;
+
+/** Connections that may wait for their TLS at a time. */
+const UNSECURED_CONNECTIONS = 8;
 
 /** Dials from the held port to a mapping that nobody vouched for. */
 const UNATTESTED_ATTEMPTS = 5;
@@ -130,7 +137,8 @@ export class TcpOpening {
     if (this.#targets.some((target) => sameEndpoint(target.endpoint, endpoint))) return;
     const mapping = type === 'srflx';
     const attemptsLeft = !mapping ? LISTENER_ATTEMPTS : attested ? Infinity : UNATTESTED_ATTEMPTS;
-    const target: Target = { endpoint, mapping, attemptsLeft, nextAt: undefined, dialing: undefined };
+    const idle = { nextAt: undefined, dialing: undefined };
+    const target: Target = { endpoint, mapping, attested, attemptsLeft, ...idle };
     this.#targets.push(target);
     if (this.#startAt !== undefined && !this.#ended) target.nextAt = this.#firstDialAt(target, now);
   }
@@ -168,6 +176,8 @@ export class TcpOpening {
   secure(id: ConnectionId): void {
     if (this.#securedBy !== undefined) return;
     this.#securedBy = id;
+    const peer = this.#connections.find((connection) => connection.id === id);
+    if (peer) this.#options.budget.forgive(peer.remote.address);
     for (const connection of this.#connections) {
       if (connection.id !== id) this.#options.emit({ type: 'cancel-dial', connection: connection.id });
     }
@@ -208,7 +218,7 @@ export class TcpOpening {
   }
 
   #take(connection: Connection, now: Instant): void {
-    if (this.secured) {
+    if (this.secured || this.#connections.length >= UNSECURED_CONNECTIONS) {
       this.#options.emit({ type: 'cancel-dial', connection: connection.id });
       return;
     }
@@ -242,8 +252,9 @@ export class TcpOpening {
 
   #dial(target: Target, now: Instant): void {
     if (target.attemptsLeft <= 0) target.nextAt = undefined;
-    else if (!this.#mayDial(target, now)) target.nextAt = this.#retryAt(target, now);
-    else {
+    else if (!this.#mayDial(target, now) || !this.#mayDisturb(target, now)) {
+      target.nextAt = this.#retryAt(target, now);
+    } else {
       const id = `dial-${++this.#dialed}`;
       target.attemptsLeft--;
       target.dialing = id;
@@ -257,6 +268,10 @@ export class TcpOpening {
     if (this.#isFromHeldPort(target)) return this.#listener(now) !== this.#options.role;
     if (target.mapping) return this.#held === 'dial';
     return this.#connections.length === 0;
+  }
+
+  #mayDisturb({ attested, endpoint }: Target, now: Instant): boolean {
+    return attested || this.#options.budget.take(endpoint.address, now);
   }
 
   #isFromHeldPort({ mapping }: Target): boolean {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { NatBehavior } from '../../sim/nat-behavior.ts';
+import { ProbeBudget } from '../../../src/core/punch/probe-budget.ts';
 import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
 import type { PunchOutput } from '../../../src/core/punch/events.ts';
 import { traverse } from './traversal.ts';
@@ -62,6 +63,7 @@ describe('an initiator with several connections', () => {
   function initiator() {
     const outputs: PunchOutput[] = [];
     const opening = new TcpOpening({
+      budget: new ProbeBudget(),
       role: 'initiator',
       emit: (output) => void outputs.push(output),
       roundMs: () => 10_000,
