@@ -8,6 +8,7 @@ import { peekTicket, type Ticket } from '../src/core/protocol/ticket.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { RelayLink } from '../src/net/relay-link.ts';
 import type { Clock } from '../src/net/clock.ts';
+import { deferred } from '../src/net/deferred.ts';
 import { secure } from '../src/net/secure.ts';
 
 /** A relay circuit, secured end to end and ready for the session. */
@@ -54,6 +55,8 @@ export class CircuitKeeper {
   #options: CircuitOptions;
   #tickets: HeldTicket[] = [];
   #stopped = new AbortController();
+  /** Until then one leg is all that an answer may cost (PROTOCOL §1). */
+  #confirmed = deferred<void>();
   #renewed: (() => void) | undefined;
   #cancelRenewal: (() => void) | undefined;
 
@@ -65,19 +68,30 @@ export class CircuitKeeper {
 
   /** Tickets that came with offer or answer, or fresh ones. */
   take(tickets: readonly Uint8Array[]): void {
-    this.#tickets = tickets.map((bytes) => ({ bytes, fields: peekTicket(bytes) }));
-    this.#cancelRenewal?.();
-    this.#cancelRenewal = this.#options.clock.setTimer(
-      () => this.#options.renew(),
-      LIMITS.ticketLifetimeMs / 2,
-    );
+    this.#tickets = tickets.flatMap(heldTicket);
+    this.#renewIn(LIMITS.ticketLifetimeMs / 2);
     this.#renewed?.();
+  }
+
+  /** The peer has proven the session's keys: from here on the circuit is dialled as often as it takes. */
+  confirm(): void {
+    this.#confirmed.resolve();
   }
 
   stop(): void {
     this.#stopped.abort();
+    this.#confirmed.resolve();
     this.#cancelRenewal?.();
     this.#renewed?.();
+  }
+
+  /** A rendezvous that is down when its time has come is asked again. */
+  #renewIn(ms: number): void {
+    this.#cancelRenewal?.();
+    this.#cancelRenewal = this.#options.clock.setTimer(() => {
+      this.#options.renew();
+      this.#renewIn(LAST_RETRY_MS);
+    }, ms);
   }
 
   async #keepOpen(): Promise<void> {
@@ -92,6 +106,7 @@ export class CircuitKeeper {
         if (!this.#stopped.signal.aborted)
           this.#options.onFailure(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
       }
+      await this.#confirmed.promise;
       await this.#pause(failures);
     }
   }
@@ -148,5 +163,14 @@ export class CircuitKeeper {
         { once: true },
       );
     });
+  }
+}
+
+/** One that can't be read is no use, whoever made it. */
+function heldTicket(bytes: Uint8Array): HeldTicket[] {
+  try {
+    return [{ bytes, fields: peekTicket(bytes) }];
+  } catch {
+    return [];
   }
 }

@@ -1,6 +1,7 @@
 import { equalBytes } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { encodePurpose } from '../src/core/protocol/open.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
@@ -19,6 +20,7 @@ import {
   type SessionKeys,
   type SessionRole,
 } from '../src/core/session/keys.ts';
+import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
@@ -48,6 +50,9 @@ export interface ConversationOptions {
 /** How long a path may take to show that the peer is there after all. */
 const GONE_PING_MS = 5_000;
 
+/** What a peer may tell of its network; each piece costs up to twenty signatures' checks. */
+const UPDATES = { perSecond: 10, burst: 100 };
+
 /** Changes of our own network within this time travel as one update. */
 const GATHER_MS = 30;
 
@@ -64,7 +69,11 @@ export class Conversation {
   #opener: Opener;
   #instance: Uint8Array;
   #updates: SessionStream | undefined;
+  /** The one on which the peer's news come. */
+  #incoming: SessionStream | undefined;
+  #incomingRate: TokenBucket;
   #cancelUpdate: (() => void) | undefined;
+  #cancelExpiry: (() => void) | undefined;
   #told = '';
   #directPaths = new Set<string>();
 
@@ -72,6 +81,7 @@ export class Conversation {
     const { role, id, peer, keys, kinds, clock, network, deployment } = options;
     this.#options = options;
     this.#instance = options.instance;
+    this.#incomingRate = new TokenBucket(UPDATES.perSecond, UPDATES.burst, clock.now());
     this.#sealer = keys.sealer(role);
     this.#opener = keys.opener(otherRole(role));
     this.session = new Session({ role, id, peer, keys, kinds, clock });
@@ -91,10 +101,16 @@ export class Conversation {
     });
     this.session.on('path', (path) => this.#onPath(path));
     // Whoever got through TLS holds the session's keys.
-    this.session.on('attached', () => this.#punching.confirm());
+    this.session.on('attached', () => this.#confirm());
     this.session.on('updates', (stream) => this.#readUpdates(stream));
     this.session.driver.on('need-path', () => this.#punching.wake());
     this.session.on('closed', () => this.end());
+    if (!this.confirmed) this.#cancelExpiry = clock.setTimer(() => this.#expire(), LIMITS.confirmationMs);
+  }
+
+  /** The peer has proven that it holds the session's keys; the initiator has, by its answer. */
+  get confirmed(): boolean {
+    return this.#punching.confirmed;
   }
 
   /** Both ends have the keys: dial the relay and punch. */
@@ -118,10 +134,13 @@ export class Conversation {
         },
         tickets,
       );
+      if (this.confirmed) this.#circuit.confirm();
     }
     this.#punching.begin(0, start, remote);
-    // Host addresses follow under the session's keys; the initiator's first box also confirms them to the answerer.
-    this.#sendNetwork();
+    // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
+    // which sends nothing before that.
+    if (this.#punching.allowed) this.#sendNetwork();
+    else if (this.confirmed) this.#send({});
   }
 
   /** A sealed update from the peer, through the rendezvous. */
@@ -163,17 +182,31 @@ export class Conversation {
 
   end(): void {
     this.#cancelUpdate?.();
+    this.#cancelExpiry?.();
     this.#punching.stop();
     this.#circuit?.stop();
   }
 
+  #confirm(): void {
+    if (this.confirmed) return;
+    this.#cancelExpiry?.();
+    this.#punching.confirm();
+    this.#circuit?.confirm();
+    this.#sendNetwork();
+  }
+
+  #expire(): void {
+    this.session.driver.destroy('TIMEOUT', 'the peer did not prove that it holds the keys of the session');
+  }
+
   #candidates(): Candidate[] {
-    const { network } = this.#options;
-    return [...network.publicCandidates, ...network.hostCandidates].slice(0, 20);
+    const { network, kinds } = this.#options;
+    const all = [...network.publicCandidates, ...network.hostCandidates];
+    return all.filter(({ transport }) => kinds.includes(transport)).slice(0, LIMITS.candidates);
   }
 
   #sendNetwork(): void {
-    if (!this.#punching.allowed || this.session.end) return;
+    if (!this.#punching.allowed || !this.confirmed || this.session.end) return;
     const candidates = this.#candidates();
     const { profile } = this.#options.network;
     const telling = JSON.stringify([
@@ -211,6 +244,8 @@ export class Conversation {
   }
 
   #readUpdates(stream: SessionStream): void {
+    this.#incoming?.destroy();
+    this.#incoming = stream;
     const messages = new LengthPrefixed((bytes) => this.#onUpdate(bytes));
     stream.on('error', () => {});
     stream.on('data', (chunk: Uint8Array) => {
@@ -224,9 +259,10 @@ export class Conversation {
   }
 
   #onUpdate(bytes: Uint8Array): void {
+    if (!this.#incomingRate.take(this.#options.clock.now())) return;
     const { candidates, profile, round } = decodeUpdate(bytes);
     const news = { profile, candidates: candidates && this.#options.vouch(candidates) };
-    this.#punching.confirm();
+    this.#confirm();
     if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
     else this.#punching.learn(news);
   }

@@ -17,6 +17,8 @@ import {
   encodeAnswer,
   encodeOffer,
   INTRODUCTION_VERSION,
+  MAX_ROUND_TRIP_MS,
+  MAX_START_LEAD_MS,
   type Offer,
   type RoundStart,
 } from '../src/core/session/introduction.ts';
@@ -42,9 +44,17 @@ export interface IntroductionsOptions {
 
 type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
 
+/** An offer of ours that was not answered yet. */
+interface PendingOffer {
+  readonly to: PeerId;
+  readonly answer: Deferred<Forwarded<'answer'>>;
+}
+
 /** After the answer's arrival at the initiator, by the answerer's estimate. */
 const START_MARGIN_MS = 10;
 const ANSWER_TIMEOUT_MS = 10_000;
+/** How far our idea of the rendezvous's clock may be behind. */
+const CLOCK_TOLERANCE_MS = 5_000;
 /** Without the relay, `connect` waits this long for a direct path (PROTOCOL §4). */
 const FIRST_PATH_MS = 15_000;
 /** An offer waits this many round trips at most for our own UDP mapping; everything else is trickled. */
@@ -57,7 +67,7 @@ const MAPPING_ROUND_TRIPS = 1.5;
 export class Introductions {
   #options: IntroductionsOptions;
   #conversations = new Map<string, Conversation>();
-  #answers = new Map<string, Deferred<Forwarded<'answer'>>>();
+  #pending = new Map<string, PendingOffer>();
   #replays: ReplayMemory;
 
   constructor(options: IntroductionsOptions) {
@@ -84,9 +94,8 @@ export class Introductions {
     const offer = encodeOffer({
       version: INTRODUCTION_VERSION,
       kinds: [...kinds],
-      candidates: network.publicCandidates.slice(0, LIMITS.candidates),
-      profile: network.profile,
-      roundTripMs: deployment.roundTripMs,
+      ...network.publicFace(kinds),
+      roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
     });
     const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
     const { kinds: theirs, candidates, profile, start } = decodeAnswer(handshake.read(answer.noise));
@@ -120,7 +129,7 @@ export class Introductions {
         ),
       ANSWER_TIMEOUT_MS,
     );
-    this.#answers.set(key, waiting);
+    this.#pending.set(key, { to, answer: waiting });
     signal?.addEventListener('abort', abort);
     try {
       if (!this.#options.deployment.send({ t: 'offer', session, to: publicKeyOf(to), noise })) {
@@ -130,7 +139,7 @@ export class Introductions {
     } finally {
       cancel();
       signal?.removeEventListener('abort', abort);
-      this.#answers.delete(key);
+      this.#pending.delete(key);
     }
   }
 
@@ -157,18 +166,27 @@ export class Introductions {
     }
   }
 
+  /** Whatever others send, what can't be read has no effect. */
   #onMessage(message: SignalMessage): void {
+    try {
+      this.#receive(message);
+    } catch (thrown) {
+      if (!(thrown instanceof SallyportError)) throw thrown;
+    }
+  }
+
+  #receive(message: SignalMessage): void {
     switch (message.t) {
       case 'offer':
         return this.#answer(message);
       case 'answer':
-        return this.#answers.get(hex(message.session))?.resolve(message);
-      case 'refuse': {
-        return this.#answers.get(hex(message.session))?.reject(this.#refusal(message.code));
-      }
+        return this.#answerTo(message)?.resolve(message);
+      case 'refuse':
+        return this.#answerTo(message)?.reject(this.#refusal(message.code));
       case 'error': {
         if (!message.session) return;
-        return this.#answers.get(hex(message.session))?.reject(remoteFailure(message.code, message.message));
+        const failure = remoteFailure(message.code, message.message);
+        return this.#pending.get(hex(message.session))?.answer.reject(failure);
       }
       case 'trickle':
         return this.#conversationWith(message)?.openBox(message.box, message.instance);
@@ -183,6 +201,12 @@ export class Introductions {
       case 'restarting':
         return;
     }
+  }
+
+  /** Only the peer that the offer went to is heard. */
+  #answerTo({ session, from }: { session: Uint8Array; from: Uint8Array }) {
+    const pending = this.#pending.get(hex(session));
+    return pending?.to === peerIdOf(from) ? pending.answer : undefined;
   }
 
   /** Only the session's own peer is heard. */
@@ -207,6 +231,7 @@ export class Introductions {
   #answer(message: Forwarded<'offer'>): void {
     const { session, instance } = message;
     const from = peerIdOf(message.from);
+    if (!this.#isFresh(message, from)) return;
     try {
       this.#accept(message, from);
     } catch (thrown) {
@@ -219,21 +244,19 @@ export class Introductions {
   #accept(message: Forwarded<'offer'>, from: PeerId): void {
     const { identity, deployment, network } = this.#options;
     if (!this.#options.grantOf(from)) throw new SallyportError('NOT_AUTHORIZED', 'not on the allow list');
-    this.#checkFresh(message, from);
+    this.#checkLimits(message.session, from);
     const { session, instance } = message;
     const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
     const handshake = Handshake.responder(identity, context);
     const offer = decodeOffer(handshake.read(message.noise));
     if (offer.version !== INTRODUCTION_VERSION)
       throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
-    this.#checkLimits(from);
     const start = this.#startOf(offer);
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
     const answer = encodeAnswer({
       version: INTRODUCTION_VERSION,
       kinds,
-      candidates: network.publicCandidates.slice(0, LIMITS.candidates),
-      profile: network.profile,
+      ...network.publicFace(offer.kinds),
       start,
     });
     deployment.send({ t: 'answer', session, to: message.from, instance, noise: handshake.write(answer) });
@@ -250,30 +273,43 @@ export class Introductions {
     conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, from) }, start);
   }
 
-  /** An offer that the rendezvous did not attest within the last minute, or that was seen before, is a replay. */
-  #checkFresh({ session, noise, time, signature }: Forwarded<'offer'>, from: PeerId): void {
+  /**
+   * An offer that the rendezvous did not attest within the last minute, or that was seen before, is a replay: it gets
+   * no answer of any kind. One from the future could be replayed once it is forgotten here.
+   */
+  #isFresh({ session, noise, time, signature }: Forwarded<'offer'>, from: PeerId): boolean {
     const { deployment } = this.#options;
     const age = deployment.serverTime() - time;
-    if (
-      age > LIMITS.attestationLifetimeMs ||
-      !verifyOffer(deployment.id, signature, { from, session, noise, time })
-    ) {
-      throw new SallyportError('HANDSHAKE_FAILED', 'the offer is not attested');
-    }
-    if (!this.#replays.isFirst(ephemeralOf(noise)))
-      throw new SallyportError('HANDSHAKE_FAILED', 'a repeated offer');
+    if (age > LIMITS.attestationLifetimeMs || age < -CLOCK_TOLERANCE_MS) return false;
+    if (!verifyOffer(deployment.id, signature, { from, session, noise, time })) return false;
+    return this.#replays.isFirst(ephemeralOf(noise));
   }
 
-  #checkLimits(from: PeerId): void {
-    const theirs = this.sessions.filter(({ peer }) => peer === from);
-    if (theirs.length >= LIMITS.sessionsPerPeer) throw new SallyportError('LIMIT', 'too many sessions');
+  /** @throws SallyportError `PROTOCOL_ERROR` for a session id that is in use, `LIMIT` */
+  #checkLimits(session: Uint8Array, from: PeerId): void {
+    const key = hex(session);
+    if (this.#conversations.has(key) || this.#pending.has(key)) {
+      throw new SallyportError('PROTOCOL_ERROR', 'the session id is in use');
+    }
+    const all = [...this.#conversations.values()];
+    const theirs = all.filter((conversation) => conversation.session.peer === from);
+    const unconfirmed = all.filter(({ confirmed }) => !confirmed);
+    const theirUnconfirmed = theirs.filter(({ confirmed }) => !confirmed);
+    if (
+      theirs.length >= LIMITS.sessionsPerPeer ||
+      theirUnconfirmed.length >= LIMITS.unconfirmedPerPeer ||
+      unconfirmed.length >= LIMITS.unconfirmed
+    ) {
+      throw new SallyportError('LIMIT', 'too many sessions');
+    }
   }
 
   /** T0 is when the answer reaches the initiator, by the answerer's reckoning, and a little more. */
   #startOf(offer: Offer): RoundStart {
     const { deployment } = this.#options;
-    const roundTripMs = Math.min(10_000, deployment.roundTripMs + offer.roundTripMs);
-    return { at: deployment.serverTime() + Math.min(2_000, roundTripMs / 2 + START_MARGIN_MS), roundTripMs };
+    const roundTripMs = Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs + offer.roundTripMs);
+    const leadMs = Math.min(MAX_START_LEAD_MS, roundTripMs / 2 + START_MARGIN_MS);
+    return { at: deployment.serverTime() + leadMs, roundTripMs };
   }
 
   #converse(

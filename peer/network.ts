@@ -1,11 +1,15 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { canonicalAddress } from '../src/core/address.ts';
 import { base64url } from '../src/core/bytes.ts';
 import type { Endpoint } from '../src/core/endpoint.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import { UNMEASURED, type NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
 import { FloodBudget } from '../src/core/punch/flood-budget.ts';
+import { ProbeBudget } from '../src/core/punch/probe-budget.ts';
 import type { StunService } from '../src/core/punch/sampler.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { hostAddresses } from '../src/net/interfaces.ts';
@@ -32,8 +36,11 @@ interface NetworkEvents {
   changed: [];
 }
 
-/** Unauthenticated TCP connections at a time; more are closed at once. */
+/** Unauthenticated TCP connections at a time, in all and from one address; more are closed at once. */
 const MAX_UNTAGGED = 64;
+const MAX_UNTAGGED_PER_ADDRESS = 16;
+
+const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
 /**
  * What this peer has of the network: one UDP socket for everything, one TCP listener, the port that its TCP STUN
@@ -43,6 +50,7 @@ export class Network extends EventEmitter<NetworkEvents> {
   readonly udp: UdpSocket;
   /** One for all sessions: what may be probed in great numbers, and when. */
   readonly floods = new FloodBudget();
+  readonly probes = new ProbeBudget();
   #clock: Clock;
   #listener: Server;
   #heldListener: Server | undefined;
@@ -54,7 +62,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
   #onLoopback = false;
   #diagnosed = new Set<Transport>();
-  #untagged = 0;
+  /** Addresses of connections whose tag hasn't come yet, one entry each. */
+  #untagged: string[] = [];
   #listeningHeld = 0;
 
   private constructor(clock: Clock, udp: UdpSocket, listener: Server) {
@@ -117,12 +126,22 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   get profile(): NatProfile {
-    return this.#discovery?.profile ?? { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
+    return this.#discovery?.profile ?? NOTHING_MEASURED;
   }
 
   /** Server-reflexive candidates, as attested by the rendezvous: what may travel in the offer itself. */
   get publicCandidates(): Candidate[] {
     return this.#discovery?.candidates ?? [];
+  }
+
+  /** What a peer may know of us before it has proven the session's keys, as far as these kinds of path need it. */
+  publicFace(kinds: readonly PathChoice[]): { candidates: Candidate[]; profile: NatProfile } {
+    const candidates = this.publicCandidates.filter(({ transport }) => kinds.includes(transport));
+    const direct = kinds.some((kind) => kind !== 'relay');
+    return {
+      candidates: candidates.slice(0, LIMITS.candidates),
+      profile: direct ? this.profile : NOTHING_MEASURED,
+    };
   }
 
   /** Addresses of this host: for the peer's eyes only. The TCP ones name the listener's port. */
@@ -214,8 +233,13 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   async #identify(socket: Socket, held: boolean): Promise<void> {
     socket.on('error', () => socket.destroy());
-    if (this.#untagged >= MAX_UNTAGGED) return void socket.destroy();
-    this.#untagged++;
+    const address = canonicalAddress(socket.remoteAddress ?? '0.0.0.0');
+    const sameAddress = this.#untagged.filter((other) => other === address).length;
+    if (this.#untagged.length >= MAX_UNTAGGED || sameAddress >= MAX_UNTAGGED_PER_ADDRESS) {
+      socket.destroy();
+      return;
+    }
+    this.#untagged.push(address);
     try {
       const tag = await readTag(socket);
       const accept = this.#acceptors.get(base64url(tag));
@@ -224,7 +248,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     } catch {
       socket.destroy();
     } finally {
-      this.#untagged--;
+      this.#untagged.splice(this.#untagged.indexOf(address), 1);
     }
   }
 

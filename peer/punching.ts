@@ -4,8 +4,9 @@ import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import type { RoundStart } from '../src/core/session/introduction.ts';
+import { MAX_START_LEAD_MS, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { Network } from './network.ts';
 import { Traversal, type DirectPath, type Obstacle, type TraceLine } from './traversal.ts';
@@ -52,6 +53,9 @@ const RESPONDER_PATIENCE_MS = 700;
 /** How long fresh mappings are waited for in a new round. */
 export const REFRESH_MS = 1_000;
 
+/** Rounds, whoever proposes them: a peer can't make us punch without end. */
+const ROUNDS = { perSecond: 10 / 60, burst: 4 };
+
 /** Rounds of hole punching of one session: the first with the introduction, others when a direct path is lost or still wanted. */
 export class Punching {
   #options: PunchingOptions;
@@ -68,6 +72,7 @@ export class Punching {
   /** A start that waits for the peer to confirm the keys (PROTOCOL §1: until then one primer is all we send). */
   #held: (() => void) | undefined;
   #confirmed: boolean;
+  #rounds: TokenBucket;
   /** A round is being prepared. */
   #preparing = false;
   #stopped = false;
@@ -75,6 +80,11 @@ export class Punching {
   constructor(options: PunchingOptions) {
     this.#options = options;
     this.#confirmed = options.role === 'initiator';
+    this.#rounds = new TokenBucket(ROUNDS.perSecond, ROUNDS.burst, options.clock.now());
+  }
+
+  get confirmed(): boolean {
+    return this.#confirmed;
   }
 
   get allowed(): boolean {
@@ -100,10 +110,17 @@ export class Punching {
 
   /**
    * Starts a round that both ends know of, with what the peer says of its network now: an earlier round's mappings may
-   * be gone, and their attestations have expired. False for an older or repeated number, which changes nothing.
+   * be gone, and their attestations have expired. False for an older or repeated number, and for a round too many,
+   * which change nothing.
    */
   begin(number: number, start: RoundStart, news: News): boolean {
     if (this.#stopped || !this.allowed || number <= this.#round) return false;
+    if (!this.#rounds.take(this.#options.clock.now())) return false;
+    this.#run(number, start, news);
+    return true;
+  }
+
+  #run(number: number, start: RoundStart, news: News): void {
     this.#cancelRetry?.();
     this.#traversal?.stop();
     this.#traversal = undefined;
@@ -134,10 +151,14 @@ export class Punching {
     this.refreshLocal();
     traversal.handle({ type: 'remote', ...this.#remote });
     traversal.handle({ type: 'prime' });
-    const go = () => traversal.start(this.#options.toLocal(start.at), start.roundTripMs);
+    const go = () => traversal.start(this.#startOf(start), start.roundTripMs);
     if (this.#confirmed) go();
     else this.#held = go;
-    return true;
+  }
+
+  /** T0 by our clock; whatever the peer says, it is not far ahead. */
+  #startOf({ at }: RoundStart): Instant {
+    return Math.min(this.#options.toLocal(at), this.#options.clock.now() + MAX_START_LEAD_MS);
   }
 
   /** The peer has proven that it holds the session's keys. */
@@ -182,7 +203,7 @@ export class Punching {
 
   #retryIn(ms: number): void {
     this.#cancelRetry?.();
-    if (this.#stopped || !this.allowed) return;
+    if (this.#stopped || !this.allowed || !this.#confirmed) return;
     this.#cancelRetry = this.#options.clock.setTimer(() => void this.#proposeNext(), ms);
   }
 
@@ -192,10 +213,14 @@ export class Punching {
     await this.#options.network.refreshed(REFRESH_MS);
     this.#preparing = false;
     if (this.#stopped || this.#directPaths > 0 || this.#round >= next) return;
+    if (!this.#rounds.take(this.#options.clock.now())) return this.#retryIn(1_000 / ROUNDS.perSecond);
     const roundTripMs = this.#roundTripMs;
     // The proposal travels by the relay: half a round trip, and some for the relay's queue.
-    const start = { at: this.#options.serverTime() + roundTripMs + 20, roundTripMs };
+    const start = {
+      at: this.#options.serverTime() + Math.min(MAX_START_LEAD_MS, roundTripMs + 20),
+      roundTripMs,
+    };
     this.#options.propose({ number: next, start });
-    this.begin(next, start, {});
+    this.#run(next, start, {});
   }
 }

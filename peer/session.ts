@@ -209,7 +209,7 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   #add(info: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void): void {
-    if (this.end) {
+    if (this.end || !this.kinds.includes(choiceOf(info.kind))) {
       pipe.destroy();
       return;
     }
@@ -239,6 +239,10 @@ export class Session extends EventEmitter<SessionEvents> {
       stream.destroy(thrown as SallyportError);
     }
   }
+}
+
+function choiceOf(kind: PathKind): PathChoice {
+  return kind === 'udp' || kind === 'tcp' ? kind : 'relay';
 }
 
 function report(

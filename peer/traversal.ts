@@ -76,7 +76,7 @@ export class Traversal {
   #securing = 0;
   #done = false;
   #stopped = false;
-  #release: (() => void)[];
+  #release: (() => void)[] = [];
 
   constructor(options: TraversalOptions) {
     const { role, keys, kinds, network, clock } = options;
@@ -92,15 +92,20 @@ export class Traversal {
       allowLoopback: network.onLoopback,
       stun: network.stun,
       floods: network.floods,
+      probes: network.probes,
     });
     this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
-    this.#release = [
-      network.own({
-        owns: (bytes) => this.#agent.owns(bytes),
-        receive: (bytes, from) => this.handle({ type: 'datagram', socket: 0, bytes, from }),
-      }),
-      network.accept(keys.path('tcp', role).tagIn, (connection) => this.#onAccepted(connection)),
-    ];
+    // What isn't allowed isn't taken either, however well the peer authenticates it (PROTOCOL §4, --paths).
+    if (kinds.includes('udp')) {
+      const owns = (bytes: Uint8Array) => this.#agent.owns(bytes);
+      const receive = (bytes: Uint8Array, from: Endpoint) =>
+        this.handle({ type: 'datagram', socket: 0, bytes, from });
+      this.#release.push(network.own({ owns, receive }));
+    }
+    if (kinds.includes('tcp')) {
+      const { tagIn } = keys.path('tcp', role);
+      this.#release.push(network.accept(tagIn, (connection) => this.#onAccepted(connection)));
+    }
   }
 
   handle(input: PunchInput): void {

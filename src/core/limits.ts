@@ -6,6 +6,10 @@ export const LIMITS = {
   candidates: 20,
   streamsPerSession: 4_096,
   sessionsPerPeer: 64,
+  /** Offers that were answered and whose peer has not yet proven the session's keys, of one peer and in all. */
+  unconfirmedPerPeer: 8,
+  unconfirmed: 256,
+  confirmationMs: 12_000,
   registrationLeaseMs: 60_000,
   handshakeStepMs: 5_000,
   waitingLegMs: 10_000,
