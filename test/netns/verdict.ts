@@ -1,0 +1,23 @@
+import { NOTHING_SAID, PROOF_BYTES, type Meeting } from './scenario.ts';
+
+/** The best kind of path that a pair can have; `direct` where UDP and TCP are both as good. */
+export type BestKind = 'direct' | 'tcp' | 'relay';
+
+/** What a meeting falls short of, in words; `undefined` where it is as good as the pair of NATs allows. */
+export function shortfallOf(meeting: Meeting, best: BestKind): string | undefined {
+  const { a, b, direct, reason, counted } = meeting;
+  const [sent, received] = [counted.sent.udp + counted.sent.tcp, counted.received.udp + counted.received.tcp];
+  if (best === 'relay') {
+    if (![a, b].every((kind) => kind.startsWith('relay'))) return `A sends by ${a}, B by ${b}`;
+    if (reason === undefined || reason === NOTHING_SAID) return 'relayed, and nobody says why';
+    if (Math.max(sent, received) >= PROOF_BYTES) return 'the NAT saw the data pass directly';
+    return undefined;
+  }
+  if (!direct) return `A sends by ${a}, B by ${b}: ${reason}`;
+  if (best === 'tcp' && (a !== 'tcp' || b !== 'tcp')) return `A sends by ${a}, B by ${b}`;
+  const there = counted.sent[a as 'udp' | 'tcp'];
+  const back = counted.received[b as 'udp' | 'tcp'];
+  if (there < PROOF_BYTES || back < PROOF_BYTES)
+    return `A says ${a} and B ${b}, the NAT counted ${there} and ${back} bytes`;
+  return undefined;
+}
