@@ -8,6 +8,7 @@ export interface SessionLimits {
   maxStreamWindow: number;
   /** Bytes all streams together may send before the receiver has consumed any. */
   initialSessionWindow: number;
+  /** Room for several streams whose readers stand still, and for the others beside them. */
   maxSessionWindow: number;
   /** Unacknowledged bytes of OPEN, WINDOW, FIN, RESET and GOAWAY frames; more wait. */
   controlBytes: number;
@@ -37,7 +38,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   initialStreamWindow: 256 * KIB,
   maxStreamWindow: 8 * MIB,
   initialSessionWindow: MIB,
-  maxSessionWindow: 16 * MIB,
+  maxSessionWindow: 64 * MIB,
   controlBytes: 256 * KIB,
   sendLowWater: 256 * KIB,
   pathBuffer: 256 * KIB,

@@ -164,6 +164,8 @@ export class Mux {
     const stream = this.#receivable(id, 'DATA');
     stream.receive.receive(bytes.length, now);
     this.#receive.receive(bytes.length, now);
+    // Readers that stand still may fill their streams' windows, but not the session's: the others go on.
+    if (2 * this.#receive.unread > this.#receive.size) this.#receive.grow();
     if (stream.discards) this.#discard(stream);
     else this.#emit({ type: 'data', stream: id, bytes });
   }

@@ -78,7 +78,7 @@ export class ReceiveWindow {
     const took = now - (this.#markAt ?? now);
     this.#markOffset = this.#consumed;
     this.#markAt = now;
-    if (took <= Math.max(2 * rttMs, FASTEST_WINDOW_MS)) this.#grow();
+    if (took <= Math.max(2 * rttMs, FASTEST_WINDOW_MS)) this.grow();
   }
 
   /** Counts as consumed without saying anything of the reader's pace. */
@@ -98,7 +98,8 @@ export class ReceiveWindow {
     return this.#granted;
   }
 
-  #grow(): void {
+  /** Doubles, as far as maximum and budget allow. */
+  grow(): void {
     const larger = Math.min(this.#max, 2 * this.#size);
     if (larger === this.#size) return;
     if (this.#budget && !this.#budget.reserve(larger - this.#size)) return;
