@@ -40,14 +40,19 @@ export async function startPeer(
       { id: peer.id, rendezvous: peer.rendezvous },
       `registered at ${peer.rendezvous}`,
     );
-  peer.on('registered', registered);
-  peer.on('unregistered', ({ code, message }) =>
-    reporter.event(
-      'unregistered',
-      { code, message },
-      `no connection to the rendezvous (${message}); trying again`,
-    ),
-  );
+  let told = false;
+  peer.on('registered', () => {
+    told = false;
+    registered();
+  });
+  peer.on('unregistered', ({ code, message }) => {
+    // People are told of the first attempt that fails, not of each.
+    const words = told
+      ? undefined
+      : `no connection to the rendezvous (${message}); trying again until it is back`;
+    told = true;
+    reporter.event('unregistered', { code, message }, words);
+  });
   peer.on('allow-list', (why) => reporter.error(why));
   if (more.role === 'dial') {
     peer.on('error', ({ code, message }) =>
