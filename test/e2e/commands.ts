@@ -47,6 +47,7 @@ export class RunningCommand {
   ) {
     const script = join(root, `dist/src/bin/${name}.js`);
     this.child = start(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
+    this.child.stdin!.on('error', () => {}); // it may be killed with some of it unread
     this.child.stdout!.on('data', (chunk: Buffer) => this.#stdout.push(chunk));
     createInterface({ input: this.child.stderr! }).on('line', (line) => this.#onLine(line));
     this.ended = once(this.child, 'close').then((ended): Ended => {
@@ -66,18 +67,30 @@ export class RunningCommand {
     for (;;) {
       const found = this.events.find((event) => event.event === name && fits(event));
       if (found) return found;
-      if (this.child.exitCode !== null)
-        throw new Error(`no ${name} event; it said:\n${this.#stderr.join('\n')}`);
-      await new Promise<void>((resolve) => {
-        this.#wake.add(resolve);
-        setTimeout(resolve, 1_000).unref();
-      });
+      await this.#news(`${name} event`);
+    }
+  }
+
+  /** The first line on stderr that matches, waiting for it if need be. */
+  async line(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const found = this.#stderr.find((line) => pattern.test(line));
+      if (found !== undefined) return found;
+      await this.#news(`line like ${String(pattern)}`);
     }
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     if (this.child.exitCode === null) this.child.kill(signal);
     return this.ended;
+  }
+
+  async #news(wanted: string): Promise<void> {
+    if (this.child.exitCode !== null) throw new Error(`no ${wanted}; it said:\n${this.#stderr.join('\n')}`);
+    await new Promise<void>((resolve) => {
+      this.#wake.add(resolve);
+      setTimeout(resolve, 1_000).unref();
+    });
   }
 
   #onLine(line: string): void {
@@ -92,13 +105,19 @@ export class RunningCommand {
 export class Stage {
   readonly folder = mkdtempSync(join(tmpdir(), 'sallyport-e2e-'));
   #running: RunningCommand[] = [];
+  readonly #start: RunOptions['start'];
+
+  /** @param start where its commands run, if not simply here */
+  constructor(start?: RunOptions['start']) {
+    this.#start = start;
+  }
 
   home(name: string): string {
     return join(this.folder, name);
   }
 
   run(name: CommandName, args: readonly string[], options?: RunOptions): RunningCommand {
-    const command = new RunningCommand(name, args, options);
+    const command = new RunningCommand(name, args, { start: this.#start, ...options });
     this.#running.push(command);
     return command;
   }
