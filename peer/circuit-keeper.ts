@@ -55,7 +55,7 @@ export class CircuitKeeper {
   #options: CircuitOptions;
   #tickets: HeldTicket[] = [];
   #stopped = new AbortController();
-  /** Until then one leg is all that an answer may cost (PROTOCOL §1). */
+  /** Until then one leg is all that an answer may cost (docs/protocol.md, "Introduction"). */
   #confirmed = deferred<void>();
   #renewed: (() => void) | undefined;
   #cancelRenewal: (() => void) | undefined;

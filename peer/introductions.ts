@@ -55,7 +55,7 @@ const START_MARGIN_MS = 10;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** How far our idea of the rendezvous's clock may be behind. */
 const CLOCK_TOLERANCE_MS = 5_000;
-/** Without the relay, `connect` waits this long for a direct path (PROTOCOL §4). */
+/** Without the relay, `connect` waits this long for a direct path. */
 const FIRST_PATH_MS = 15_000;
 /** An offer waits this many round trips at most for our own UDP mapping; everything else is trickled. */
 const MAPPING_ROUND_TRIPS = 1.5;

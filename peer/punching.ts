@@ -69,7 +69,7 @@ export class Punching {
   /** This round has handed a path over; whether it lasts is the session's to tell. */
   #found = false;
   #cancelRetry: (() => void) | undefined;
-  /** A start that waits for the peer to confirm the keys (PROTOCOL §1: until then one primer is all we send). */
+  /** A start that waits for the peer to confirm the keys (until then one primer is all we send). */
   #held: (() => void) | undefined;
   #confirmed: boolean;
   #rounds: TokenBucket;

@@ -16,7 +16,7 @@ import type { SessionStream } from '../src/net/session-stream.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
 import type { DirectPath, Obstacle, TraceLine } from './traversal.ts';
 
-/** A path as events and `session.paths` show it (DESIGN §10). */
+/** A path as events and `session.paths` show it (docs/operations.md, "Output for scripts"). */
 export interface PathReport {
   readonly kind: PathKind;
   readonly direct: boolean;

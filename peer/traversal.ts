@@ -95,7 +95,7 @@ export class Traversal {
       probes: network.probes,
     });
     this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
-    // What isn't allowed isn't taken either, however well the peer authenticates it (PROTOCOL §4, --paths).
+    // What isn't allowed isn't taken either, however well the peer authenticates it (`--paths`).
     if (kinds.includes('udp')) {
       const owns = (bytes: Uint8Array) => this.#agent.owns(bytes);
       const receive = (bytes: Uint8Array, from: Endpoint) =>
@@ -333,7 +333,7 @@ export class Traversal {
   }
 }
 
-/** The session's initiator is the TLS client on every path, whoever dialled (PROTOCOL §4). */
+/** The session's initiator is the TLS client on every path, whoever dialled (docs/protocol.md, "Attaching a path"). */
 function tlsRole(role: SessionRole): 'client' | 'server' {
   return role === 'initiator' ? 'client' : 'server';
 }

@@ -43,7 +43,8 @@ const SWEEP_MS = 1_000;
 
 /**
  * Which legs belong together, for how long and how fast; the bytes themselves don't pass through here. A valid new
- * opening of a leg ends the circuit's old pair of legs, since the old one may be dead in silence (PROTOCOL §7).
+ * opening of a leg ends the circuit's old pair of legs, since the old one may be dead in silence (docs/protocol.md,
+ * "Relay").
  */
 export class Circuits implements Machine<CircuitsInput, CircuitsOutput> {
   readonly #limits: CircuitsLimits;

@@ -20,8 +20,8 @@ interface Departure {
 }
 
 /**
- * Tells the partners of a session that the other end is gone for sure (PROTOCOL §6), on evidence only: its kernel
- * closed the connection and it did not return in time, or it came back as a new process. Silence is not evidence.
+ * Tells the partners of a session that the other end is gone for sure, on evidence only: its kernel closed the connection
+ * and it did not return in time, or it came back as a new process. Silence is not evidence (docs/protocol.md, "Signalling").
  */
 export class Departures {
   /** Who exchanged an offer or answer with whom, by instance key, both ways. */

@@ -13,7 +13,7 @@ interface NatOptions extends SharedOptions {
   timeout: number;
 }
 
-/** `peer nat` as scripts see it (DESIGN §10). */
+/** `peer nat` as scripts see it (docs/operations.md, "Output for scripts"). */
 interface NatReport {
   readonly udp: TransportReport;
   readonly tcp: TransportReport;

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../core/errors.ts';
 
-/** Exit codes of every command (DESIGN §10). */
+/** Exit codes of every command (docs/errors.md). */
 export const EXIT = {
   done: 0,
   failed: 1,

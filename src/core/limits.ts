@@ -1,4 +1,4 @@
-/** Every bound that a stranger can reach, by name (DESIGN §11). Times in milliseconds, sizes in bytes. */
+/** Every bound that a stranger can reach, by name (docs/threat-model.md, "Limits"). Times in milliseconds, sizes in bytes. */
 export const LIMITS = {
   /** What an unauthenticated connection may make us hold. */
   preAuthBytes: 4 * 1024,

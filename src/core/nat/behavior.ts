@@ -22,7 +22,7 @@ export interface TransportProfile {
   readonly reachable: boolean | undefined;
   readonly mapping: MappingBehavior;
   readonly filtering: FilteringBehavior;
-  /** True while the verdict rests on one server address only (PROTOCOL §3: equal mappings on both its ports). */
+  /** True while the verdict rests on one server address only (equal mappings on both its ports). */
   readonly provisional: boolean;
   readonly allocation: PortAllocation;
   readonly strays: StrayPolicy;

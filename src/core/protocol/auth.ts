@@ -3,7 +3,10 @@ import { concat, uint64, utf8 } from '../bytes.ts';
 import { digest, publicKeyOf, verifySignature, type Identity, type PeerId } from '../identity.ts';
 import { PROTOCOL_VERSION, type NodeRole } from './rendezvous.ts';
 
-/** What a node signs to register (PROTOCOL §2): the deployment it means, a fresh nonce, version, role, channel. */
+/**
+ * What a node signs to register: the deployment it means, a fresh nonce, version, role, channel
+ * (docs/protocol.md, "Registration").
+ */
 export interface AuthContext {
   readonly deployment: PeerId;
   readonly nonce: Uint8Array;

@@ -3,7 +3,7 @@ import { SallyportError } from '../errors.ts';
 import { peerIdOf, publicKeyOf, verifySignature, type Identity, type PeerId } from '../identity.ts';
 
 /**
- * The short-lived signed permission to open one leg of a relay circuit (PROTOCOL §7).
+ * The short-lived signed permission to open one leg of a relay circuit (docs/protocol.md, "Relay").
  * ```
  *  version 1 | leg 1 | circuit 16 | peer 32 | relay 32 | expires 8 (ms, rendezvous's clock) | rate 4 (bytes/s, 0 = the relay's own) | signature 64
  * ```

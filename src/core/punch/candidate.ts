@@ -10,7 +10,7 @@ export type CandidateType = 'host' | 'srflx' | 'prflx' | 'mapped';
 
 /**
  * A rendezvous's word that it saw `endpoint` as the source of an authenticated STUN request of this peer
- * (PROTOCOL §3). Floods go only to attested addresses.
+ * (docs/protocol.md, "STUN"). Floods go only to attested addresses.
  */
 export interface Attestation {
   /** The rendezvous's clock, milliseconds. */

@@ -71,7 +71,7 @@ export function jittered(offset: number, fraction: number): number {
   return offset + Math.min(20, offset / 10) * fraction;
 }
 
-/** Both ends dial in the same slots (`traversal-measured`: a 100 ms grid at 80 ms RTT never met). */
+/** Both ends dial in the same slots (measured: on a 100 ms grid at 80 ms RTT they never met). */
 export function gridOf(roundTripMs: number): number {
   return Math.max(250, 2 * roundTripMs + 50);
 }

@@ -23,7 +23,7 @@ export interface HandshakeResult {
 
 /**
  * Noise_IK_Ed25519_ChaChaPoly_BLAKE2b between two peers, offer and answer being its two messages.
- * Message 1 has no forward secrecy and can be replayed: it carries public mappings only (PROTOCOL §1).
+ * Message 1 has no forward secrecy and can be replayed: it carries public mappings only (docs/protocol.md, "Introduction").
  */
 export class Handshake {
   #noise: Noise;

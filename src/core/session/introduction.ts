@@ -16,7 +16,7 @@ const candidates = v.pipe(v.array(candidateSchema), v.maxLength(LIMITS.candidate
 /** No estimate of a round trip is longer, whatever was measured. */
 export const MAX_ROUND_TRIP_MS = 10_000;
 
-/** T0 is at most this far ahead, whoever sets it (PROTOCOL §1). */
+/** T0 is at most this far ahead, whoever sets it (docs/protocol.md, "Introduction"). */
 export const MAX_START_LEAD_MS = 2_000;
 
 const roundTripMs = v.pipe(milliseconds, v.maxValue(MAX_ROUND_TRIP_MS));

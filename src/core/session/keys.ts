@@ -9,7 +9,7 @@ export function otherRole(role: SessionRole): SessionRole {
   return role === 'initiator' ? 'responder' : 'initiator';
 }
 
-/** What one end of one path needs to attach it (PROTOCOL §4). */
+/** What one end of one path needs to attach it (docs/protocol.md, "Attaching a path"). */
 export interface PathKeys {
   /** 16 bytes, written first by this end. */
   readonly tagOut: Uint8Array;
@@ -22,8 +22,8 @@ export interface PathKeys {
 }
 
 /**
- * Every key of one epoch of a session. An epoch is one handshake; one label per use and direction (PROTOCOL §1),
- * so that no key serves two purposes.
+ * Every key of one epoch of a session. An epoch is one handshake; one label per use and direction, so that no key
+ * serves two purposes (docs/protocol.md, "Keys").
  * ```
  *  secret = HKDF-SHA256(ikm = k1 ‖ k2, salt = handshake hash)             first epoch
  *  secret = HKDF-SHA256(ikm = k1 ‖ k2, salt = old resumption secret)      later ones

@@ -18,7 +18,7 @@ export const ATTRIBUTE = {
   FINGERPRINT: 0x8028,
   RESPONSE_ORIGIN: 0x802b,
   OTHER_ADDRESS: 0x802c,
-  /** A rendezvous's signature over the source it saw (PROTOCOL §3): time (8) | signature (64). */
+  /** A rendezvous's signature over the source it saw (docs/protocol.md, "STUN"): time (8) | signature (64). */
   ATTESTATION: 0xc0a1,
   /**
    * Zeros that bring a request to the size of its reply. RFC 5780's PADDING would not do: a server has to

@@ -51,9 +51,9 @@ export const STRANGER_REPLY_BYTES = 96;
 const UNCHANGED = { address: false, port: false } as const;
 
 /**
- * Answers Binding requests (RFC 8489, RFC 5780) under the rules of PROTOCOL §3: a registered peer gets an attestation
- * of the source it was seen at, in a reply that is no longer than its request; a stranger gets a short plain reply,
- * five a second for each network.
+ * Answers Binding requests (RFC 8489, RFC 5780; docs/protocol.md, "STUN"): a registered peer gets an attestation of the
+ * source it was seen at, in a reply that is no longer than its request; a stranger gets a short plain reply, five a
+ * second for each network.
  */
 export class StunResponder {
   readonly #options: StunResponderOptions;
