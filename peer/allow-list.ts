@@ -11,10 +11,10 @@ export interface AllowList {
   grantOf(id: PeerId): Grant | undefined;
 }
 
-/** One `--allow` value: `ID`, `any`, or `ID=service,…`. */
+/** One `--allow` value: `ID`, `any`, or `ID=service,…`; a line of the file may also be `!ID`, which denies. */
 export interface AllowRule {
   readonly id: PeerId | 'any';
-  readonly grant: Grant;
+  readonly grant: Grant | 'none';
 }
 
 /** @throws SallyportError `USAGE` */
@@ -28,10 +28,15 @@ export function parseAllowRule(text: string): AllowRule {
   return { id, grant: new Set(names) };
 }
 
-/** The rules as a list; a rule for the id itself comes before `any`. */
+/** The rules as a list: who is denied stays so, whatever else says; a rule for the id itself comes before `any`. */
 export function allowListOf(rules: readonly AllowRule[]): AllowList {
-  const grants = new Map(rules.map(({ id, grant }) => [id, grant]));
-  return { grantOf: (id) => grants.get(id) ?? grants.get('any') };
+  const denied = new Set<PeerId | 'any'>();
+  const grants = new Map<PeerId | 'any', Grant>();
+  for (const { id, grant } of rules) {
+    if (grant === 'none') denied.add(id);
+    else grants.set(id, grant);
+  }
+  return { grantOf: (id) => (denied.has(id) ? undefined : (grants.get(id) ?? grants.get('any'))) };
 }
 
 /** The allow list kept in a file, one rule a line; `peer allow` and `peer deny` edit it. */
@@ -46,31 +51,34 @@ export class AllowFile {
   rules(): AllowRule[] {
     return this.#lines().map(({ text, number }) => {
       try {
-        return parseAllowRule(text);
+        return text.startsWith('!')
+          ? { id: parsePeerId(text.slice(1)), grant: 'none' }
+          : parseAllowRule(text);
       } catch (cause) {
         throw new SallyportError('CONFIG_INVALID', `${this.path}, line ${number}: not a rule`, {
-          hint: 'a line is a peer id, optionally followed by =service,…',
+          hint: 'a line is a peer id, optionally followed by =service,…, or ! and a peer id',
           cause,
         });
       }
     });
   }
 
-  /** True when it was not there before. */
+  /** True when it was not allowed by this file before. */
   allow(rule: string): boolean {
     const { id } = parseAllowRule(rule);
-    const lines = this.#lines().map(({ text }) => text);
-    const kept = lines.filter((line) => !names(line, id));
-    this.#write([...kept, rule]);
-    return kept.length === lines.length;
+    return !this.#replace(id, rule).some((line) => !line.startsWith('!'));
   }
 
-  /** True when it was there. */
+  /** Denies `id` whatever else allows it, a running command's `--allow` included. True when it was not denied before. */
   deny(id: PeerId): boolean {
+    return !this.#replace(id, `!${id}`).includes(`!${id}`);
+  }
+
+  /** Puts `rule` in the place of every line for `id`, and returns those. */
+  #replace(id: PeerId | 'any', rule: string): string[] {
     const lines = this.#lines().map(({ text }) => text);
-    const kept = lines.filter((line) => !names(line, id));
-    if (kept.length !== lines.length) this.#write(kept);
-    return kept.length !== lines.length;
+    this.#write([...lines.filter((line) => !names(line, id)), rule]);
+    return lines.filter((line) => names(line, id));
   }
 
   #lines(): { text: string; number: number }[] {
@@ -87,6 +95,6 @@ export class AllowFile {
 }
 
 function names(line: string, id: PeerId | 'any'): boolean {
-  const [who = ''] = line.split('=', 1);
+  const [who = ''] = line.replace(/^!/, '').split('=', 1);
   return who === id && (id === 'any' || isPeerId(who));
 }

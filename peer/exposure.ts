@@ -1,4 +1,4 @@
-import { scopeOf, type AddressScope } from '../src/core/address.ts';
+import { canonicalAddress, scopeOf, type AddressScope } from '../src/core/address.ts';
 import { parseHostPort } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { StreamPurpose } from '../src/core/protocol/open.ts';
@@ -52,11 +52,11 @@ export function authorize(purpose: StreamPurpose, grant: Grant, offering: Offeri
     case 'target':
       return authorizeTarget(purpose.host, purpose.port, grant, offering);
     case 'pipe':
+      if (grant !== 'all' && !grant.has('pipe')) throw refusal('the pipe');
       if (!offering.pipe)
         throw new SallyportError('SERVICE_UNKNOWN', 'the other side offers no pipe', {
           hint: 'start it with: peer up --pipe',
         });
-      if (grant !== 'all' && !grant.has('pipe')) throw refusal('the pipe');
       return { to: 'pipe' };
     case 'updates':
       throw new SallyportError('PROTOCOL_ERROR', 'updates are no service');
@@ -66,15 +66,19 @@ export function authorize(purpose: StreamPurpose, grant: Grant, offering: Offeri
 /** Where `--expose any` never leads, whatever name resolved to it: metadata services and other link-local things. */
 export function mayDialAddress(address: string): boolean {
   const refused: AddressScope[] = ['unspecified', 'link-local', 'multicast', 'reserved'];
-  return !refused.includes(scopeOf(address));
+  return !refused.includes(scopeOf(address)) && !METADATA.has(canonicalAddress(address));
 }
+
+/** Where clouds tell a machine its secrets, beyond the link-local 169.254.169.254: Alibaba, AWS by IPv6, Azure, Oracle. */
+const METADATA = new Set(['100.100.100.200', 'fd00:ec2::254', '168.63.129.16', '192.0.0.192']);
 
 function authorizeService(name: string, grant: Grant, { exposures, handlers }: Offering): Destination {
   const exposed = exposures.find((exposure) => exposure !== 'any' && exposure.name === name);
+  // First, so that a peer which may not use a service doesn't learn whether there is one.
+  if (grant !== 'all' && !grant.has(name)) throw refusal(name);
   if (!handlers.has(name) && !exposed) {
     throw new SallyportError('SERVICE_UNKNOWN', `the other side exposes no service ${JSON.stringify(name)}`);
   }
-  if (grant !== 'all' && !grant.has(name)) throw refusal(name);
   if (exposed && exposed !== 'any')
     return { to: 'target', host: exposed.host, port: exposed.port, checked: true };
   return { to: 'handler', name };

@@ -82,6 +82,8 @@ export class Peer extends EventEmitter<PeerEvents> {
   #handlers = new Map<string, ServiceHandler>();
   #pipe: (() => Duplex | undefined) | undefined;
   #clock: Clock;
+  /** What each live stream was allowed by, to be asked again when the allow list changes. */
+  #served = new Map<SessionStream, () => void>();
   #cancelWatch: (() => void) | undefined;
   #allowFileError: string | undefined;
   #closed = false;
@@ -264,6 +266,8 @@ export class Peer extends EventEmitter<PeerEvents> {
       };
       return authorize(purpose, grant, offering);
     };
+    this.#served.set(stream, allow);
+    stream.once('close', () => this.#served.delete(stream));
     serveStream({
       stream,
       purpose,
@@ -302,11 +306,25 @@ export class Peer extends EventEmitter<PeerEvents> {
         this.#allowList = allowListOf(this.#extraRules);
         this.#tellOfAllowFile(asSallyportError(thrown));
       }
-      for (const session of this.sessions) {
-        const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);
-        if (denied) session.driver.destroy('NOT_AUTHORIZED', 'this peer is no longer allowed');
-      }
+      this.#enforce();
       this.#watchAllowFile();
     }, ALLOW_FILE_MS);
+  }
+
+  /** What the allow list no longer allows ends: sessions that the peer opened, and any stream of its. */
+  #enforce(): void {
+    for (const session of this.sessions) {
+      const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);
+      if (denied) session.driver.destroy('NOT_AUTHORIZED', 'this peer is no longer allowed');
+    }
+    for (const [stream, allow] of this.#served) {
+      try {
+        allow();
+      } catch (thrown) {
+        const { code, message } = asSallyportError(thrown);
+        this.#served.delete(stream);
+        stream.reset(code, message);
+      }
+    }
   }
 }

@@ -45,7 +45,7 @@ export function addIdentityCommands(program: Command): void {
     const changed = new AllowFile(new Home(options.home).allowFile).deny(id);
     reporterOf(options).report(
       { denied: id, changed },
-      changed ? `${id} is no longer allowed` : `${id} was not allowed`,
+      changed ? `${id} is denied` : `${id} was denied before`,
     );
   });
 }
