@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { scopeOf } from '../src/core/address.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
@@ -185,6 +186,18 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
       const relay = new RelayLink({ url, clock: this.#clock });
       this.#relays.set(id, relay);
       relay.warm().catch(() => {}); // it goes on trying, and a circuit says what failed
+    }
+    this.#forgetRelays();
+  }
+
+  /** One that is no longer listed may have lost its registration alone and still carry a circuit; but not any number. */
+  #forgetRelays(): void {
+    const listed = new Set(this.#signal.relays.map(({ id }) => id));
+    for (const [id, relay] of this.#relays) {
+      if (this.#relays.size <= 2 * LIMITS.relaysPerDeployment) return;
+      if (listed.has(id)) continue;
+      this.#relays.delete(id);
+      relay.close();
     }
   }
 }

@@ -30,7 +30,7 @@ export function challenge(hello: Hello, arrival: Arrival, options: RegistryOptio
     id: options.deployment.publicKey,
     nonce,
     signature: signChallenge(options.deployment, node, context),
-    admission: options.token === undefined ? 'open' : 'token',
+    admission: tokenFor(hello, options) === undefined ? 'open' : 'token',
   };
 }
 
@@ -47,12 +47,18 @@ export function admit(
   if (!verifyAuth(id, auth.signature, context)) {
     throw new SallyportError('NOT_AUTHORIZED', 'the signature is not by this peer id');
   }
-  if (options.token === undefined) return;
-  if (!auth.proof || !verifyTokenProof(options.token, auth.proof, id, context)) {
+  const token = tokenFor(hello, options);
+  if (token === undefined) return;
+  if (!auth.proof || !verifyTokenProof(token, auth.proof, id, context)) {
     throw new SallyportError('TOKEN_INVALID', 'this rendezvous admits by another join token', {
       hint: 'ask its operator for the join URL',
     });
   }
+}
+
+/** `undefined` where everybody is welcome. */
+function tokenFor({ role }: Hello, { token, relayToken }: RegistryOptions): string | undefined {
+  return role === 'relay' ? (relayToken ?? token) : token;
 }
 
 function authContext(

@@ -25,6 +25,12 @@ export function rendezvousCommand(attachRelay: AttachRelay): Command {
     .addOption(option('--tls-key <file>', 'its private key, PEM'))
     .addOption(option('--insecure', 'cleartext HTTP'))
     .addOption(option('--token-file <file>', 'the join token; made at first start'))
+    .addOption(
+      option(
+        '--relay-token-file <file>',
+        'a token that relays need instead of the join token; made at first start',
+      ),
+    )
     .addOption(option('--open', 'admit every peer and relay without a token'))
     .addOption(option('--home <folder>', 'where key and token are kept'))
     .action((options: RendezvousOptions & ReporterOptions) => run(options, attachRelay));

@@ -21,6 +21,8 @@ export interface IntroductionOptions {
 /** What a flooder may spend: offers per pair, offers per callee, look-ups per asker. */
 const OFFERS_PER_PAIR = { perSecond: 0.5, burst: 5 };
 const OFFERS_PER_CALLEE = { perSecond: 20, burst: 20 };
+/** Answers, refusals and trickled boxes from one instance to another. */
+const FORWARDED_PER_PAIR = { perSecond: 20, burst: 100 };
 const LOOKUPS = { perSecond: 10, burst: 30 };
 
 /**
@@ -32,6 +34,7 @@ export class Introductions {
   readonly #tickets: TicketOffice;
   readonly #perPair = new RateLimiter(OFFERS_PER_PAIR);
   readonly #perCallee = new RateLimiter(OFFERS_PER_CALLEE);
+  readonly #forwarded = new RateLimiter(FORWARDED_PER_PAIR);
   readonly #lookups = new RateLimiter(LOOKUPS);
 
   constructor(options: IntroductionOptions) {
@@ -58,12 +61,18 @@ export class Introductions {
         return this.#answer(from, message, now);
       case 'refuse': {
         const { t, session, code } = message;
-        return this.#options.send(this.#instance(message), { t, session, code, from: from.idBytes });
+        return this.#options.send(this.#instance(from, message, now), {
+          t,
+          session,
+          code,
+          from: from.idBytes,
+        });
       }
       case 'trickle': {
         const { t, session, box } = message;
         const { idBytes, instance } = from;
-        return this.#options.send(this.#instance(message), { t, session, box, from: idBytes, instance });
+        const to = this.#instance(from, message, now);
+        return this.#options.send(to, { t, session, box, from: idBytes, instance });
       }
       case 'renew':
         return this.#renew(from, message, now);
@@ -91,7 +100,7 @@ export class Introductions {
 
   #answer(from: Registration, message: MessageTo<ToRendezvous, 'answer'>, now: Instant): void {
     const { t, session, noise } = message;
-    const caller = this.#instance(message);
+    const caller = this.#instance(from, message, now);
     const parties = { session, initiator: caller.id, responder: from.id };
     const tickets = this.#tickets.tickets(parties, 0, this.#options.relays(), now);
     this.#options.introduced(from, caller);
@@ -130,9 +139,16 @@ export class Introductions {
     return callee;
   }
 
-  #instance({ to, instance }: { to: Uint8Array; instance: Uint8Array }): Registration {
+  /** The very instance that a message names; nobody can bury another under messages. */
+  #instance(
+    from: Registration,
+    { to, instance }: { to: Uint8Array; instance: Uint8Array },
+    now: Instant,
+  ): Registration {
     const registration = this.#options.registrations.get(instanceKey(peerIdOf(to), instance));
     if (!registration) throw offline();
+    if (!this.#forwarded.take(`${from.key} ${registration.key}`, now))
+      throw rateLimited('too many messages to this peer');
     return registration;
   }
 

@@ -16,7 +16,9 @@ export interface RendezvousOptions extends TlsOptions {
   readonly relay?: boolean | undefined;
   /** Where the join token is; made at first start. @default `join-token` in `home` */
   readonly tokenFile?: string | undefined;
-  /** Admits every peer, and every relay, without a token. */
+  /** A token that relays have to prove instead of the join token, so that no peer can make itself a relay. */
+  readonly relayTokenFile?: string | undefined;
+  /** Admits every peer, and every relay that needs no token of its own, without one. */
   readonly open?: boolean | undefined;
   /** Where key and token are kept. @default SALLYPORT_HOME, or the XDG state folder */
   readonly home?: string | undefined;

@@ -45,6 +45,8 @@ export interface RegistryOptions {
   readonly deployment: Identity;
   /** The join token every node proves; `undefined` admits everyone. */
   readonly token: string | undefined;
+  /** What relays prove instead, where they have a token of their own. */
+  readonly relayToken?: string | undefined;
   /** Our own STUN servers as the nodes shall see them; address `''` stands for the host of our URL. */
   readonly stun: { readonly udp: readonly Endpoint[]; readonly tcp: readonly Endpoint[] };
   /** The relay in this process, if there is one. */

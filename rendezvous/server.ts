@@ -30,6 +30,7 @@ const DRAIN_MS = 250;
 interface Parts {
   readonly identity: Identity;
   readonly token: string | undefined;
+  readonly relayToken: string | undefined;
   readonly front: Front;
   readonly stun: StunServer;
   readonly relay: ReturnType<AttachRelay> | undefined;
@@ -64,10 +65,16 @@ export class RendezvousServer {
     const home = stateHome(options.home);
     const identity = loadIdentity(join(home, 'rendezvous.key'));
     const token = options.open ? undefined : loadJoinToken(options.tokenFile ?? join(home, 'join-token'));
+    const relayToken =
+      options.relayTokenFile === undefined ? undefined : loadJoinToken(options.relayTokenFile);
     const about = `Sallyport rendezvous ${identity.id}`;
     const front = await Front.listen({ ...listenAt(options), tls, about });
     try {
-      return await RendezvousServer.#assemble(options, { identity, token, front, onEvent }, attachRelay);
+      return await RendezvousServer.#assemble(
+        options,
+        { identity, token, relayToken, front, onEvent },
+        attachRelay,
+      );
     } catch (error) {
       await front.close();
       throw error;
@@ -79,7 +86,7 @@ export class RendezvousServer {
     parts: Omit<Parts, 'stun' | 'relay'>,
     attachRelay: AttachRelay | undefined,
   ): Promise<RendezvousServer> {
-    const { identity, token, front, onEvent } = parts;
+    const { identity, token, relayToken, front, onEvent } = parts;
     let signal: SignalServer | undefined;
     const stun = await StunServer.start({
       addresses: stunAddresses(front.endpoint.address, options),
@@ -97,7 +104,7 @@ export class RendezvousServer {
     const relay = wantsRelay ? attachRelay?.(front, { deployment: identity, now: serverTime }) : undefined;
     const random = (length: number) => new Uint8Array(randomBytes(length));
     const builtInRelay = relay && { id: relay.id, url: '', stunUdp: [], stunTcp: [] };
-    const registryOptions = { deployment: identity, token, stun, builtInRelay, random };
+    const registryOptions = { deployment: identity, token, relayToken, stun, builtInRelay, random };
     signal = new SignalServer(front, registryOptions, serverClock, onEvent);
     return new RendezvousServer({ ...parts, stun, relay }, signal, options);
   }

@@ -37,6 +37,12 @@ export function addressBytes(address: string): Uint8Array {
   return bytes;
 }
 
+/** What one customer is given, for counting what comes from it: an IPv4 address, or the /64 of an IPv6 address. */
+export function sourceOf(address: string): string {
+  const bytes = addressBytes(canonicalAddress(address));
+  return Buffer.from(bytes.length === 4 ? bytes : bytes.subarray(0, 8)).toString('hex');
+}
+
 export function scopeOf(address: string): AddressScope {
   const bytes = addressBytes(canonicalAddress(address));
   return bytes.length === 4 ? scopeOfIPv4(bytes) : scopeOfIPv6(bytes);

@@ -3,6 +3,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type { WebSocket } from 'ws';
+import { sourceOf } from '../core/address.ts';
 import { formatEndpoint, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -41,7 +42,7 @@ export class Front {
   readonly #http1: Http1Front;
   readonly #http2: Http2Front;
   readonly #sockets = new Set<Socket>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #perSource = new Map<string, number>();
   readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
   readonly #options: FrontOptions;
 
@@ -123,23 +124,23 @@ export class Front {
   /** Counts the connection, or ends it when its address has too many. */
   #admit(socket: Socket): boolean {
     socket.on('error', () => socket.destroy());
-    const { address } = remoteOf(socket);
-    const count = (this.#perAddress.get(address) ?? 0) + 1;
+    const source = sourceOf(remoteOf(socket).address);
+    const count = (this.#perSource.get(source) ?? 0) + 1;
     if (count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress)) {
       socket.destroy();
       return false;
     }
-    this.#perAddress.set(address, count);
+    this.#perSource.set(source, count);
     this.#sockets.add(socket);
-    socket.once('close', () => this.#forget(socket, address));
+    socket.once('close', () => this.#forget(socket, source));
     return true;
   }
 
-  #forget(socket: Socket, address: string): void {
+  #forget(socket: Socket, source: string): void {
     this.#sockets.delete(socket);
-    const left = (this.#perAddress.get(address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(address, left);
-    else this.#perAddress.delete(address);
+    const left = (this.#perSource.get(source) ?? 1) - 1;
+    if (left > 0) this.#perSource.set(source, left);
+    else this.#perSource.delete(source);
   }
 
   #sniff(socket: Socket): void {

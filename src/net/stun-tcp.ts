@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { canonicalAddress } from '../core/address.ts';
+import { canonicalAddress, sourceOf } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import { StunFramer } from '../core/stun/framing.ts';
@@ -13,7 +13,7 @@ type StunHandler = (bytes: Uint8Array, from: Endpoint) => StunReply | undefined;
 export class StunTcpPort {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #perAddress = new Map<string, number>();
+  readonly #perSource = new Map<string, number>();
   readonly #handle: StunHandler;
 
   constructor(handle: StunHandler) {
@@ -41,7 +41,7 @@ export class StunTcpPort {
     const { remoteAddress, remotePort } = socket;
     if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
     const from = { address: canonicalAddress(remoteAddress), port: remotePort };
-    if (!this.#admit(socket, from.address)) return void socket.destroy();
+    if (!this.#admit(socket, sourceOf(from.address))) return void socket.destroy();
     const framer = new StunFramer();
     let patience = setTimeout(() => socket.destroy(), STRANGER_IDLE_MS);
     socket.on('close', () => clearTimeout(patience));
@@ -67,16 +67,16 @@ export class StunTcpPort {
     }
   }
 
-  #admit(socket: Socket, address: string): boolean {
-    const open = this.#perAddress.get(address) ?? 0;
+  #admit(socket: Socket, source: string): boolean {
+    const open = this.#perSource.get(source) ?? 0;
     if (open >= LIMITS.connectionsPerAddress) return false;
-    this.#perAddress.set(address, open + 1);
+    this.#perSource.set(source, open + 1);
     this.#sockets.add(socket);
     socket.on('close', () => {
       this.#sockets.delete(socket);
-      const left = this.#perAddress.get(address)! - 1;
-      if (left === 0) this.#perAddress.delete(address);
-      else this.#perAddress.set(address, left);
+      const left = this.#perSource.get(source)! - 1;
+      if (left === 0) this.#perSource.delete(source);
+      else this.#perSource.set(source, left);
     });
     return true;
   }
