@@ -41,7 +41,7 @@ export function parseExposure(text: string): Exposure {
 }
 
 /**
- * The one place where a stream is allowed or refused, at the side that would dial (PROTOCOL §8). A target must
+ * The one place where a stream is allowed or refused, at the side that would dial (docs/threat-model.md). A target must
  * equal an exposure; `any` admits every target whose resolved address `mayDialAddress` admits.
  * @throws SallyportError `SERVICE_UNKNOWN`, `NOT_AUTHORIZED`
  */

@@ -222,7 +222,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     await this.network.close();
   }
 
-  /** A name is resolved once and pinned (PROTOCOL §2). */
+  /** A name is resolved once and pinned (docs/threat-model.md). */
   async #resolve(name: string, accept: boolean): Promise<PeerId> {
     const pinned = this.settings.pinnedName(name);
     const id = await this.#deployment.resolve(name);
