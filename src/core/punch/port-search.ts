@@ -24,6 +24,9 @@ export interface PortSearchOptions {
 
 type StageOf<Name extends Stage['technique']> = Extract<Stage, { technique: Name }>;
 
+/** A peer whose profile changes more often than honest measuring explains gets no more. */
+const MAX_PREDICTIONS = 3;
+
 /** Between requests for leave to flood. */
 const FLOOD_RETRY_MS = 500;
 
@@ -33,7 +36,9 @@ export class PortSearch {
   /** Where the rendezvous saw the peer: the only address that is searched. */
   #target: Endpoint | undefined;
   #prediction: PortPrediction | undefined;
-  #predicted: StageOf<'port prediction'>['predicted'] | undefined;
+  #predictionStage: StageOf<'port prediction'> | undefined;
+  /** Predictions begun; each has sockets of its own. */
+  #predictions = 0;
   #birthday: Birthday | undefined;
   #birthdayStage: StageOf<'birthday'> | undefined;
   /** When to ask for leave to begin the birthday. */
@@ -51,7 +56,7 @@ export class PortSearch {
 
   /** True once sockets of its own may be open. */
   get begun(): boolean {
-    return this.#prediction !== undefined || this.#birthday !== undefined;
+    return this.#predictions > 0 || this.#birthday !== undefined;
   }
 
   get deadline(): Instant | undefined {
@@ -59,16 +64,26 @@ export class PortSearch {
     return earliest(this.#prediction?.deadline, this.#birthday?.deadline, this.#birthdayAt);
   }
 
-  /** Takes up what the plan asks for; may be called again when the plan has changed. */
+  /**
+   * Takes up what the plan asks for. It is called again when the plan has changed: an end may begin before the other's
+   * NAT, or its own, is measured. A birthday that has begun goes on.
+   */
   follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number): void {
     const tryMs = predictionTryMs(roundTripMs);
     const prediction = stages.find((stage) => stage.technique === 'port prediction');
     const birthday = stages.find((stage) => stage.technique === 'birthday');
     this.#target ??= target;
-    if (prediction) this.#prediction ??= this.#predict(prediction, startAt, tryMs);
-    if (!birthday || this.#birthdayStage) return;
+    this.#followPrediction(prediction, startAt, tryMs);
+    if (this.#birthday || birthday?.many === this.#birthdayStage?.many) return;
     this.#birthdayStage = birthday;
-    this.#birthdayAt = prediction ? startAt + PREDICTION_TRIES * tryMs : startAt;
+    this.#birthdayAt = birthday && (prediction ? startAt + PREDICTION_TRIES * tryMs : startAt);
+  }
+
+  #followPrediction(stage: StageOf<'port prediction'> | undefined, startAt: Instant, tryMs: number): void {
+    if (samePrediction(stage, this.#predictionStage)) return;
+    this.#predictionStage = stage;
+    this.#prediction = undefined;
+    if (stage && this.#predictions < MAX_PREDICTIONS) this.#prediction = this.#predict(stage, startAt, tryMs);
   }
 
   handleTimeout(now: Instant): void {
@@ -85,7 +100,7 @@ export class PortSearch {
 
   /** A new attested mapping of the peer's; false where it is no sample of a counter that we predict. */
   learnSample(mapping: Endpoint, now: Instant): boolean {
-    if (!this.#prediction || this.#predicted === this.#options.role) return false;
+    if (!this.#prediction || this.#predictionStage?.predicted === this.#options.role) return false;
     if (mapping.address !== this.#target?.address) return false;
     this.#prediction.learnSample(mapping, now);
     return true;
@@ -102,7 +117,6 @@ export class PortSearch {
     tryMs: number,
   ): PortPrediction {
     const { role, checks, stun, random, emit } = this.#options;
-    this.#predicted = predicted;
     return new PortPrediction(
       {
         checks,
@@ -110,6 +124,7 @@ export class PortSearch {
         step: steps[otherRole(role)],
         target: this.#target!,
         sampler: stun && new PortSampler(stun, random, emit),
+        sockets: this.#predictions++,
         emit,
       },
       startAt,
@@ -144,4 +159,14 @@ export class PortSearch {
     const word = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
     return Math.floor((word / 2 ** 32) * below);
   }
+}
+
+function samePrediction(
+  one: StageOf<'port prediction'> | undefined,
+  other: StageOf<'port prediction'> | undefined,
+): boolean {
+  if (!one || !other) return one === other;
+  const { initiator, responder } = one.steps;
+  const sameSteps = initiator === other.steps.initiator && responder === other.steps.responder;
+  return one.predicted === other.predicted && sameSteps;
 }

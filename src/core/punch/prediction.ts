@@ -16,12 +16,14 @@ export interface PortPredictionOptions {
   readonly target: Endpoint;
   /** `undefined` where no STUN server is known: then this end can't be predicted. */
   readonly sampler: PortSampler | undefined;
+  /** Which range of socket numbers: a socket that was used before has a mapping already. */
+  readonly sockets: number;
   readonly emit: (output: PunchOutput) => void;
 }
 
-/** Of the sockets that sample, and of those that volley; below are those of a birthday. */
-const FIRST_SAMPLING_SOCKET = 1_000;
-const FIRST_VOLLEY_SOCKET = 2_000;
+/** Below are the sockets of a birthday. Each prediction takes a range: first the sockets that sample, then those that volley. */
+const FIRST_SOCKET = 1_000;
+const SOCKETS = PREDICTION_TRIES * (1 + PREDICTION_SOCKETS);
 
 /** After the first shot; each probe of a volley is sent again, because a lost one would waste the try. */
 const VOLLEY_OFFSETS = [0, 120, 350];
@@ -50,6 +52,7 @@ export class PortPrediction {
   #options: PortPredictionOptions;
   #agenda: { at: Instant; act: (now: Instant) => void }[] = [];
   #tries = 0;
+  #volleys = 0;
   /** Volleys at ports that the peer's samples led to; a peer that tells of more than it should gets no more. */
   #aimed = 0;
   #sampledHere: Instant | undefined;
@@ -60,6 +63,10 @@ export class PortPrediction {
     for (let n = 0; n < PREDICTION_TRIES; n++) {
       this.#agenda.push({ at: startAt + n * tryMs, act: (now) => this.#try(now) });
     }
+  }
+
+  get #firstSocket(): number {
+    return FIRST_SOCKET + this.#options.sockets * SOCKETS;
   }
 
   get deadline(): Instant | undefined {
@@ -98,7 +105,7 @@ export class PortPrediction {
     const { contactAt } = checks;
     if (predicted === 'there' || !sampler) return;
     if (contactAt !== undefined && now - contactAt < CONTACT_MS) return;
-    const socket = FIRST_SAMPLING_SOCKET + this.#tries++;
+    const socket = this.#firstSocket + this.#tries++;
     sampler.ask(socket);
     for (const offset of RETRANSMISSIONS) {
       this.#agenda.push({ at: now + offset, act: () => sampler.askAgain(socket) });
@@ -121,12 +128,12 @@ export class PortPrediction {
   #volleyIfBothKnown(now: Instant): void {
     const [here, there] = [this.#sampledHere, this.#sampledThere];
     if (this.#options.predicted !== 'both' || here === undefined || !there) return;
-    if (now - here > SAMPLE_MS || now - there.at > SAMPLE_MS) return;
+    if (now - here > SAMPLE_MS || now - there.at > SAMPLE_MS || this.#volleys >= PREDICTION_TRIES) return;
     this.#sampledHere = this.#sampledThere = undefined;
     const { checks, step } = this.#options;
     const port = there.endpoint.port + step * Math.ceil(PREDICTION_SOCKETS / 2);
     if (!isPort(port)) return;
-    const first = FIRST_VOLLEY_SOCKET + this.#tries * PREDICTION_SOCKETS;
+    const first = this.#firstSocket + PREDICTION_TRIES + this.#volleys++ * PREDICTION_SOCKETS;
     this.#repeat(now, (at) => {
       for (let i = 0; i < PREDICTION_SOCKETS; i++) {
         checks.spray(first + i, { address: there.endpoint.address, port }, at);

@@ -31,6 +31,20 @@ describe('port prediction', () => {
     expect(median).toBeLessThanOrEqual(350);
   });
 
+  it.each<[NatName, NatName, string, number]>([
+    ['apd/apd-sequential', 'apd/apd-sequential', 'port prediction', 0],
+    ['apd/apd-sequential', 'apd/apd-sequential', 'port prediction', 120],
+    ['apd/apd-sequential', 'ei/apd', 'port prediction', 120],
+    ['apd/apd-random', 'ei/apd', 'birthday', 120],
+    ['ei/apd', 'apd/apd-sequential', 'port prediction', 120],
+  ])('opens %s × %s by %s, the first being measured %s ms after T0', (a, b, technique, late) => {
+    for (let seed = 0; seed < 20; seed++) {
+      const kinds = ['udp', 'relay'] as const;
+      const report = traverse({ a, b, initiatorMeasuredAfterMs: late, delayMs: 20, seed, kinds });
+      expect([report.a.udp?.technique, report.b.udp?.technique]).toEqual([technique, technique]);
+    }
+  });
+
   it('gives way to a birthday where the ports turn out not to be sequential', () => {
     const misjudged = { udp: { allocation: { kind: 'random' as const } } };
     const { a, b } = traverse({

@@ -23,6 +23,8 @@ export interface TraversalOptions extends TwoLansOptions {
   readonly judgedSequential?: boolean;
   /** Nothing is measured about either NAT. */
   readonly unmeasured?: boolean;
+  /** The initiator's NAT is measured only so long after T0: a peer that has just been started. */
+  readonly initiatorMeasuredAfterMs?: number;
 }
 
 type Path = Extract<PunchOutput, { type: 'path' }>;
@@ -71,7 +73,9 @@ export function traverse(options: TraversalOptions): TraversalReport {
     return options.judgedSequential ? { ...measured, udp: { ...measured.udp, allocation } } : measured;
   };
   const sampling = { address: lans.server.address, port: SAMPLING_PORT };
-  const a = new End(lans.a, 'initiator', kinds, profile(lans.natsA, lans.a), sampling);
+  const measured = options.initiatorMeasuredAfterMs === undefined;
+  const ofA = measured ? profile(lans.natsA, lans.a) : undefined;
+  const a = new End(lans.a, 'initiator', kinds, ofA, sampling);
   const b = new End(lans.b, 'responder', kinds, profile(lans.natsB, lans.b), sampling);
   for (const end of [a, b]) end.gather({ address: lans.server.address, port: STUN_PORT }, observers);
   world.run(() => a.gathered && b.gathered, 8_000);
@@ -97,6 +101,12 @@ export function traverse(options: TraversalOptions): TraversalReport {
     a.start(offered + 2 * oneWay + START_MARGIN_MS, world.now, roundTripMs);
   });
   world.clock.after(3 * oneWay, () => b.agent.handle({ type: 'remote', candidates: a.hosts() }));
+  if (options.initiatorMeasuredAfterMs !== undefined) {
+    const late = profile(lans.natsA, lans.a);
+    const measuredAt = 2 * oneWay + options.initiatorMeasuredAfterMs;
+    world.clock.after(measuredAt, () => a.agent.handle({ type: 'local', profile: late }));
+    world.clock.after(measuredAt + oneWay, () => b.agent.handle({ type: 'remote', profile: late }));
+  }
   world.run(() => a.report.done && b.report.done, 30_000);
   for (const { agent } of [a, b]) agent.stop();
   return { a: a.report, b: b.report, lans };
