@@ -5,7 +5,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createSocket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseEndpoint } from '../../src/core/endpoint.ts';
 import { type SallyportError } from '../../src/core/errors.ts';
 import { issueTicket } from '../../src/core/protocol/ticket.ts';
@@ -14,6 +14,9 @@ import { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
 import type { CommandName, Stage } from './commands.ts';
 import { complaintIn, complaintOf, staged, upPeer } from './plain.ts';
+
+// Many processes at once, on a machine that may have other work.
+vi.setConfig({ testTimeout: 120_000 });
 
 const NOWHERE = 'http://127.0.0.1:9';
 /** Well formed, and nobody's that is up. */
@@ -344,7 +347,8 @@ describe.concurrent('a target', () => {
       await peerComplaint(stage, 'alice', 'connect', id, '-W', forged, '--rendezvous', url);
       await up.line(/refused: SERVICE_UNKNOWN/);
       const { stderr } = await up.stop();
-      expect(stderr).not.toMatch(/^error FORGED|\u001b\[2J/m);
+      expect(stderr).not.toMatch(/^error FORGED/m);
+      expect(stderr).not.toContain('\u001b');
     }),
   );
 });

@@ -2,12 +2,15 @@ import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { parseEndpoint, type Endpoint } from '../../src/core/endpoint.ts';
+import { deferred } from '../../src/net/deferred.ts';
 import { Namespaces } from '../netns/namespaces.ts';
 import { labSupport } from '../netns/support.ts';
 import { Stage, type CommandEvent, type RunningCommand } from './commands.ts';
@@ -15,6 +18,9 @@ import { complaintIn, staged, upPeer } from './plain.ts';
 
 const MIB = 1024 * 1024;
 const support = await labSupport();
+
+// Many processes at once, on a machine that may have other work.
+vi.setConfig({ testTimeout: 120_000 });
 
 async function listening(server: Server): Promise<string> {
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -63,19 +69,20 @@ async function transferred(at: Endpoint, midway: () => Promise<void>): Promise<b
   const socket = connect({ host: at.address, port: at.port, allowHalfOpen: true });
   const [sent, received] = [createHash('sha256'), createHash('sha256')];
   let count = 0;
-  let fault: Promise<void> | undefined;
+  const quarter = deferred<void>();
   socket.on('data', (chunk: Buffer) => {
     received.update(chunk);
     count += chunk.length;
-    if (count >= total / 4) fault ??= midway();
+    if (count >= total / 4) quarter.resolve();
   });
+  const fault = quarter.promise.then(midway);
   const ended = once(socket, 'end');
   for (let left = total; left > 0; left -= MIB) {
     const block = randomBytes(MIB);
     sent.update(block);
     if (!socket.write(block)) await Promise.race([once(socket, 'drain'), ended]);
     // The second half is sent when the fault is under way, so that it meets a stream in motion.
-    while (left <= total / 2 && !fault) await sleep(20);
+    if (left <= total / 2) await quarter.promise;
   }
   socket.end();
   await ended;
@@ -129,7 +136,6 @@ describe.concurrent('the rendezvous', () => {
       expect(await up.stop()).toMatchObject({ status: 0 });
       echo.close();
     }),
-    120_000,
   );
 
   it(
@@ -150,7 +156,6 @@ describe.concurrent('the rendezvous', () => {
       expect(alice.events.at(-1)).toMatchObject({ event: 'error', code: 'SESSION_CLOSED' });
       echo.close();
     }),
-    120_000,
   );
 });
 
@@ -178,7 +183,6 @@ describe.concurrent('the relay', () => {
       await up.event('stream', ({ state, reason }) => state === 'closed' && reason === undefined);
       echo.close();
     }),
-    120_000,
   );
 
   it(
@@ -226,7 +230,6 @@ describe.concurrent('the other peer', () => {
         source.close();
       })();
     },
-    90_000,
   );
 
   it(
@@ -265,7 +268,6 @@ describe.concurrent('the other peer', () => {
       expect((await up.ended).status).toBe(1);
       expect(up.events.at(-1)).toMatchObject({ event: 'error', code: 'PEER_LOST' });
     }),
-    90_000,
   );
 
   it(
@@ -362,7 +364,7 @@ describe.concurrent('rubbish on every port', () => {
       const stun = [rendezvous, standalone].flatMap(({ events }) =>
         (events.find(({ event }) => event === 'listening')!['stun'] as string[]).map(parseEndpoint),
       );
-      const peers = await Promise.all([up, alice].map(portsOf));
+      const peers = [up, alice].map(portsOf);
       const http = [url, relayUrl].map((text) => ({
         address: '127.0.0.1',
         port: Number(new URL(text).port),
@@ -390,7 +392,6 @@ describe.concurrent('rubbish on every port', () => {
       }
       echo.close();
     }),
-    120_000,
   );
 });
 
@@ -430,19 +431,27 @@ describe.skipIf(!support.ok)('a network that lets no UDP through', () => {
   );
 });
 
-/** The UDP and TCP ports on which a process listens, by the kernel's word. */
-async function portsOf({ child }: RunningCommand): Promise<{ udp: Endpoint[]; tcp: Endpoint[] }> {
-  const listed = async (flags: string): Promise<Endpoint[]> => {
-    const ss = spawn('ss', ['-H', '-n', '-p', flags]);
-    let text = '';
-    for await (const chunk of ss.stdout) text += String(chunk);
-    const lines = text.split('\n').filter((line) => line.includes(`pid=${child.pid},`));
-    return lines.flatMap((line) => {
-      const port = /\S+:(\d+)\s+\S+:\*/.exec(line)?.[1];
-      return port === undefined ? [] : [{ address: '127.0.0.1', port: Number(port) }];
+/** The UDP and TCP ports on which a process listens, by the kernel's word: `man 5 proc_net`. */
+function portsOf({ child }: RunningCommand): { udp: Endpoint[]; tcp: Endpoint[] } {
+  const folder = `/proc/${child.pid}/fd`;
+  const sockets = new Set(readdirSync(folder).map((name) => /\d+/.exec(linkOf(join(folder, name)))?.[0]));
+  const bound = (table: string, state: string): Endpoint[] => {
+    const rows = readFileSync(`/proc/net/${table}`, 'utf8').split('\n').slice(1);
+    return rows.flatMap((row) => {
+      const columns = row.trim().split(/\s+/);
+      if (columns[3] !== state || !sockets.has(columns[9])) return [];
+      return [{ address: '127.0.0.1', port: Number.parseInt(columns[1]!.split(':')[1]!, 16) }];
     });
   };
-  return { udp: await listed('-ua'), tcp: await listed('-tl') };
+  return { udp: bound('udp', '07'), tcp: bound('tcp', '0A') };
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // closed in between
+  }
 }
 
 /** What looks like something at first: STUN, its cookie, TLS, HTTP, and noise of many lengths. */

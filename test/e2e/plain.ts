@@ -37,7 +37,7 @@ export async function complaintIn(command: RunningCommand): Promise<Complaint> {
   const { status, stderr } = await command.ended;
   expect(stderr).not.toMatch(/^\s+at /m); // a stack trace
   const lines = stderr.split('\n').filter((line) => line.startsWith('error '));
-  expect(lines, stderr).toHaveLength(1);
+  expect(lines).toHaveLength(1);
   const [, code = '', text = ''] = /^error ([A-Z_]+): (.+)$/.exec(lines[0]!) ?? [];
   return { status, code, text };
 }
