@@ -83,7 +83,7 @@ export class Forward {
   }
 
   async close(): Promise<void> {
-    for (const socket of this.#connections) socket.destroy();
+    for (const socket of this.#connections) socket.resetAndDestroy();
     await new Promise((resolve) => {
       this.#server.close(resolve);
     });

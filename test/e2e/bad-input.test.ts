@@ -315,7 +315,7 @@ describe.concurrent('a target', () => {
   it(
     'that refuses resets the connection of -L, which goes on',
     staged(async (stage) => {
-      const target = createServer((socket) => socket.end('late'));
+      const target = createServer((socket) => socket.on('error', () => {}).end('late'));
       const port = await portOf(target);
       target.close();
       const { url } = await stage.rendezvous();
@@ -327,7 +327,7 @@ describe.concurrent('a target', () => {
       expect(error.code).toBe('ECONNRESET');
       expect(await alice.event('error')).toMatchObject({ code: 'TARGET_REFUSED' });
       await once(target.listen(port, '127.0.0.1'), 'listening');
-      const accepted = connect(listen.port, listen.address);
+      const accepted = connect(listen.port, listen.address).on('error', () => {});
       const [bytes] = (await once(accepted, 'data')) as [Buffer];
       expect(bytes.toString()).toBe('late');
       target.close();
