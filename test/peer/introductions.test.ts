@@ -1,0 +1,234 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LIMITS } from '../../src/core/limits.ts';
+import { publicKeyOf } from '../../src/core/identity.ts';
+import type { Peer } from '../../src/index.ts';
+import { Traversal } from '../../peer/traversal.ts';
+import { Circuits } from '../../relay/circuits.ts';
+import { Caller, freshIdentity, Meeting, sentBy } from './meeting.ts';
+
+let meeting: Meeting;
+let bob: Peer;
+beforeEach(async () => {
+  meeting = await Meeting.start();
+  bob = await meeting.peer('bob', ['any']);
+});
+afterEach(() => meeting.close());
+
+describe('an offer', () => {
+  it('is answered when it is fresh, attested and new', () => {
+    const call = new Caller(meeting, bob).offer();
+    expect(call.replies.map(({ t }) => t)).toEqual(['answer']);
+    expect(() => call.keys).not.toThrow();
+    expect(bob.sessions).toHaveLength(1);
+  });
+
+  it.each([
+    ['attested more than a minute ago', { ageMs: LIMITS.attestationLifetimeMs + 1_000 }],
+    ['attested in the future', { ageMs: -10_000 }],
+    ['attested by another than the rendezvous', { signer: freshIdentity() }],
+  ])('gets nothing, not even a refusal, when it was %s', (_, spoilt) => {
+    const call = new Caller(meeting, bob).offer(spoilt);
+    expect(call.replies).toEqual([]);
+    expect(bob.sessions).toHaveLength(0);
+  });
+
+  it('gets nothing the second time, under another session id or signature neither', () => {
+    const caller = new Caller(meeting, bob);
+    const call = caller.offer();
+    call.deliver();
+    expect(call.replies.map(({ t }) => t)).toEqual(['answer']);
+    expect(bob.sessions).toHaveLength(1);
+  });
+
+  it('can not be passed off as somebody else’s', () => {
+    const sent = sentBy(bob);
+    const [alice, mallory] = [new Caller(meeting, bob, sent), new Caller(meeting, bob, sent)];
+    const noise = alice.offer().offer.noise;
+    const { offer, replies } = mallory.offer();
+    expect(replies.map(({ t }) => t)).toEqual(['answer']);
+    // The signature covers who, which session, what and when: none of them can be exchanged.
+    for (const swap of [{ noise }, { from: alice.identity.publicKey }, { session: new Uint8Array(16) }]) {
+      const before = sent.length;
+      bob.deployment.emit('message', { ...offer, ...swap });
+      expect(sent).toHaveLength(before);
+    }
+  });
+
+  it('with the id of a session that lives is refused, and the session stays where deny finds it', () => {
+    const caller = new Caller(meeting, bob);
+    const call = caller.offer();
+    const again = caller.offer({ session: call.offer.session });
+    expect(again.refusal).toBe('PROTOCOL_ERROR');
+    expect(bob.sessions.map(({ id }) => id)).toEqual([call.id]);
+  });
+
+  it('of a peer that is not allowed gets a refusal and nothing else', async () => {
+    const carol = await meeting.peer('carol');
+    const call = new Caller(meeting, carol).offer();
+    expect(call.replies).toMatchObject([{ t: 'refuse', code: 'NOT_AUTHORIZED' }]);
+    expect(carol.sessions).toHaveLength(0);
+  });
+});
+
+describe('before its peer has proven the keys', () => {
+  it('an answer costs one message, one relay leg and one primer, and is forgotten after twelve seconds', async () => {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    meeting.onClose(() => socket.close());
+    let datagrams = 0;
+    socket.on('message', () => datagrams++);
+    const tickets = await ticketsOf(await meeting.peer('alice'), bob);
+    const legs = vi.spyOn(Circuits.prototype, 'handle');
+    const caller = new Caller(meeting, bob);
+    const endpoint = { address: '127.0.0.1', port: socket.address().port };
+    const call = caller.offer({
+      candidates: [caller.attested({ type: 'srflx', transport: 'udp', endpoint })],
+      tickets,
+    });
+    expect(call.answered).toBe(true);
+    const [session] = bob.sessions.filter(({ id }) => id === call.id);
+    const closed = once(session!, 'closed');
+    bob.network.emit('changed'); // news of the network wait for the keys as well
+
+    expect(await closed).toMatchObject([{ code: 'TIMEOUT' }]);
+    await sleep(500);
+    expect(call.replies.map(({ t }) => t)).toEqual(['answer']);
+    expect(datagrams).toBe(1);
+    const openings = legs.mock.calls.filter(
+      ([input]) => input.type === 'open' && input.opening.ticket.peer === bob.id,
+    );
+    expect(openings).toHaveLength(1);
+  });
+
+  it('no more than eight sessions of one peer are begun, and with keys proven 64', () => {
+    const sent = sentBy(bob);
+    const caller = new Caller(meeting, bob, sent);
+    const calls = Array.from({ length: LIMITS.unconfirmedPerPeer }, () => caller.offer());
+    expect(calls.every(({ answered }) => answered)).toBe(true);
+    expect(caller.offer().refusal).toBe('LIMIT');
+    expect(new Caller(meeting, bob, sent).offer().answered).toBe(true);
+
+    for (const call of calls) call.update({});
+    for (let n = calls.length; n < LIMITS.sessionsPerPeer; n++) caller.offer({ kinds: ['relay'] }).update({});
+    expect(bob.sessions.filter(({ peer }) => peer === caller.id)).toHaveLength(LIMITS.sessionsPerPeer);
+    expect(caller.offer().refusal).toBe('LIMIT');
+  });
+
+  it('no crowd can begin more than 256 sessions', () => {
+    const sent = sentBy(bob);
+    const crowd = Array.from({ length: LIMITS.unconfirmed }, () => new Caller(meeting, bob, sent).offer());
+    expect(crowd.at(-1)!.answered).toBe(true);
+    expect(new Caller(meeting, bob, sent).offer().refusal).toBe('LIMIT');
+    crowd[0]!.update({});
+    expect(new Caller(meeting, bob, sent).offer().answered).toBe(true);
+  });
+});
+
+describe('a sealed box', () => {
+  it('that does not open, or holds no update, or comes from another peer has no effect at all', () => {
+    const call = new Caller(meeting, bob).offer();
+    const [session] = bob.sessions;
+    const good = call.seal(new Uint8Array([0x80])); // an empty map
+    const bad = [
+      new Uint8Array(),
+      new Uint8Array(23),
+      new Uint8Array(400),
+      good.slice(0, -1),
+      call.seal(Uint8Array.of(1)), // a number
+      call.seal(new Uint8Array(3_000)),
+    ];
+    for (const box of bad) call.box(box);
+    call.box(good, freshIdentity().publicKey);
+    expect(bob.sessions).toEqual([session]);
+    expect(call.replies.map(({ t }) => t)).toEqual(['answer']); // nothing of this has proven the keys
+    call.box(good);
+    expect(call.replies.map(({ t }) => t)).toEqual(['answer', 'trickle']);
+  });
+
+  it('of another session does not open', () => {
+    const caller = new Caller(meeting, bob);
+    const [one, other] = [caller.offer(), caller.offer()];
+    one.box(other.seal(new Uint8Array([0x80])));
+    expect(one.replies.map(({ t }) => t)).toEqual(['answer']);
+  });
+});
+
+describe('a peer that has proven the keys', () => {
+  it('can not make us punch without end', async () => {
+    const start = vi.spyOn(Traversal.prototype, 'start');
+    const call = new Caller(meeting, bob).offer();
+    for (let number = 1; number <= 50; number++) {
+      call.update({ round: { number, start: { at: bob.deployment.serverTime() + 50, roundTripMs: 1 } } });
+    }
+    await sleep(100);
+    expect(start.mock.calls.length).toBeGreaterThan(0);
+    expect(start.mock.calls.length).toBeLessThanOrEqual(5);
+  });
+
+  it('can not set T0 more than two seconds ahead', () => {
+    const start = vi.spyOn(Traversal.prototype, 'start');
+    const call = new Caller(meeting, bob).offer();
+    const far = bob.deployment.serverTime() + 1e12;
+    call.update({ round: { number: 1, start: { at: far, roundTripMs: 10_000 } } });
+    const now = bob.deployment.toLocal(bob.deployment.serverTime());
+    for (const [at] of start.mock.calls) expect(at).toBeLessThanOrEqual(now + 2_000);
+    expect(start).toHaveBeenCalledTimes(2);
+  });
+
+  it('can not make us send a third party more than forty datagrams a minute, by any number of sessions', async () => {
+    const victim = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(victim, 'listening');
+    meeting.onClose(() => victim.close());
+    let datagrams = 0;
+    victim.on('message', () => datagrams++);
+    const endpoint = { address: '127.0.0.1', port: victim.address().port };
+    const named = { type: 'host' as const, transport: 'udp' as const, endpoint };
+
+    const caller = new Caller(meeting, bob);
+    const calls = Array.from({ length: 8 }, () => caller.offer({ candidates: [named] }));
+    for (let number = 1; number <= 3; number++) {
+      for (const call of calls) {
+        const start = { at: bob.deployment.serverTime(), roundTripMs: 1 };
+        call.update({ candidates: [named], round: { number, start } });
+      }
+      await sleep(700);
+    }
+    expect(datagrams).toBeGreaterThan(10);
+    expect(datagrams).toBeLessThanOrEqual(42);
+  });
+});
+
+describe('an answer', () => {
+  it('counts only from the peer that the offer went to, and under its key', async () => {
+    const alice = await meeting.peer('alice', ['any']);
+    const [silent, mallory] = [freshIdentity(), freshIdentity()];
+    // The rendezvous keeps the offer for itself, and tells alice what it likes.
+    const send = vi.spyOn(alice.deployment, 'send').mockReturnValue(true);
+    const connecting = alice.connect(silent.id);
+    const failed = expect(connecting).rejects.toMatchObject({ code: 'HANDSHAKE_FAILED' });
+    await vi.waitFor(() => expect(send).toHaveBeenCalledWith(expect.objectContaining({ t: 'offer' })));
+    const [offer] = send.mock.calls.map(([message]) => message).filter((message) => message.t === 'offer');
+    const { session } = offer as { session: Uint8Array };
+    const instance = new Uint8Array(16);
+    const noise = new Caller(meeting, alice, [], mallory).offer().offer.noise;
+    const answer = { t: 'answer' as const, session, instance, noise, tickets: [] };
+    alice.deployment.emit('message', { ...answer, from: mallory.publicKey });
+    alice.deployment.emit('message', { t: 'refuse', session, from: mallory.publicKey, code: 'LIMIT' });
+    alice.deployment.emit('message', { ...answer, from: publicKeyOf(silent.id) });
+    await failed;
+    expect(alice.sessions.filter(({ role }) => role === 'initiator')).toHaveLength(0);
+  });
+});
+
+/** Tickets for legs of `callee`'s, as the rendezvous issues them with an offer. */
+async function ticketsOf(caller: Peer, callee: Peer): Promise<readonly Uint8Array[]> {
+  const offered = new Promise<readonly Uint8Array[]>((resolve) => {
+    callee.deployment.on('message', (message) => message.t === 'offer' && resolve(message.tickets));
+  });
+  const session = await caller.connect(callee.id, { paths: ['relay'] });
+  await session.close();
+  return offered;
+}
