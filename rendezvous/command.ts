@@ -12,7 +12,8 @@ export function rendezvousCommand(attachRelay: AttachRelay): Command {
   const program = new Command('rendezvous').description('Introduces peers to one another');
   const start = withSharedOptions(new Command('start').description('run a rendezvous until stopped'))
     .addOption(option('--listen <host:port>', 'where to listen (default: port 443, or 80 with --insecure)'))
-    .addOption(option('--public-address <address>', 'what the outside calls this host'))
+    .addOption(option('--public-url <url>', 'the URL that peers are to use, where it has a name'))
+    .addOption(option('--public-address <address>', 'the address at which the outside reaches this host'))
     .addOption(option('--alt-address <address>', 'a second public address of this host, for STUN'))
     .addOption(
       option('--stun-port <port>', 'first of two STUN ports (default: 3478)').argParser(

@@ -1,3 +1,4 @@
+import { isAddress } from '../src/core/address.ts';
 import { parseHostPort } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { isWildcard } from '../src/net/public-url.ts';
@@ -6,7 +7,9 @@ import type { TlsOptions } from '../src/net/tls-files.ts';
 export interface RendezvousOptions extends TlsOptions {
   /** `host:port`, port 0 for a free one. @default every address; port 443, or 80 with `insecure` */
   readonly listen?: string | undefined;
-  /** What the outside calls this host, where it isn't the address that `listen` names. */
+  /** The URL that peers are to use, where it has a name or another port: it goes into the join URL. */
+  readonly publicUrl?: string | undefined;
+  /** The address at which the outside reaches this host, where it isn't the one that `listen` names. */
   readonly publicAddress?: string | undefined;
   /** A second public address of this host, for full RFC 5780 discovery. */
   readonly altAddress?: string | undefined;
@@ -25,6 +28,19 @@ export interface RendezvousOptions extends TlsOptions {
 }
 
 const STUN_PORT = 3478;
+
+/** Peers send STUN to these, so a name won't do. @throws SallyportError `USAGE` */
+export function checkAddresses({ publicAddress, altAddress }: RendezvousOptions): void {
+  for (const [option, value] of Object.entries({
+    '--public-address': publicAddress,
+    '--alt-address': altAddress,
+  })) {
+    if (value === undefined || isAddress(value)) continue;
+    throw new SallyportError('USAGE', `${option} takes an IP address, not ${JSON.stringify(value)}`, {
+      hint: 'a name goes into --public-url',
+    });
+  }
+}
 
 /** Where to bind HTTP. @throws SallyportError `USAGE` */
 export function listenAt({ listen, insecure }: Pick<RendezvousOptions, 'listen' | 'insecure'>) {

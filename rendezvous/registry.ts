@@ -199,17 +199,13 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
 
   #welcome(registration: Registration, arrival: Arrival, now: Instant): ToNode {
     const { stun } = this.#options;
-    const spare = stun.udp.length > 2 ? undefined : this.#relays().find(({ stunUdp }) => stunUdp.length > 0);
     return {
       t: 'registered',
       leaseMs: LIMITS.registrationLeaseMs,
       time: now,
       observed: arrival.observed,
-      stun: {
-        ...registration.stun,
-        udp: [...stun.udp, ...(spare?.stunUdp ?? [])].slice(0, 8),
-        tcp: [...stun.tcp, ...(spare?.stunTcp ?? [])].slice(0, 8),
-      },
+      // Only the deployment's own: a relay knows no registrations, so it could not authenticate its answers.
+      stun: { ...registration.stun, udp: stun.udp.slice(0, 8), tcp: stun.tcp.slice(0, 8) },
       relays: this.#relaysFor(registration),
     };
   }

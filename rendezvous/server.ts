@@ -5,7 +5,7 @@ import type { Endpoint } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
-import { formatRendezvousUrl } from '../src/core/rendezvous-url.ts';
+import { formatRendezvousUrl, parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 import { loadJoinToken } from '../src/net/join-token.ts';
@@ -14,7 +14,7 @@ import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { stateHome } from '../src/net/state-home.ts';
 import { StunServer } from '../src/net/stun-server.ts';
 import { readTls } from '../src/net/tls-files.ts';
-import { listenAt, stunAddresses, stunPorts, type RendezvousOptions } from './options.ts';
+import { checkAddresses, listenAt, stunAddresses, stunPorts, type RendezvousOptions } from './options.ts';
 import type { RegistryOutput } from './registry-events.ts';
 import { SignalServer } from './signal-server.ts';
 
@@ -59,6 +59,8 @@ export class RendezvousServer {
     onEvent: (event: RegistryOutput) => void = () => undefined,
   ): Promise<RendezvousServer> {
     const tls = readTls(options);
+    checkAddresses(options);
+    if (options.publicUrl !== undefined) parseRendezvousUrl(options.publicUrl);
     if (options.open && options.tokenFile !== undefined) {
       throw new SallyportError('USAGE', '--open and --token-file exclude each other');
     }
@@ -116,7 +118,9 @@ export class RendezvousServer {
 
   get url(): string {
     const { front } = this.#parts;
-    const address = reachableAddress(front.endpoint.address, this.#options.publicAddress);
+    const { publicUrl, publicAddress } = this.#options;
+    if (publicUrl !== undefined) return parseRendezvousUrl(publicUrl).url;
+    const address = reachableAddress(front.endpoint.address, publicAddress);
     return urlOf({ address, port: front.endpoint.port }, front.secure);
   }
 

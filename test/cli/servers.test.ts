@@ -64,6 +64,21 @@ describe('rendezvous start', () => {
     expect(await rendezvous.exit).toBe(0);
   });
 
+  it('shows the public URL that it was given, and takes no name for an address', async () => {
+    const named = new Command('rendezvous', [...LOOPBACK, '--public-url', 'https://rendezvous.example.org']);
+    expect(String((await named.event('listening'))['join'])).toMatch(
+      /^https:\/\/rendezvous\.example\.org#id=/,
+    );
+    named.child.kill('SIGTERM');
+    const refused = new Command('rendezvous', [...LOOPBACK, '--public-address', 'rendezvous.example.org']);
+    expect(await refused.event('error')).toMatchObject({
+      code: 'USAGE',
+      hint: expect.stringContaining('--public-url'),
+    });
+    expect(await refused.exit).toBe(2);
+    await named.exit;
+  });
+
   it('takes every option from the environment too', async () => {
     const rendezvous = new Command('rendezvous', [], {
       SALLYPORT_LISTEN: '127.0.0.1:0',

@@ -197,20 +197,20 @@ const NO_HAIRPIN: Obstacle = {
     'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
 };
 
-const OPEN_A_PORT = 'enabling UPnP, NAT-PMP or PCP on either router would make it direct';
+const KEEP_ONE_PORT = 'a NAT that keeps one port for all destinations, at either end, would make it direct';
 
 const UNPREDICTABLE: Obstacle = {
   reason: 'both NATs use another port for each destination, and at least one picks it unpredictably',
-  remedy: OPEN_A_PORT,
+  remedy: KEEP_ONE_PORT,
 };
 
 const BOTH_DEPEND: Obstacle = {
   reason: 'both NATs use another port for each destination, so neither end knows where to send',
-  remedy: OPEN_A_PORT,
+  remedy: KEEP_ONE_PORT,
 };
 
 const ONE_DEPENDS: Obstacle = {
   reason:
     'one NAT uses another port for each destination, and the other lets in only answers from ports that it sent to',
-  remedy: OPEN_A_PORT,
+  remedy: KEEP_ONE_PORT,
 };

@@ -288,6 +288,6 @@ export class Mux {
 
 function tooManyStreams(limit: number): SallyportError {
   return new SallyportError('LIMIT', `${limit} streams are open in this session`, {
-    hint: 'close some, or raise --max-streams at both ends',
+    hint: 'close some, or open another session',
   });
 }
