@@ -57,7 +57,7 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const CLOCK_TOLERANCE_MS = 5_000;
 /** Without the relay, `connect` waits this long for a direct path. */
 const FIRST_PATH_MS = 15_000;
-/** An offer waits this many round trips at most for our own UDP mapping; everything else is trickled. */
+/** Where no relay carries the session meanwhile, an offer waits this many round trips at most for our own UDP mapping. */
 const MAPPING_ROUND_TRIPS = 1.5;
 
 /**
@@ -87,7 +87,7 @@ export class Introductions {
   async initiate(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Session> {
     const { identity, deployment, network } = this.#options;
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
-    await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
+    if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
     const session = new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
     const handshake = Handshake.initiator(identity, context);
