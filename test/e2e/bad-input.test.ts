@@ -13,7 +13,7 @@ import { loadIdentity } from '../../src/net/identity-file.ts';
 import { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
 import type { CommandName, Stage } from './commands.ts';
-import { complaintIn, complaintOf, staged, upPeer } from './plain.ts';
+import { complaintIn, complaintOf, staged, stagedFor, upPeer } from './plain.ts';
 
 // Many processes at once, on a machine that may have other work.
 vi.setConfig({ testTimeout: 120_000 });
@@ -33,7 +33,7 @@ function peerComplaint(stage: Stage, name: string, ...args: string[]) {
 }
 
 describe.concurrent('a command line that makes no sense', () => {
-  it.each<[string, CommandName, string[], string, RegExp]>([
+  it.for<[string, CommandName, string[], string, RegExp]>([
     ['an unknown command', 'peer', ['fly'], 'USAGE', /unknown command 'fly'; see --help/],
     ['an unknown option', 'peer', ['id', '--fly'], 'USAGE', /unknown option '--fly'; see --help/],
     ['no peer to connect to', 'peer', ['connect'], 'USAGE', /missing required argument 'id\|name'/],
@@ -76,16 +76,17 @@ describe.concurrent('a command line that makes no sense', () => {
     ],
     ['a rendezvous without TLS', 'rendezvous', ['start', '--listen', '127.0.0.1:0'], 'USAGE', /--tls-cert/],
     ['a relay of nobody', 'relay', ['start'], 'USAGE', /'--rendezvous <url>' not specified/],
-  ])('is refused with status 2: %s', async (_what, name, args, code, text) => {
-    await staged(async (stage) => {
+  ])(
+    'is refused with status 2: %s',
+    stagedFor(async (stage, [_what, name, args, code, text]) => {
       const complaint = await complaintOf(stage, name, args, {
         XDG_CONFIG_HOME: stage.folder,
         XDG_STATE_HOME: stage.folder,
       });
       expect(complaint).toMatchObject({ status: 2, code });
       expect(complaint.text).toMatch(text);
-    })();
-  });
+    }),
+  );
 
   it(
     'gets its error as one object with --json, hint included',
@@ -115,34 +116,36 @@ describe.concurrent('a file that is not as it should be', () => {
     }),
   );
 
-  it.each([
+  it.for<[string, string | Buffer]>([
     ['with nothing in it', ''],
     ['cut short', 'sallyport-ed25519-seed AAAA\n'],
     ['of rubbish', randomBytes(80)],
-  ])('is a key file %s, which stays as it is', async (_how, content) => {
-    await staged(async (stage) => {
+  ])(
+    'is a key file %s, which stays as it is',
+    stagedFor(async (stage, [_how, content]) => {
       await stage.id('bob');
       writeFileSync(key(stage), content);
       const complaint = await peerComplaint(stage, 'bob', 'up', '--rendezvous', NOWHERE);
       expect(complaint).toMatchObject({ status: 2, code: 'KEY_FILE_INVALID' });
       expect(complaint.text).toMatch(/restore it from a backup/);
       expect(readFileSync(key(stage))).toEqual(Buffer.from(content));
-    })();
-  });
+    }),
+  );
 
-  it.each([
+  it.for<[string, string, string, RegExp]>([
     ['settings of rubbish', 'settings.json', '{"rendezvous":', /is not JSON; mend it/],
     ['settings of another shape', 'settings.json', '{"rendezvous":{"url":1}}', /rendezvous\.url.*; mend it/],
     ['an allow list with a typing error', 'allow', `# friends\n${STRANGER}\nbob\n`, /line 3: not a rule/],
-  ])('is %s', async (_what, file, content, text) => {
-    await staged(async (stage) => {
+  ])(
+    'is %s',
+    stagedFor(async (stage, [_what, file, content, text]) => {
       await stage.id('bob');
       writeFileSync(join(stage.home('bob'), file), content, { mode: 0o600 });
       const complaint = await peerComplaint(stage, 'bob', 'up', '--rendezvous', NOWHERE);
       expect(complaint).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
       expect(complaint.text).toMatch(text);
-    })();
-  });
+    }),
+  );
 
   it(
     'is a home that is no folder, a token file that is not there, a certificate that is none',

@@ -14,7 +14,7 @@ import { deferred } from '../../src/net/deferred.ts';
 import { Namespaces } from '../netns/namespaces.ts';
 import { labSupport } from '../netns/support.ts';
 import { Stage, type CommandEvent, type RunningCommand } from './commands.ts';
-import { complaintIn, staged, upPeer } from './plain.ts';
+import { complaintIn, staged, stagedFor, upPeer } from './plain.ts';
 
 const MIB = 1024 * 1024;
 const support = await labSupport();
@@ -214,22 +214,20 @@ describe.concurrent('the relay', () => {
 });
 
 describe.concurrent('the other peer', () => {
-  it.each(['udp', 'tcp', 'relay'])(
+  it.for(['udp', 'tcp', 'relay'])(
     'killed in the middle of a stream by %s is a typed error, never success',
-    async (paths) => {
-      await staged(async (stage) => {
-        const source = endlessServer();
-        const { url } = await stage.rendezvous();
-        const { id, up } = await upPeer(stage, url, '--expose', `source=${await listening(source)}`);
-        const args = ['connect', id, '-W', 'source', '--paths', paths, '--rendezvous', url];
-        const alice = stage.run('peer', [...args, '--home', stage.home('alice')]);
-        await once(alice.child.stdout!, 'data');
-        await up.stop('SIGKILL');
-        const complaint = await complaintIn(alice);
-        expect(complaint).toMatchObject({ status: 1, code: 'PEER_LOST' });
-        source.close();
-      })();
-    },
+    stagedFor(async (stage, paths) => {
+      const source = endlessServer();
+      const { url } = await stage.rendezvous();
+      const { id, up } = await upPeer(stage, url, '--expose', `source=${await listening(source)}`);
+      const args = ['connect', id, '-W', 'source', '--paths', paths, '--rendezvous', url];
+      const alice = stage.run('peer', [...args, '--home', stage.home('alice')]);
+      await once(alice.child.stdout!, 'data');
+      await up.stop('SIGKILL');
+      const complaint = await complaintIn(alice);
+      expect(complaint).toMatchObject({ status: 1, code: 'PEER_LOST' });
+      source.close();
+    }),
   );
 
   it(
@@ -327,8 +325,9 @@ describe.concurrent('a reader that stands still', () => {
 });
 
 describe.concurrent('SIGINT and SIGTERM', () => {
-  it.each(['SIGINT', 'SIGTERM'] as const)('end every command with status 0: %s', async (signal) => {
-    await staged(async (stage) => {
+  it.for(['SIGINT', 'SIGTERM'] as const)(
+    'end every command with status 0: %s',
+    stagedFor(async (stage, signal) => {
       const source = endlessServer();
       const { command: rendezvous, url } = await stage.rendezvous();
       const { command: standalone } = await relay(stage, url);
@@ -345,8 +344,8 @@ describe.concurrent('SIGINT and SIGTERM', () => {
         expect(command.events.some(({ event }) => event === 'error')).toBe(false);
       }
       source.close();
-    })();
-  });
+    }),
+  );
 });
 
 describe.concurrent('rubbish on every port', () => {

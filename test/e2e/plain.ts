@@ -1,16 +1,20 @@
-import { expect } from 'vitest';
+import { expect, type TestContext } from 'vitest';
 import { Stage, type CommandName, type RunningCommand } from './commands.ts';
 
-/** A test with a stage of its own, so that it may run beside others. */
-export function staged(act: (stage: Stage) => Promise<void>): () => Promise<void> {
-  return async () => {
+/** A test with a stage of its own, so that it may run beside others; the stage is closed whatever becomes of it. */
+export function staged(act: (stage: Stage) => Promise<void>): (context: TestContext) => Promise<void> {
+  return async ({ onTestFinished }) => {
     const stage = new Stage();
-    try {
-      await act(stage);
-    } finally {
-      await stage.close();
-    }
+    onTestFinished(() => stage.close());
+    await act(stage);
   };
+}
+
+/** The same for `it.for`. */
+export function stagedFor<Case>(
+  act: (stage: Stage, each: Case) => Promise<void>,
+): (each: Case, context: TestContext) => Promise<void> {
+  return (each, context) => staged((stage) => act(stage, each))(context);
 }
 
 /** What a command that failed told a person: one line, and its exit status. */
