@@ -51,10 +51,30 @@ describe('authorisation at the side that dials', () => {
     expect(() => authorize({ for: 'pipe' }, 'all', any)).toThrow(code('SERVICE_UNKNOWN'));
   });
 
-  it.each(['169.254.169.254', '::ffff:169.254.169.254', 'fe80::1', '0.0.0.0', '224.0.0.1', '::'])(
-    'never dials %s, however it was reached',
-    (address) => expect(mayDialAddress(address)).toBe(false),
-  );
+  it('does not tell a peer of services that it was not granted, whether there are such or not', () => {
+    const grant = new Set(['web']);
+    for (const name of ['echo', 'nothing']) {
+      expect(() => authorize({ for: 'service', name }, grant, offering)).toThrow(code('NOT_AUTHORIZED'));
+    }
+    const without = { ...offering, pipe: false };
+    expect(() => authorize({ for: 'pipe' }, grant, without)).toThrow(code('NOT_AUTHORIZED'));
+  });
+
+  it.each([
+    '169.254.169.254',
+    '::ffff:169.254.169.254',
+    '2002:a9fe:a9fe::',
+    '64:ff9b::a9fe:a9fe',
+    'fe80::1',
+    'fe80::1%eth0',
+    '0.0.0.0',
+    '224.0.0.1',
+    '255.255.255.255',
+    '::',
+    '100.100.100.200',
+    'fd00:ec2::254',
+    '168.63.129.16',
+  ])('never dials %s, however it was reached', (address) => expect(mayDialAddress(address)).toBe(false));
 
   it.each(['', 'web=', 'host', 'host:0', ':80', 'a b=host:80'])('%j is no exposure', (text) => {
     expect(() => parseExposure(text)).toThrow(code('USAGE'));

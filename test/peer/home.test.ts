@@ -52,6 +52,19 @@ describe('the allow list', () => {
     expect(file.deny(alice)).toBe(true);
     expect(file.deny(alice)).toBe(false);
     expect(allowListOf(file.rules()).grantOf(alice)).toBeUndefined();
+    expect(file.allow(alice)).toBe(true);
+    expect(allowListOf(file.rules()).grantOf(alice)).toBe('all');
+  });
+
+  it('denies whom any rule lets in, wherever that rule stands', () => {
+    const file = new AllowFile(home.allowFile);
+    file.allow('any');
+    file.deny(alice);
+    const options = ['any', alice, `${alice}=web`].map(parseAllowRule);
+    for (const rules of [file.rules(), [...file.rules(), ...options], [...options, ...file.rules()]]) {
+      expect(allowListOf(rules).grantOf(alice)).toBeUndefined();
+      expect(allowListOf(rules).grantOf(bob)).toBe('all');
+    }
   });
 
   it('puts a rule for the peer itself before the rule for any', () => {

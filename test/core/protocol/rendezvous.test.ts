@@ -32,6 +32,34 @@ describe('signalling messages', () => {
     );
   });
 
+  it.each([
+    ['a time without end', { t: 'pong', sent: 1, time: Infinity }],
+    ['a time before all', { t: 'pong', sent: 1, time: -1 }],
+    ['a pause of a month', { t: 'restarting', reconnectInMs: 2_592_000_000 }],
+    ['a relay at no URL', { t: 'relays', relays: [{ id, url: 'not a url' }] }],
+    ['a relay at a file', { t: 'relays', relays: [{ id, url: 'file:///etc/passwd' }] }],
+    ['nine relays', { t: 'relays', relays: Array.from({ length: 9 }, () => ({ id, url: '' })) }],
+    ['three tickets', { t: 'renewed', session, tickets: [id, id, id] }],
+    ['a box of 5 KiB', { t: 'trickle', session, from: id, instance: session, box: new Uint8Array(5_120) }],
+    ['a STUN server at port 99999', registeredWith({ address: '', port: 99_999 })],
+    ['a STUN server at a name', registeredWith({ address: 'localhost', port: 3_478 })],
+  ])('to a node are refused with %s', (_, message) => {
+    expect(failureOf(() => decodeToNode(encodeMessage(message as never)))).toBe('PROTOCOL_ERROR');
+  });
+
+  it.each(['', 'x', 'ftp://relay.example', 'javascript:alert(1)'])('take no relay at %j', (url) => {
+    const hello = helloWith({ url, stunUdp: [], stunTcp: [] });
+    expect(failureOf(() => decodeToRendezvous(encodeMessage(hello as never)))).toBe('PROTOCOL_ERROR');
+  });
+
+  it('are read into the one spelling of an address that filters judge', () => {
+    const stun = [{ address: '::ffff:127.0.0.1', port: 1 }];
+    const hello = decodeToRendezvous(
+      encodeMessage(helloWith({ url: 'https://r', stunUdp: stun, stunTcp: [] }) as never),
+    );
+    expect(hello).toMatchObject({ relay: { stunUdp: [{ address: '127.0.0.1', port: 1 }] } });
+  });
+
   it('of the wrong shape name the field', () => {
     const message = encodeMessage({
       t: 'offer',
@@ -42,6 +70,16 @@ describe('signalling messages', () => {
     expect(() => decodeToRendezvous(message)).toThrow(/session expected 16 bytes/);
   });
 });
+
+function registeredWith(server: { address: string; port: number }) {
+  const stun = { username: 'u', key: id, udp: [server], tcp: [] };
+  return { t: 'registered', leaseMs: 1, time: 1, stun, relays: [] };
+}
+
+function helloWith(relay: object) {
+  const [nonce, boot, instance] = [id, session, session];
+  return { t: 'hello', version: 1, id, role: 'relay', nonce, boot, instance, relay };
+}
 
 /** `undefined` where nothing is thrown. */
 function failureOf(read: () => unknown): unknown {

@@ -156,6 +156,37 @@ describe('session keys', () => {
   });
 });
 
+describe('a sealed box', () => {
+  function sealerAndOpener() {
+    const { initiator, responder } = introduce();
+    const keys = SessionKeys.first(responder.result());
+    return { sealer: SessionKeys.first(initiator.result()).sealer('initiator'), keys };
+  }
+
+  it('opens in any order within a thousand, and once', () => {
+    const { sealer, keys } = sealerAndOpener();
+    const opener = keys.opener('initiator');
+    const boxes = Array.from({ length: 5_000 }, () => sealer.seal(new Uint8Array()));
+    const opens = (n: number) => opener.open(boxes[n]!) !== undefined;
+    expect([opens(1_000), opens(1_000), opens(1), opens(1)]).toEqual([true, false, true, false]);
+    expect([opens(4_999), opens(3_976), opens(3_976), opens(3_975), opens(0)]).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  it('is of one direction and one session', () => {
+    const { sealer, keys } = sealerAndOpener();
+    const refused = expect.objectContaining({ code: 'PROTOCOL_ERROR' });
+    expect(() => keys.opener('responder').open(sealer.seal(utf8('x')))).toThrow(refused);
+    const other = SessionKeys.first(introduce().responder.result()).opener('initiator');
+    expect(() => other.open(sealer.seal(utf8('x')))).toThrow(refused);
+  });
+});
+
 /** Noise §5.2, MixHash over what is public: protocol name, prologue, responder's static key, both messages. */
 function hashFromTheWire(offer: Uint8Array, answer: Uint8Array): Uint8Array {
   const mix = (h: Uint8Array, data: Uint8Array) =>
