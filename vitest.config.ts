@@ -5,5 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Many of these run over real sockets, clocks and kernels that others share: what fails twice is broken.
+    retry: 1,
   },
 });
