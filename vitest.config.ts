@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/left-out.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Many of these run over real sockets, clocks and kernels that others share: what fails twice is broken.
