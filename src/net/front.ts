@@ -25,6 +25,8 @@ export interface FrontOptions {
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   /** The one line that `GET /` answers. */
   readonly about: string;
+  /** @default LIMITS.connections */
+  readonly connections?: number | undefined;
   /** @default LIMITS.connectionsPerAddress */
   readonly connectionsPerAddress?: number | undefined;
 }
@@ -53,7 +55,7 @@ export class Front {
     this.#http1 = new Http1Front(page, settled);
     this.#http2 = new Http2Front(page, settled);
     this.#server = options.tls ? this.#tlsServer(options.tls) : this.#cleartextServer();
-    this.#server.maxConnections = LIMITS.connections;
+    this.#server.maxConnections = options.connections ?? LIMITS.connections;
   }
 
   /** @throws SallyportError `PORT_IN_USE`, `USAGE` */

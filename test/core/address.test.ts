@@ -1,8 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, isAddress, scopeOf } from '../../src/core/address.ts';
+import { canonicalAddress, isAddress, scopeOf, sourceOf } from '../../src/core/address.ts';
 import { formatEndpoint, parseEndpoint } from '../../src/core/endpoint.ts';
 
 describe('addresses', () => {
+  it('are counted by what one customer is given: an IPv4 address, a /64 of IPv6', () => {
+    expect(sourceOf('192.0.2.1')).not.toBe(sourceOf('192.0.2.2'));
+    expect(sourceOf('::ffff:192.0.2.1')).toBe(sourceOf('192.0.2.1'));
+    expect(sourceOf('2001:db8:1:2::1')).toBe(sourceOf('2001:db8:1:2:ffff::9'));
+    expect(sourceOf('2001:db8:1:2::1')).not.toBe(sourceOf('2001:db8:1:3::1'));
+  });
+
   it.each([
     ['127.0.0.1', '127.0.0.1'],
     ['::ffff:127.0.0.1', '127.0.0.1'],

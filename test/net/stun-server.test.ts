@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { identityFromSeed } from '../../src/core/identity.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { decodeStun, encodeStun } from '../../src/core/stun/message.ts';
 import { bindingRequest, readResponse } from '../../src/core/stun/request.ts';
 import { StunServer } from '../../src/net/stun-server.ts';
@@ -114,6 +115,17 @@ describe('StunServer', () => {
     const socket = createSocket('udp4').bind(freePort, '127.0.0.1');
     await once(socket, 'listening');
     socket.close();
+  });
+
+  it('holds 64 TCP connections of one address at most', async () => {
+    const { tcp } = await start('127.0.0.1');
+    const sockets = Array.from({ length: LIMITS.connectionsPerAddress + 6 }, () =>
+      connect(tcp[0]!.port, '127.0.0.1')
+        .on('error', () => {})
+        .resume(),
+    );
+    closers.push(() => sockets.forEach((socket) => socket.destroy()));
+    await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length, { timeout: 5_000 }).toBe(6);
   });
 
   it('outlives garbage on every port and never answers with more bytes than came', async () => {

@@ -1,3 +1,5 @@
+import { LIMITS } from '../limits.ts';
+
 /** Every bound of a session. Both ends of a protocol version agree on the two initial windows. */
 export interface SessionLimits {
   /** Streams each end may have open at a time. */
@@ -34,7 +36,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const DEFAULT_LIMITS: SessionLimits = {
-  streams: 4096,
+  streams: LIMITS.streamsPerSession,
   initialStreamWindow: 256 * KIB,
   maxStreamWindow: 8 * MIB,
   initialSessionWindow: MIB,
@@ -46,7 +48,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   datagrams: 64,
   ackBytes: 128 * KIB,
   ackDelayMs: 20,
-  resumeTimeoutMs: 120_000,
+  resumeTimeoutMs: LIMITS.resumeTimeoutMs,
   closeTimeoutMs: 5000,
 };
 

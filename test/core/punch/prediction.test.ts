@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../../src/core/endpoint.ts';
+import type { ConnectivityChecks } from '../../../src/core/punch/checks.ts';
+import { PortPrediction } from '../../../src/core/punch/prediction.ts';
 import { sequential } from '../../sim/nat-behavior.ts';
 import type { NatName } from '../../sim/presets.ts';
 import { traverse } from './traversal.ts';
@@ -7,6 +10,28 @@ import { traverse } from './traversal.ts';
 const busy = { udp: { allocation: sequential(1, 20) } };
 
 describe('port prediction', () => {
+  it('follows six samples of a peer at most, and floods no more for further ones', () => {
+    const sprayed: number[] = [];
+    const checks = { settled: undefined, spray: (_socket: number, { port }: Endpoint) => sprayed.push(port) };
+    const target = { address: '192.0.2.1', port: 2_000 };
+    const prediction = new PortPrediction(
+      {
+        checks: checks as unknown as ConnectivityChecks,
+        predicted: 'there',
+        step: 1,
+        target,
+        sampler: undefined,
+        sockets: 0,
+        emit: () => {},
+      },
+      0,
+      800,
+    );
+    for (let n = 0; n < 500; n++) prediction.learnSample({ ...target, port: 3_000 + n }, n);
+    prediction.handleTimeout(10_000);
+    expect(sprayed).toHaveLength(6 * 3 * 32);
+  });
+
   it.each<[NatName, NatName, string, object, number]>([
     ['ei/apd', 'apd/apd-sequential', 'quiet', {}, 0],
     ['ei/apd', 'apd/apd-sequential', 'busy', { natB: busy }, 5],

@@ -87,6 +87,19 @@ describe('an initiator with several connections', () => {
     expect(paths()).toMatchObject([{ connection: 'dial-1' }, { connection: 'dial-2' }]);
   });
 
+  it('waits for the TLS of eight at most, however many come in', () => {
+    const { opening, outputs } = initiator();
+    const [local, remote] = [
+      { address: '192.168.1.2', port: 6_000 },
+      { address: '198.51.100.1', port: 9 },
+    ];
+    for (let n = 0; n < 100; n++) opening.accepted(`accepted-${n}`, local, remote, false, 100);
+    expect(outputs.filter(({ type }) => type === 'cancel-dial')).toHaveLength(94); // two were dialled before
+    opening.broken('dial-1', 200);
+    opening.accepted('later', local, remote, false, 300);
+    expect(outputs.filter(({ type }) => type === 'cancel-dial')).toHaveLength(94);
+  });
+
   it('drops the others once one is secured', () => {
     const { opening, outputs } = initiator();
     opening.secure('dial-1');

@@ -52,6 +52,45 @@ describe('the Noise library', () => {
     expect(hex(initiator.recv(Buffer.from(answer)))).toBe(second.payload);
     expect(hex(initiator.hash!)).toBe(vectors.handshakeHash);
   });
+
+  it('makes of the same keys the same messages, and we the same keys of them, as when this was frozen', () => {
+    const vectors = JSON.parse(
+      readFileSync(new URL('../../fixtures/noise-ik-ed25519.json', import.meta.url), 'utf8'),
+    );
+    const bytes = (text: string) => Buffer.from(text, 'hex');
+    const curve = createRequire(import.meta.url)('noise-curve-ed');
+    const pair = (seed: string) => curve.generateKeyPair(bytes(seed));
+    const initiator = new Noise('IK', true, pair(vectors.initiatorStatic), { curve });
+    initiator.initialise(bytes(vectors.prologue), pair(vectors.responderStatic).publicKey);
+    initiator.e = pair(vectors.initiatorEphemeral);
+    const responder = new Noise('IK', false, pair(vectors.responderStatic), { curve });
+    responder.initialise(bytes(vectors.prologue));
+    responder.e = pair(vectors.responderEphemeral);
+
+    const [first, second] = vectors.messages;
+    const offer = initiator.send(bytes(first.payload));
+    expect(hex(offer)).toBe(first.ciphertext);
+    expect(hex(responder.recv(Buffer.from(offer)))).toBe(first.payload);
+    const answer = responder.send(bytes(second.payload));
+    expect(hex(answer)).toBe(second.ciphertext);
+    expect(hex(initiator.recv(Buffer.from(answer)))).toBe(second.payload);
+    expect(hex(initiator.hash!)).toBe(vectors.handshakeHash);
+    const splitKeys = concat(initiator.tx!, initiator.rx!);
+    expect(hex(splitKeys)).toBe(vectors.splitKeys);
+
+    const keys = SessionKeys.first({ splitKeys, hash: new Uint8Array(initiator.hash!) });
+    const { tagOut, tagIn, psk, identity } = keys.path('tcp', 'initiator');
+    expect({
+      tagOut: hex(tagOut),
+      tagIn: hex(tagIn),
+      psk: hex(psk),
+      identity,
+      probe: hex(keys.probe('initiator')),
+      probeUsername: keys.probeUsername,
+      udxStreamId: keys.udxStreamId('initiator', 0),
+      box: hex(keys.sealer('initiator').seal(utf8('box'))),
+    }).toEqual(vectors.keys);
+  });
 });
 
 describe('the handshake', () => {

@@ -1,0 +1,185 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { LIMITS } from '../../src/core/limits.ts';
+import { Front } from '../../src/net/front.ts';
+import { Registrations, registrationOf, type Registration } from '../../rendezvous/registrations.ts';
+import { TestDeployment } from './deployment.ts';
+import { bytes, RegistryWorld, TestNode } from './harness.ts';
+
+const limit = expect.objectContaining({ code: 'LIMIT' });
+
+function registration(n: number, id = n): Registration {
+  const [nonce, boot] = [bytes('nonce', 32), bytes('boot', 16)];
+  const publicKey = bytes(`id ${id}`, 32);
+  const instance = bytes(`instance ${n}`, 16);
+  const hello = {
+    t: 'hello' as const,
+    version: 1,
+    id: publicKey,
+    role: 'dial' as const,
+    nonce,
+    boot,
+    instance,
+  };
+  return registrationOf(hello, bytes('secret', 16), n, bytes('stun', 32), 0);
+}
+
+describe('registrations', () => {
+  it(`are ${LIMITS.registrations} at most, and one that is there may come back`, () => {
+    const registrations = new Registrations();
+    for (let n = 0; n < LIMITS.registrations; n++) registrations.add(registration(n));
+    expect(() => registrations.check(registration(LIMITS.registrations), 0)).toThrow(limit);
+    expect(() => registrations.check(registration(7), 0)).not.toThrow();
+  });
+
+  it(`are ${LIMITS.instancesPerPeer} of one peer at most`, () => {
+    const registrations = new Registrations();
+    for (let n = 0; n < LIMITS.instancesPerPeer; n++) registrations.add(registration(n, 0));
+    expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 0), 0)).toThrow(limit);
+    expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 1), 0)).not.toThrow();
+  });
+});
+
+describe('introductions', () => {
+  it('remember the last 256 contacts of an instance, for the day it is gone', () => {
+    const world = new RegistryWorld();
+    const alice = new TestNode(world, 'alice').register();
+    const others = Array.from({ length: LIMITS.contactsPerInstance + 1 }, (_, n) => {
+      world.advance(100); // a look-up costs its time
+      return new TestNode(world, `other ${n}`).register();
+    });
+    for (const [n, other] of others.entries()) {
+      world.advance(100);
+      alice.offer(other, `session ${n}`);
+    }
+    expect(others.every((other) => other.received('offer').length === 1)).toBe(true);
+    alice.send({ t: 'bye' });
+    const told = others.map((other) => other.received('gone').length);
+    expect(told).toEqual([0, ...Array.from({ length: LIMITS.contactsPerInstance }, () => 1)]);
+  });
+
+  it('carry a hundred messages at once from one instance to another, then twenty a second', () => {
+    const world = new RegistryWorld();
+    const bob = new TestNode(world, 'bob').register();
+    const [alice, carol] = [new TestNode(world, 'alice').register(), new TestNode(world, 'carol').register()];
+    const trickle = (from: TestNode, box: number) =>
+      from.send({
+        t: 'trickle',
+        session: bytes('session', 16),
+        to: bob.identity.publicKey,
+        instance: bob.instance,
+        box: Uint8Array.of(box),
+      });
+    for (let n = 0; n < 120; n++) trickle(alice, n);
+    expect(bob.received('trickle')).toHaveLength(100);
+    expect(new Set(alice.errors)).toEqual(new Set(['RATE_LIMITED']));
+    trickle(carol, 1);
+    expect(bob.received('trickle')).toHaveLength(101);
+    world.advance(1_000);
+    for (let n = 0; n < 120; n++) trickle(alice, n);
+    expect(bob.received('trickle')).toHaveLength(121);
+    expect(alice.registered).toBe(true);
+  });
+});
+
+describe('relays', () => {
+  it('prove a token of their own, where there is one, and peers can not use it', () => {
+    const world = new RegistryWorld({
+      token: 'for peers only, please',
+      relayToken: 'for relays only, please',
+    });
+    const node = (name: string, role: 'relay' | 'listen', token: string) =>
+      new TestNode(world, name, { role, token }).register();
+    expect(node('bob', 'listen', 'for peers only, please').registered).toBe(true);
+    expect(node('relay', 'relay', 'for relays only, please').registered).toBe(true);
+    expect(node('eve', 'relay', 'for peers only, please').errors).toEqual(['TOKEN_INVALID']);
+    expect(node('mallory', 'listen', 'for relays only, please').errors).toEqual(['TOKEN_INVALID']);
+    expect(world.registry.registrations.relays()).toHaveLength(1);
+  });
+
+  it('prove theirs even where peers need none', () => {
+    const world = new RegistryWorld({ relayToken: 'for relays only, please' });
+    expect(new TestNode(world, 'bob').register().registered).toBe(true);
+    expect(new TestNode(world, 'eve', { role: 'relay' }).register().errors).toEqual(['TOKEN_INVALID']);
+  });
+});
+
+describe('connections', () => {
+  let front: Front | undefined;
+  afterEach(() => front?.close());
+
+  it('are bounded in all, whoever opens them', async () => {
+    front = await Front.listen({ host: '127.0.0.1', port: 0, about: 'x', connections: 5 });
+    const { port } = front.endpoint;
+    const sockets = Array.from({ length: 8 }, () =>
+      connect(port, '127.0.0.1')
+        .on('error', () => {})
+        .resume(),
+    );
+    await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length).toBe(3);
+    for (const socket of sockets) socket.destroy();
+  });
+});
+
+describe('a node that does not read', () => {
+  let deployment: TestDeployment;
+  afterEach(() => deployment.close());
+
+  it('is dropped once 64 messages wait for it, and comes back', async () => {
+    deployment = await TestDeployment.start();
+    const pipe = await stoppablePipe(deployment);
+    const bob = await deployment.node({ url: pipe.url });
+    pipe.stop();
+    const down = once(bob.signal, 'down');
+    const box = new Uint8Array(4_000);
+    for (let n = 0; n < 40 && !pipe.ended; n++) {
+      const { signal } = await deployment.node({ role: 'dial' });
+      const { instance } = bob.signal;
+      for (let i = 0; i < 100; i++) {
+        signal.send({
+          t: 'trickle',
+          session: new Uint8Array(16),
+          to: bob.identity.publicKey,
+          instance,
+          box,
+        });
+      }
+      await sleep(10);
+      signal.close();
+    }
+    pipe.go();
+    await down;
+    expect(await bob.signal.whenRegistered()).toBeDefined();
+  });
+});
+
+/** A way to the rendezvous on which the answers can be held back, and then the kernel's buffers fill. */
+async function stoppablePipe(deployment: TestDeployment) {
+  const { port, hostname } = new URL(deployment.server.url);
+  const pairs: [Socket, Socket][] = [];
+  const pipe = { url: '', stop, go, ended: false };
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname);
+    pairs.push([near, far]);
+    near.on('error', () => far.destroy()).on('close', () => far.destroy());
+    far.on('error', () => near.destroy()).on('close', () => near.destroy());
+    far.on('close', () => (pipe.ended = true));
+    near.pipe(far);
+    far.pipe(near);
+  }).listen(0, '127.0.0.1');
+  function stop(): void {
+    for (const [near, far] of pairs) far.unpipe(near).pause();
+  }
+  function go(): void {
+    for (const [near, far] of pairs) far.pipe(near);
+  }
+  await once(server, 'listening');
+  pipe.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  deployment.onClose(() => {
+    server.close();
+    for (const sockets of pairs) for (const socket of sockets) socket.destroy();
+  });
+  return pipe;
+}
