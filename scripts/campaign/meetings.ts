@@ -48,7 +48,7 @@ function easyPair(a: NatName, b: NatName): Exercise {
     const free = await meetOften(scenario, options, 'direct');
     options.report(reached(name, 'direct', free, options.runs));
     options.report(directSoon(name, free));
-    const byTcp = await meetOften(scenario, options, 'tcp', 'tcp');
+    const byTcp = await meetOften(scenario, options, 'tcp', { paths: 'tcp' });
     options.report(reached(`${name} --paths tcp`, 'tcp', byTcp, options.runs));
   };
   return { name, run: (options) => inScenario(a, b, (scenario) => run(scenario, options)) };
@@ -56,15 +56,19 @@ function easyPair(a: NatName, b: NatName): Exercise {
 
 function hardPair(a: NatName, b: NatName, best: BestKind): Exercise {
   const name = `${a} × ${b}`;
-  const run = async (scenario: Scenario, options: ExerciseOptions) =>
-    options.report(reached(name, best, await meetOften(scenario, options, best), options.runs));
+  // A peer floods one address once a minute at most, and here everybody is behind the same one.
+  const flooded = best === 'direct' && [a, b].some((nat) => nat.endsWith('random') || nat === 'ad/apd');
+  const run = async (scenario: Scenario, options: ExerciseOptions) => {
+    const course = await meetOften(scenario, options, best, { flooded });
+    options.report(reached(name, best, course, options.runs));
+  };
   return { name, run: (options) => inScenario(a, b, (scenario) => run(scenario, options)) };
 }
 
 function firstByte(): Exercise {
   const name = 'first byte through the relay';
   const run = async (scenario: Scenario, options: ExerciseOptions) => {
-    const { meetings, shortfalls } = await meetOften(scenario, options, undefined, 'relay');
+    const { meetings, shortfalls } = await meetOften(scenario, options, undefined, { paths: 'relay' });
     const times = meetings.map(({ firstByteMs }) => firstByteMs);
     options.report({
       row: name,
@@ -92,12 +96,13 @@ async function meetOften(
   scenario: Scenario,
   { runs, say }: ExerciseOptions,
   best: BestKind | undefined,
-  paths?: string,
+  { paths, flooded = false }: { paths?: string; flooded?: boolean } = {},
 ): Promise<Course> {
   const meetings: Meeting[] = [];
   const shortfalls: string[] = [];
   for (let run = 0; run < runs; run++) {
     try {
+      if (run > 0 && flooded) await scenario.restartUp();
       const meeting = await scenario.meet({ paths });
       meetings.push(meeting);
       const shortfall = best && shortfallOf(meeting, best);

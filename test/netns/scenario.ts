@@ -60,6 +60,7 @@ export class Scenario {
   readonly #folder = mkdtempSync(join(tmpdir(), 'sallyport-lab-'));
   readonly #options: ScenarioOptions;
   readonly #commands: RunningCommand[] = [];
+  readonly #exposed: string[] = [];
   #dials = 0;
   rendezvous!: RunningCommand;
   relay: RunningCommand | undefined;
@@ -101,6 +102,12 @@ export class Scenario {
     connect.child.stdin!.end();
     await connect.ended;
     return meetingOf(connect.events, this.up.events.slice(before), session, firstByteMs, counted);
+  }
+
+  /** B anew: what it remembers of earlier meetings is gone, such as that it may flood an address once a minute only. */
+  async restartUp(): Promise<void> {
+    await this.up.stop();
+    await this.#startUp();
   }
 
   /** `peer connect` to B on host A, with a home of its own. */
@@ -154,8 +161,12 @@ export class Scenario {
       await this.relay.event('listening');
     }
     const echoPort = await this.program('b', 'echo.mjs');
-    const exposed = [`echo=127.0.0.1:${echoPort}`, ...(this.#options.expose ?? [])];
-    const exposures = exposed.flatMap((each) => ['--expose', each]);
+    this.#exposed.push(`echo=127.0.0.1:${echoPort}`, ...(this.#options.expose ?? []));
+    await this.#startUp();
+  }
+
+  async #startUp(): Promise<void> {
+    const exposures = this.#exposed.flatMap((each) => ['--expose', each]);
     this.up = this.peer('b', 'b', 'up', '--allow', 'any', ...exposures);
     this.id = String((await this.up.event('registered'))['id']);
     await this.up.event('up');

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { labSupport, type NatName } from './lab.ts';
+import { Scenario } from './scenario.ts';
+import { transferAcrossPaths } from './transfer.ts';
+import { shortfallOf, type BestKind } from './verdict.ts';
+
+const support = await labSupport();
+if (!support.ok) console.log(`skipped, sessions behind real NATs: ${support.reason}`);
+
+/** What the meetings fall short of, in words; one meeting for each restriction of the kinds of path. */
+async function shortfalls(a: NatName, b: NatName, wanted: [BestKind, paths?: string][]): Promise<string[]> {
+  const scenario = await Scenario.start({ a, b, delayMs: 10 });
+  const found: string[] = [];
+  try {
+    for (const [best, paths] of wanted) {
+      const meeting = await scenario.meet({ paths });
+      const shortfall = shortfallOf(meeting, best);
+      if (shortfall !== undefined) found.push(`${shortfall} ${JSON.stringify(meeting)}`);
+    }
+    return found;
+  } finally {
+    await scenario.close();
+  }
+}
+
+// `npm run campaign` goes through every pair, many times each.
+describe.skipIf(!support.ok)('a session by the real commands, behind real NATs', () => {
+  it.each<[NatName, NatName, ...[BestKind, paths?: string][]]>([
+    ['ei/apd', 'ei/apd', ['direct'], ['tcp', 'tcp']],
+    ['open', 'ei/ad', ['direct']],
+    ['udp-blocked', 'ei/apd', ['tcp']],
+    ['same-lan', 'same-lan', ['direct']],
+    ['apd/apd-sequential', 'apd/apd-sequential', ['direct']],
+  ])('%s × %s goes by the best way that there is: %s', async (a, b, ...wanted) => {
+    expect(await shortfalls(a, b, wanted)).toEqual([]);
+  });
+
+  // Most of their time goes by in waiting.
+  it.concurrent.each<[NatName, NatName]>([
+    ['apd/apd-random', 'apd/apd-random'],
+    ['tcp443-only', 'ei/apd'],
+    ['proxy-only', 'ei/apd'],
+  ])('%s × %s is relayed, and says why', async (a, b) => {
+    expect(await shortfalls(a, b, [['relay']])).toEqual([]);
+  });
+
+  it('loses no byte of a transfer both ways while its path is cut and restored', async () => {
+    const bytes = 24 * 1024 * 1024;
+    const { equal, changes } = await transferAcrossPaths({ a: 'ei/apd', b: 'ei/apd', delayMs: 5, bytes });
+    expect(equal).toBe(true);
+    const relayed = changes.map(({ kinds }) => kinds.every((kind) => kind.startsWith('relay')));
+    expect(relayed).toEqual([false, true, false]);
+    // A dead path shows after 1.5 s; the rest is for a busy machine.
+    for (const { stallMs } of changes) expect(stallMs).toBeLessThan(10_000);
+  }, 120_000);
+});
