@@ -223,6 +223,34 @@ describe('an answer', () => {
   });
 });
 
+describe('news that a peer is gone', () => {
+  it('end a session that no path contradicts, and only that of the instance which is gone', async () => {
+    const caller = new Caller(meeting, bob);
+    const call = caller.offer({ kinds: ['relay'] });
+    call.update({});
+    const [session] = bob.sessions;
+    const from = caller.identity.publicKey;
+    bob.deployment.emit('message', { t: 'gone', from, instance: new Uint8Array(16) });
+    const another = freshIdentity().publicKey;
+    bob.deployment.emit('message', { t: 'gone', from: another, instance: caller.instance });
+    await sleep(100);
+    expect(session!.end).toBeUndefined();
+    const closed = once(session!, 'closed');
+    bob.deployment.emit('message', { t: 'gone', from, instance: caller.instance });
+    expect(await closed).toMatchObject([{ code: 'PEER_LOST' }]);
+  });
+
+  it('end none whose peer still answers', async () => {
+    const alice = await meeting.peer('alice');
+    const session = await alice.connect(bob.id);
+    const { instance } = bob.deployment;
+    alice.deployment.emit('message', { t: 'gone', from: publicKeyOf(bob.id), instance });
+    await sleep(500);
+    expect(session.end).toBeUndefined();
+    expect((await session.ping()).rttMs).toBeGreaterThan(0);
+  });
+});
+
 /** Tickets for legs of `callee`'s, as the rendezvous issues them with an offer. */
 async function ticketsOf(caller: Peer, callee: Peer): Promise<readonly Uint8Array[]> {
   const offered = new Promise<readonly Uint8Array[]>((resolve) => {
