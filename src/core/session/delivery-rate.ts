@@ -11,6 +11,7 @@ export class DeliveryRate {
   #current = 0;
   #previous = 0;
   #spanEndsAt: Instant = 0;
+  #wasBusy = false;
 
   /** Bytes per millisecond; `undefined` until something was acknowledged. */
   get bytesPerMs(): number | undefined {
@@ -18,9 +19,15 @@ export class DeliveryRate {
     return rate === 0 ? undefined : rate;
   }
 
+  /** The same; `undefined` as well while only a sender with little to say has measured it. */
+  get provenBytesPerMs(): number | undefined {
+    return this.#wasBusy ? this.bytesPerMs : undefined;
+  }
+
   /** A frame sent at `sentAt`, when `deliveredBefore` bytes had been, is acknowledged now. */
   sample(deliveredBefore: number, sentAt: Instant, now: Instant, busy: boolean): void {
     const rate = (this.delivered - deliveredBefore) / Math.max(1, now - sentAt);
+    this.#wasBusy ||= busy;
     if (busy && now >= this.#spanEndsAt) {
       this.#previous = this.#current;
       this.#current = 0;

@@ -27,6 +27,8 @@ export class Liveness {
   #quickPings = PINGS_AT_START;
   /** The other paths have been asked in this silence. */
   #doubted = false;
+  /** An answer, or progress, has to come by then. */
+  #answerBy: Instant = Infinity;
 
   constructor(now: Instant) {
     this.#provenAt = now;
@@ -46,11 +48,13 @@ export class Liveness {
   /** The first pings follow one another at once, so that the round trip is known early. */
   ponged(now: Instant): void {
     this.#provenAt = now;
+    this.#answerBy = Infinity;
     if (this.#quickPings > 0) this.#pingAt = now;
   }
 
   progressed(now: Instant): void {
     this.#provenAt = now;
+    this.#answerBy = Infinity;
     this.restarted(now);
   }
 
@@ -65,8 +69,14 @@ export class Liveness {
     this.#doubted = true;
   }
 
+  /** The peer seems to have left this path: what it has not answered soon is dead. */
+  questioned(now: Instant, load: PathLoad): void {
+    this.#answerBy = Math.min(this.#answerBy, now + patienceMs(load) / 2);
+  }
+
   activated(now: Instant): void {
     this.restarted(now);
+    this.#answerBy = Infinity;
     this.#pingAt = Math.min(this.#pingAt, now + ACTIVE_PING_MS);
     this.#provenAt = Math.max(this.#provenAt, now - IDLE_DEATH_MS + ACTIVE_PING_MS);
   }
@@ -84,7 +94,8 @@ export class Liveness {
 
   /** When the path is to be left for another. */
   deadAt(load: PathLoad): Instant {
-    const idleDeath = this.#provenAt + IDLE_DEATH_MS + (load.active ? 0 : STANDBY_PING_MS);
+    const silence = IDLE_DEATH_MS + (load.active ? 0 : STANDBY_PING_MS);
+    const idleDeath = Math.min(this.#provenAt + silence, this.#answerBy);
     return load.inFlight > 0 ? Math.min(idleDeath, this.#progressAt + patienceMs(load)) : idleDeath;
   }
 

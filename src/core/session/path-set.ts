@@ -125,6 +125,18 @@ export class PathSet {
   }
 
   /**
+   * The peer sends by `path`. Where that is the relay although this end sends directly, the direct path has failed
+   * over there; this end may have nothing in flight that would show it.
+   */
+  peerSendsBy(path: Path, now: Instant): void {
+    const active = this.#active;
+    if (!active?.confirmed || !active.info.direct || path.info.direct) return;
+    active.ping(true, now);
+    active.liveness.questioned(now, active.load(true, this.#resend.oldestBytes));
+    this.#askOthers(now);
+  }
+
+  /**
    * The sending path is silent. What silences one path often silences its like: the others are asked now, so that this
    * end does not fall from one dead path to the next.
    */

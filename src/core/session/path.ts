@@ -120,7 +120,7 @@ export class Path {
       inFlight: active ? this.inFlight : 0,
       oldestFrameBytes,
       rttMs,
-      bytesPerMs: this.rate.bytesPerMs,
+      bytesPerMs: this.rate.provenBytesPerMs,
     };
   }
 

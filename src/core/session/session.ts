@@ -337,6 +337,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       case FrameType.ACTIVE:
         if (sequence > this.#receiver.next) throw protocolError(`ACTIVE skips to frame ${sequence}`);
         path.expected = sequence;
+        this.#paths.peerSendsBy(path, this.#now);
         return;
       case FrameType.PING:
         return path.queueControl(encodeHeader(FrameType.PONG, 0, 0, sequence));

@@ -208,6 +208,7 @@ export class Pair {
   }
 
   closePath(id: number, graceful: boolean): void {
+    if (this.#links.get(id)!.black) return; // the other end isn't told
     if (graceful) {
       const { delayMs = 0 } = this.#links.get(id)!.options;
       this.at(this.now + delayMs + 1, () => this.killPath(id, 'the carrier ended'));

@@ -148,6 +148,30 @@ describe('death of a path', () => {
     expect(pair.a.wanted).toEqual(['no direct path: no answer to pings']);
   });
 
+  it('is learnt from the peer, who has left it for the relay', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    const stream = pair.a.open();
+    pair.run(100);
+    pair.blackhole(second);
+    pair.a.write(stream, pattern(1000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.b.active === first);
+    expect(pair.now - started).toBe(1500 + 40 + 750);
+  });
+
+  it('is not concluded from a peer that is merely late to follow', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.b.write(pair.b.open(), pattern(1000));
+    pair.run(5000);
+    expect(pair.a.active).toBe(second);
+    expect(pair.a.states(second)).toEqual(['up', 'active']);
+  });
+
   it('alone leaves its like in use', () => {
     const pair = new Pair();
     pair.addPath(relay);
@@ -158,6 +182,20 @@ describe('death of a path', () => {
     pair.a.write(pair.a.open(), pattern(10_000));
     pair.run(10_000, () => pair.a.active !== tcp);
     expect(pair.a.active).toBe(udp);
+  });
+
+  it('shows as soon after a quiet conversation, whose pace says nothing about the path', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    const stream = pair.a.open('x');
+    pair.run(100);
+    pair.blackhole(second);
+    pair.a.write(stream, pattern(4000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active === first);
+    expect(pair.now - started).toBe(1500);
   });
 
   it('waits three round trips where these are longer', () => {
