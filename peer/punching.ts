@@ -73,8 +73,8 @@ export class Punching {
   #held: (() => void) | undefined;
   #confirmed: boolean;
   #rounds: TokenBucket;
-  /** A round is being prepared. */
-  #preparing = false;
+  /** A round is being prepared, or has neither found a path nor ended. */
+  #busy = false;
   #stopped = false;
 
   constructor(options: PunchingOptions) {
@@ -130,6 +130,7 @@ export class Punching {
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
     this.#found = false;
+    this.#busy = true;
     const { role, keys, kinds, network, clock, onTrace, trickle } = this.#options;
     const traversal = new Traversal({
       role,
@@ -142,6 +143,7 @@ export class Punching {
       onTrace,
       onPath: (path) => {
         this.#found = true;
+        this.#busy = false;
         this.#options.onPath(path);
       },
       onObstacle: (obstacle) => this.#obstacles.push(obstacle),
@@ -183,7 +185,7 @@ export class Punching {
 
   /** Something changed at this end or the session wants a better path: try again now. */
   wake(): void {
-    if (this.#directPaths > 0 || this.#preparing) return;
+    if (this.#directPaths > 0 || this.#busy) return;
     this.#failures = 0;
     this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
   }
@@ -195,6 +197,7 @@ export class Punching {
   }
 
   #onDone(): void {
+    this.#busy = false;
     if (this.#stopped || this.#found) return;
     this.#options.onFailed(this.#obstacles);
     const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
@@ -209,10 +212,11 @@ export class Punching {
 
   async #proposeNext(): Promise<void> {
     const next = this.#round + 1;
-    this.#preparing = true;
+    this.#busy = true;
     await this.#options.network.refreshed(REFRESH_MS);
-    this.#preparing = false;
-    if (this.#stopped || this.#directPaths > 0 || this.#round >= next) return;
+    if (this.#stopped || this.#round >= next) return;
+    this.#busy = false;
+    if (this.#directPaths > 0) return;
     if (!this.#rounds.take(this.#options.clock.now())) return this.#retryIn(1_000 / ROUNDS.perSecond);
     const roundTripMs = this.#roundTripMs;
     // The proposal travels by the relay: half a round trip, and some for the relay's queue.
