@@ -17,7 +17,7 @@ export interface TransferOptions {
 }
 
 /** What a change at the NATs did to a transfer. */
-export interface PathChange {
+interface PathChange {
   readonly change: 'direct allowed' | 'direct cut';
   /** Until both ends sent on a path of the other class. */
   readonly movedAfterMs: number;

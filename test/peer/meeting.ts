@@ -24,7 +24,7 @@ import { loadIdentity } from '../../src/net/identity-file.ts';
 import { profileOf } from '../core/punch/nat-profile.ts';
 
 /** A host that everybody can reach: nothing has to be waited for. */
-export const OPEN: NatProfile = profileOf([], '127.0.0.1');
+const OPEN: NatProfile = profileOf([], '127.0.0.1');
 
 export function freshIdentity(): Identity {
   return identityFromSeed(new Uint8Array(randomBytes(32)));
