@@ -2,7 +2,7 @@ import type { Comparison, Rival } from './comparisons.ts';
 import { measure, type Contender, type Exercise, type Measurement, type Role } from './contender.ts';
 
 export interface Settings {
-  /** For each bulk measurement, after an eighth as much for warming up. */
+  /** For each bulk measurement, a multiple of 4 MiB. */
   readonly bytes: number;
   readonly rounds: number;
 }
@@ -52,7 +52,7 @@ export async function compare(comparison: Comparison, settings: Settings): Promi
 
 function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
   return exercise === 'bulk'
-    ? { exercise, parameters: { bytes, warmUpBytes: Math.ceil(bytes / 8) } }
+    ? { exercise, parameters: { bytes, warmUpSeconds: WARM_UP_SECONDS } }
     : { exercise, parameters: { times: CONNECTIONS } };
 }
 
@@ -97,5 +97,6 @@ function rounded(value: number): number {
 }
 
 const GIB = 1024 ** 3;
+const WARM_UP_SECONDS = 2;
 /** In one round; with the one that isn't counted, as many as a rendezvous takes of a pair at once. */
 const CONNECTIONS = 4;

@@ -14,11 +14,14 @@ export interface Contender {
 
 /** What both ends do on the wire between them: one of exercises.mjs, with its parameters. */
 export type Exercise =
-  | {
-      readonly exercise: 'bulk';
-      readonly parameters: { readonly bytes: number; readonly warmUpBytes: number };
-    }
+  | { readonly exercise: 'bulk'; readonly parameters: BulkParameters }
   | { readonly exercise: 'connect'; readonly parameters: { readonly times: number } };
+
+interface BulkParameters {
+  /** A multiple of 4 MiB. */
+  readonly bytes: number;
+  readonly warmUpSeconds: number;
+}
 
 export type Role = 'middle' | 'listen' | 'dial';
 

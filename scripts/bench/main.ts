@@ -16,13 +16,13 @@ const SESSION = 'session';
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
-    mib: { type: 'string', default: '256' },
+    mib: { type: 'string', default: '512' },
     rounds: { type: 'string', default: '3' },
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
-const settings = { bytes: count('mib') * 1024 ** 2, rounds: count('rounds') };
+const settings = { bytes: Math.ceil(count('mib') / 4) * 4 * 1024 ** 2, rounds: count('rounds') };
 const names = [...COMPARISONS.map(({ name }) => name), SESSION];
 const asked = values.only ?? names;
 const unknown = asked.find((name) => !names.includes(name));

@@ -15,7 +15,7 @@ const { dial, accept } = exercises[exercise];
 
 const roles = {
   middle: () => contender.middle(variant),
-  listen: () => contender.listen(middle, variant, (wire) => accept(wire, parameters)),
+  listen: () => contender.listen(middle, variant, (wire) => accept(wire)),
   dial: async () => {
     const connect = await contender.dial(address, middle, variant);
     process.once('message', () => void measure(connect));
