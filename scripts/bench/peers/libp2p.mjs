@@ -42,7 +42,8 @@ export async function dial(address) {
 function wireOf(stream, close) {
   return {
     write: (bytes) => stream.send(bytes),
-    drained: () => stream.onDrain(),
+    // Its own onDrain() resolves at once from the second time on (@libp2p/utils 7).
+    drained: () => new Promise((resolve) => stream.addEventListener('drain', resolve, { once: true })),
     onBytes: (take) => stream.addEventListener('message', ({ data }) => take({ length: data.byteLength })),
     close,
   };
