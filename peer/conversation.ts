@@ -27,6 +27,7 @@ import { CircuitKeeper } from './circuit-keeper.ts';
 import type { Deployment } from './deployment.ts';
 import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
+import { NetworkNews } from './network-news.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Session, type PathReport } from './session.ts';
 
@@ -40,6 +41,8 @@ export interface ConversationOptions {
   /** What both ends allow. */
   readonly kinds: readonly PathChoice[];
   readonly tickets: readonly Uint8Array[];
+  /** Of our network, in the offer or the answer. */
+  readonly told: { readonly candidates: readonly Candidate[]; readonly profile: NatProfile };
   readonly identity: Identity;
   readonly network: Network;
   readonly deployment: Deployment;
@@ -74,13 +77,14 @@ export class Conversation {
   #incomingRate: TokenBucket;
   #cancelUpdate: (() => void) | undefined;
   #cancelExpiry: (() => void) | undefined;
-  #told = '';
+  #news = new NetworkNews();
   #directPaths = new Set<string>();
 
   constructor(options: ConversationOptions) {
     const { role, id, peer, keys, kinds, clock, network, deployment } = options;
     this.#options = options;
     this.#instance = options.instance;
+    this.#news.told(options.told);
     this.#incomingRate = new TokenBucket(UPDATES.perSecond, UPDATES.burst, clock.now());
     this.#sealer = keys.sealer(role);
     this.#opener = keys.opener(otherRole(role));
@@ -93,7 +97,7 @@ export class Conversation {
       clock,
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
-      propose: (round) => this.#send({ candidates: this.#candidates(), profile: network.profile, round }),
+      propose: (round) => this.#propose(round),
       trickle: (candidate) => this.#send({ candidates: [candidate] }),
       onPath: (path) => this.session.addDirectPath(path),
       onTrace: (line) => this.session.note(line),
@@ -199,24 +203,25 @@ export class Conversation {
     this.session.driver.destroy('TIMEOUT', 'the peer did not prove that it holds the keys of the session');
   }
 
-  #candidates(): Candidate[] {
+  get #face(): { candidates: Candidate[]; profile: NatProfile } {
     const { network, kinds } = this.#options;
     const all = [...network.publicCandidates, ...network.hostCandidates];
-    return all.filter(({ transport }) => kinds.includes(transport)).slice(0, LIMITS.candidates);
+    const candidates = all.filter(({ transport }) => kinds.includes(transport)).slice(0, LIMITS.candidates);
+    return { candidates, profile: network.profile };
+  }
+
+  /** A round begins with what both networks are now. */
+  #propose(round: { number: number; start: RoundStart }): void {
+    this.#news.told(this.#face);
+    this.#send({ ...this.#face, round });
   }
 
   #sendNetwork(): void {
     if (!this.#punching.allowed || !this.confirmed || this.session.end) return;
-    const candidates = this.#candidates();
-    const { profile } = this.#options.network;
-    const telling = JSON.stringify([
-      candidates.map(({ type, transport, endpoint }) => [type, transport, endpoint]),
-      profile,
-    ]);
-    if (telling === this.#told) return;
-    this.#told = telling;
+    const news = this.#news.of(this.#face);
+    if (!news) return;
     this.#punching.refreshLocal();
-    this.#send({ candidates, profile });
+    this.#send(news);
   }
 
   #send(update: UpdateFields): void {
@@ -270,7 +275,7 @@ export class Conversation {
   /** The peer proposed a round: it has forgotten what it knew of our network. */
   async #tellAnew(): Promise<void> {
     await this.#options.network.refreshed(REFRESH_MS);
-    this.#told = '';
+    this.#news.forgotten();
     this.#sendNetwork();
   }
 

@@ -91,10 +91,11 @@ export class Introductions {
     const session = new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
     const handshake = Handshake.initiator(identity, context);
+    const told = network.publicFace(kinds);
     const offer = encodeOffer({
       version: INTRODUCTION_VERSION,
       kinds: [...kinds],
-      ...network.publicFace(kinds),
+      ...told,
       roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
     });
     const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
@@ -107,6 +108,7 @@ export class Introductions {
       keys: SessionKeys.first(handshake.result()),
       kinds: kinds.filter((kind) => theirs.includes(kind)),
       tickets: answer.tickets,
+      told,
     });
     conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, to) }, start);
     return this.#usable(conversation, signal);
@@ -253,10 +255,11 @@ export class Introductions {
       throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
     const start = this.#startOf(offer);
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
+    const told = network.publicFace(offer.kinds);
     const answer = encodeAnswer({
       version: INTRODUCTION_VERSION,
       kinds,
-      ...network.publicFace(offer.kinds),
+      ...told,
       start,
     });
     deployment.send({ t: 'answer', session, to: message.from, instance, noise: handshake.write(answer) });
@@ -268,6 +271,7 @@ export class Introductions {
       keys: SessionKeys.first(handshake.result()),
       kinds: offer.kinds,
       tickets: message.tickets,
+      told,
     });
     const { kinds: theirs, profile, candidates } = offer;
     conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, from) }, start);
@@ -315,7 +319,7 @@ export class Introductions {
   #converse(
     options: Pick<
       ConstructorParameters<typeof Conversation>[0],
-      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'tickets'
+      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'tickets' | 'told'
     >,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;
