@@ -3,13 +3,14 @@ import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { MAX_START_LEAD_MS, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { Network } from './network.ts';
-import { Traversal, type DirectPath, type Obstacle, type TraceLine } from './traversal.ts';
+import { Traversal, type DirectPath, type TraceLine } from './traversal.ts';
 
 export interface PunchingOptions {
   readonly role: SessionRole;
@@ -27,7 +28,7 @@ export interface PunchingOptions {
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
   /** A round ended without any direct path. */
-  readonly onFailed: (obstacles: readonly Obstacle[]) => void;
+  readonly onFailed: (obstacles: readonly TransportObstacle[]) => void;
 }
 
 /** What the peer says of its network. */
@@ -64,7 +65,7 @@ export class Punching {
   #round = -1;
   #roundTripMs = 100;
   #failures = 0;
-  #obstacles: Obstacle[] = [];
+  #obstacles: TransportObstacle[] = [];
   #directPaths = 0;
   /** This round has handed a path over; whether it lasts is the session's to tell. */
   #found = false;

@@ -4,6 +4,7 @@ import { hex } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
+import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
 import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
@@ -14,7 +15,7 @@ import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
-import type { DirectPath, Obstacle, TraceLine } from './traversal.ts';
+import type { DirectPath, TraceLine } from './traversal.ts';
 
 /** A path as events and `session.paths` show it (docs/operations.md, "Output for scripts"). */
 export interface PathReport {
@@ -200,7 +201,7 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** @internal */
-  punchingFailed(obstacles: readonly Obstacle[]): void {
+  punchingFailed(obstacles: readonly TransportObstacle[]): void {
     const reasons = obstacles.map(
       ({ transport, reason, remedy }) => `${transport}: ${reason}${remedy ? `; ${remedy}` : ''}`,
     );

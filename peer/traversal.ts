@@ -7,6 +7,7 @@ import type { Instant } from '../src/core/machine.ts';
 import { PunchAgent } from '../src/core/punch/agent.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { ConnectionId, PunchInput, PunchOutput, TcpPath, UdpPath } from '../src/core/punch/events.ts';
+import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { otherRole } from '../src/core/session/keys.ts';
@@ -32,12 +33,6 @@ export interface DirectPath {
 /** One line of the traversal trace: what was tried, what came of it. */
 export type TraceLine = Omit<Extract<PunchOutput, { type: 'trace' }>, 'type'>;
 
-export interface Obstacle {
-  readonly transport: 'udp' | 'tcp';
-  readonly reason: string;
-  readonly remedy?: string | undefined;
-}
-
 export interface TraversalOptions {
   readonly role: SessionRole;
   readonly keys: SessionKeys;
@@ -50,7 +45,7 @@ export interface TraversalOptions {
   /** Tells the peer of a mapping at once. */
   readonly trickle: (candidate: Candidate) => void;
   readonly onTrace: (line: TraceLine) => void;
-  readonly onObstacle: (obstacle: Obstacle) => void;
+  readonly onObstacle: (obstacle: TransportObstacle) => void;
   /** Everything that this round could try was tried, and nothing that it found is still being secured. */
   readonly onDone: () => void;
 }

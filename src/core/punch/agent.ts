@@ -288,10 +288,11 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };
     const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();
     this.#trace(transport, technique, `no direct path: ${seen}`, now);
-    const { reason, remedy } = this.#plan.unreachable[transport] ?? {
+    const obstacle = this.#plan.unreachable[transport] ?? {
+      code: 'NOT_THROUGH' as const,
       reason: `${technique} did not get through: ${seen}`,
     };
-    this.#outputs.push({ type: 'failed', transport, reason, remedy });
+    this.#outputs.push({ type: 'failed', transport, ...obstacle });
   }
 
   #trace(transport: Transport, stage: Stage['technique'] | 'plan', text: string, now: Instant): void {

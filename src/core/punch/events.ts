@@ -2,6 +2,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import type { Candidate, Transport } from './candidate.ts';
+import type { TransportObstacle } from './obstacle.ts';
 import type { Technique } from './plan.ts';
 import type { PathChoice } from './situation.ts';
 
@@ -127,11 +128,6 @@ export type PunchOutput =
       /** Since T0; 0 before. */
       readonly elapsedMs: number;
     }
-  | {
-      readonly type: 'failed';
-      readonly transport: Transport;
-      readonly reason: string;
-      readonly remedy?: string | undefined;
-    }
+  | ({ readonly type: 'failed' } & TransportObstacle)
   /** Nothing more will be tried in this round. The agent still answers probes until `stop`. */
   | { readonly type: 'done' };

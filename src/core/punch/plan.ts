@@ -1,6 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
+import type { Obstacle } from './obstacle.ts';
 import { BIRTHDAY_PROBES } from './schedule.ts';
 import {
   acceptsAnybody,
@@ -42,12 +43,6 @@ export type Stage = {
     }
   | { readonly technique: 'simultaneous open'; readonly transport: 'tcp' }
 );
-
-/** Why a transport can't go direct through these NATs, and what would change that. */
-interface Obstacle {
-  readonly reason: string;
-  readonly remedy?: string | undefined;
-}
 
 export interface Plan {
   readonly stages: readonly Stage[];
@@ -178,20 +173,26 @@ function confidence({ mapping, provisional }: TransportProfile): number {
   return provisional ? 0.9 : 0.99;
 }
 
-const NOT_ALLOWED: Obstacle = { reason: 'one of the two peers does not allow this kind of path' };
+const NOT_ALLOWED: Obstacle = {
+  code: 'NOT_ALLOWED',
+  reason: 'one of the two peers does not allow this kind of path',
+};
 
 const BLOCKED: Record<Transport, Obstacle> = {
   udp: {
+    code: 'UDP_BLOCKED',
     reason: 'one of the two networks lets no UDP out',
     remedy: 'a network that lets UDP out would allow it',
   },
   tcp: {
+    code: 'TCP_BLOCKED',
     reason: 'one of the two networks lets no TCP out but to a few ports',
     remedy: 'a network that lets TCP out to any port would allow it',
   },
 };
 
 const NO_HAIRPIN: Obstacle = {
+  code: 'NO_HAIRPIN',
   reason: 'both peers are behind the same NAT, and it does not carry traffic from one inner host to another',
   remedy:
     'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
@@ -200,16 +201,19 @@ const NO_HAIRPIN: Obstacle = {
 const KEEP_ONE_PORT = 'a NAT that keeps one port for all destinations, at either end, would make it direct';
 
 const UNPREDICTABLE: Obstacle = {
+  code: 'BOTH_UNPREDICTABLE',
   reason: 'both NATs use another port for each destination, and at least one picks it unpredictably',
   remedy: KEEP_ONE_PORT,
 };
 
 const BOTH_DEPEND: Obstacle = {
+  code: 'BOTH_UNPREDICTABLE',
   reason: 'both NATs use another port for each destination, so neither end knows where to send',
   remedy: KEEP_ONE_PORT,
 };
 
 const ONE_DEPENDS: Obstacle = {
+  code: 'ONE_UNPREDICTABLE',
   reason:
     'one NAT uses another port for each destination, and the other lets in only answers from ports that it sent to',
   remedy: KEEP_ONE_PORT,
