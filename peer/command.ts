@@ -3,6 +3,7 @@ import { addConnectCommand } from './commands/connect.ts';
 import { addIdentityCommands } from './commands/identity.ts';
 import { addNatCommand } from './commands/nat.ts';
 import { addPingCommand } from './commands/ping.ts';
+import { addPlanCommand } from './commands/plan.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addUpCommand } from './commands/up.ts';
 
@@ -17,6 +18,7 @@ export function peerProgram(version: string): Command {
   addUpCommand(program);
   addConnectCommand(program);
   addPingCommand(program);
+  addPlanCommand(program);
   addNatCommand(program);
   addStatusCommand(program);
   return program;

@@ -8,7 +8,7 @@ import { verifyOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
-import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
 import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
 import {
@@ -50,6 +50,16 @@ interface PendingOffer {
   readonly answer: Deferred<Forwarded<'answer'>>;
 }
 
+/** Two peers before anything is sent from one to the other. */
+export interface Acquaintance {
+  readonly here: PeerSituation;
+  readonly there: PeerSituation;
+  /** Between the two, as estimated by way of the rendezvous. */
+  readonly roundTripMs: number;
+}
+
+/** How long a plan waits for our own NATs to be measured. */
+const DIAGNOSIS_MS = 3_000;
 /** After the answer's arrival at the initiator, by the answerer's estimate. */
 const START_MARGIN_MS = 10;
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -85,21 +95,11 @@ export class Introductions {
 
   /** @see Peer.connect */
   async initiate(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Session> {
-    const { identity, deployment, network } = this.#options;
+    const { deployment, network } = this.#options;
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
-    const session = new Uint8Array(randomBytes(16));
-    const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
-    const handshake = Handshake.initiator(identity, context);
-    const told = network.publicFace(kinds);
-    const offer = encodeOffer({
-      version: INTRODUCTION_VERSION,
-      kinds: [...kinds],
-      ...told,
-      roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
-    });
-    const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
-    const { kinds: theirs, candidates, profile, start } = decodeAnswer(handshake.read(answer.noise));
+    const { session, told, handshake, answer, read } = await this.#introduce(to, kinds, false, signal);
+    const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({
       role: 'initiator',
       id: session,
@@ -114,8 +114,39 @@ export class Introductions {
     return this.#usable(conversation, signal);
   }
 
+  /** @see Peer.plan */
+  async plan(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Acquaintance> {
+    const { network } = this.#options;
+    await network.diagnosed(DIAGNOSIS_MS, signal);
+    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
+    const { read } = await this.#introduce(to, kinds, true, signal);
+    return {
+      here: { profile: network.profile, kinds },
+      there: { profile: read.profile, kinds: read.kinds },
+      roundTripMs: read.start.roundTripMs,
+    };
+  }
+
   close(): void {
     for (const conversation of this.#conversations.values()) conversation.end();
+  }
+
+  /** One offer, and the answer to it as far as the handshake proves it. */
+  async #introduce(to: PeerId, kinds: readonly PathChoice[], planOnly: boolean, signal?: AbortSignal) {
+    const { identity, deployment, network } = this.#options;
+    const session = new Uint8Array(randomBytes(16));
+    const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
+    const handshake = Handshake.initiator(identity, context);
+    const told = network.publicFace(kinds);
+    const offer = encodeOffer({
+      version: INTRODUCTION_VERSION,
+      kinds: [...kinds],
+      ...told,
+      roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
+      ...(planOnly && { planOnly }),
+    });
+    const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
+    return { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
   }
 
   async #exchange(to: PeerId, session: Uint8Array, noise: Uint8Array, signal?: AbortSignal) {
@@ -263,6 +294,7 @@ export class Introductions {
       start,
     });
     deployment.send({ t: 'answer', session, to: message.from, instance, noise: handshake.write(answer) });
+    if (offer.planOnly) return;
     const conversation = this.#converse({
       role: 'responder',
       id: session,

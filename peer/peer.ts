@@ -20,6 +20,7 @@ import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import { Network } from './network.ts';
+import { prospectOf, type Prospect } from './prospect.ts';
 import type { Session } from './session.ts';
 import { serveStream, type StreamRecord } from './services/serve.ts';
 import { SettingsFile } from './settings.ts';
@@ -204,12 +205,20 @@ export class Peer extends EventEmitter<PeerEvents> {
     to: string,
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Session> {
-    if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
-    const id = isPeerId(to) ? to : await this.#resolve(to, acceptName);
-    if (id === this.id) {
-      throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
-    }
-    return this.#introductions.initiate(id, paths, signal);
+    return this.#introductions.initiate(await this.#idOf(to, acceptName), paths, signal);
+  }
+
+  /**
+   * What `connect` would try with that peer, from both ends' measured NATs. The peer has to allow us; nothing is sent
+   * to it but an offer by way of the rendezvous, and no session begins.
+   * @throws SallyportError like `connect`
+   */
+  async plan(
+    to: string,
+    { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
+  ): Promise<Prospect> {
+    const id = await this.#idOf(to, acceptName);
+    return prospectOf(id, await this.#introductions.plan(id, paths, signal));
   }
 
   async close(): Promise<void> {
@@ -220,6 +229,15 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#introductions.close();
     this.#deployment.close();
     await this.network.close();
+  }
+
+  async #idOf(to: string, acceptName: boolean): Promise<PeerId> {
+    if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
+    const id = isPeerId(to) ? to : await this.#resolve(to, acceptName);
+    if (id === this.id) {
+      throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
+    }
+    return id;
   }
 
   /** A name is resolved once and pinned (docs/threat-model.md). */

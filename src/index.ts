@@ -9,11 +9,13 @@ export type { ConnectOptions, PeerEvents, PeerOptions, ServiceHandler } from '..
 export type { StreamRecord } from '../peer/services/serve.ts';
 export { Session } from '../peer/session.ts';
 export type { PathReport, SessionEvents, TraceEntry } from '../peer/session.ts';
+export type { Prospect } from '../peer/prospect.ts';
 export { SessionStream } from './net/session-stream.ts';
 export { SallyportError, ERROR_CODES } from './core/errors.ts';
 export type { ErrorCode } from './core/errors.ts';
 export type { PeerId } from './core/identity.ts';
 export type { NatProfile, TransportProfile } from './core/nat/behavior.ts';
+export type { ReasonCode, TransportObstacle } from './core/punch/obstacle.ts';
 export type { PathChoice } from './core/punch/situation.ts';
 export type { PathKind, SessionEnd } from './core/session/events.ts';
 export { RelayServer as Relay } from '../relay/server.ts';

@@ -38,6 +38,8 @@ const offerSchema = v.object({
   profile: profileSchema,
   /** The initiator's round trip to the rendezvous, milliseconds: the answerer needs it to set T0. */
   roundTripMs,
+  /** The initiator only wants to know what would be tried: the answer is all that comes of it. */
+  planOnly: v.optional(v.boolean()),
 });
 
 const answerSchema = v.object({

@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { stopSignal } from '../../src/cli/run.ts';
+import { natWords } from '../../src/core/nat/words.ts';
+import type { Stage } from '../../src/core/punch/plan.ts';
+import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { Prospect } from '../prospect.ts';
+import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+
+interface PlanOptions extends SharedOptions {
+  paths?: PathChoice[];
+  accept?: boolean;
+}
+
+/** `peer plan`: what `peer connect` would try with a peer, before anything is sent to it. */
+export function addPlanCommand(program: Command): void {
+  withPeerOptions(
+    program
+      .command('plan')
+      .argument('<id|name>', 'the peer to plan for')
+      .description('what would be tried with that peer, and how likely it is to be direct; sends it nothing'),
+  )
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
+    .option('--accept', 'trust a name that was not met before')
+    .action(plan);
+}
+
+async function plan(to: string, options: PlanOptions): Promise<void> {
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const peer = await startPeer({ ...options, quiet: true }, reporterOf({ quiet: true }), {
+    role: 'dial',
+    signal: stop,
+  });
+  try {
+    const prospect = await peer.plan(to, {
+      paths: options.paths,
+      signal: stop,
+      acceptName: options.accept,
+    });
+    reporter.report(prospect, words(prospect));
+  } finally {
+    await peer.close();
+  }
+}
+
+function words(prospect: Prospect): string {
+  const { stages, obstacles, here, there, kinds } = prospect;
+  const transports = (['udp', 'tcp'] as const).filter((transport) => kinds.includes(transport));
+  return [
+    verdictWords(prospect),
+    ...transports.flatMap((transport) => [
+      '',
+      `${transport.toUpperCase()}, here:  the NAT ${natWords(transport, here[transport])}`,
+      `     there: the NAT ${natWords(transport, there[transport])}`,
+    ]),
+    ...(stages.length > 0 ? ['', 'What both ends would try, side by side:', ...stages.map(stageWords)] : []),
+    ...obstacles.flatMap(({ transport, code, reason, remedy }) => [
+      '',
+      `${transport.toUpperCase()} does not get through (${code}): ${reason}.`,
+      ...(remedy === undefined ? [] : [`  ${remedy}.`]),
+    ]),
+  ].join('\n');
+}
+
+function verdictWords({ peer, expected, probability, stages, kinds }: Prospect): string {
+  const meanwhile = kinds.includes('relay') ? ', on the relay until then' : '';
+  switch (expected) {
+    case 'udp':
+    case 'tcp':
+      return `With ${shortId(peer)}: direct by ${expected.toUpperCase()}, ${stages[0]!.technique}, in ${percent(probability)} of cases${meanwhile}.`;
+    case 'relay':
+      return `With ${shortId(peer)}: by the relay.`;
+    case 'none':
+      return `With ${shortId(peer)}: no path is to be expected, and the relay is not allowed.`;
+  }
+}
+
+function stageWords({ transport, technique, probability, packets, seconds }: Stage): string {
+  const name = `${transport}  ${technique}`.padEnd(28);
+  return `  ${name} ${percent(probability).padStart(5)}, at most ${packets} packets, ${seconds} s`;
+}
+
+function percent(probability: number): string {
+  return `${Math.round(100 * probability)} %`;
+}
