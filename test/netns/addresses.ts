@@ -13,6 +13,8 @@ interface SideAddresses {
   readonly lan: string;
   readonly access: { readonly network: string; readonly isp: string; readonly nat: string };
   readonly open: { readonly network: string; readonly router: string; readonly host: string };
+  /** Outer address of a NAT that maps ports on request: miniupnpd refuses documentation addresses as not public. */
+  readonly portMapping: string;
   readonly carrier: { readonly router: string; readonly nat: string };
   readonly uplink: { readonly core: string; readonly isp: string };
 }
@@ -22,6 +24,7 @@ export const ADDRESSES: Record<SideName, SideAddresses> = {
     lan: '192.168.1',
     access: { network: '198.51.100.8/29', isp: '198.51.100.9', nat: '198.51.100.10' },
     open: { network: '198.51.100.64/29', router: '198.51.100.65', host: '198.51.100.66' },
+    portMapping: '44.128.1.1', // AMPRNet's test network: public by number, routed nowhere
     carrier: { router: '100.64.1.1', nat: '100.64.1.2' },
     uplink: { core: '192.0.2.1', isp: '192.0.2.2' },
   },
@@ -29,6 +32,7 @@ export const ADDRESSES: Record<SideName, SideAddresses> = {
     lan: '192.168.2',
     access: { network: '198.51.100.16/29', isp: '198.51.100.17', nat: '198.51.100.20' },
     open: { network: '198.51.100.72/29', router: '198.51.100.73', host: '198.51.100.74' },
+    portMapping: '44.128.2.1',
     carrier: { router: '100.64.2.1', nat: '100.64.2.2' },
     uplink: { core: '192.0.2.5', isp: '192.0.2.6' },
   },

@@ -4,6 +4,7 @@ import { parseFlows, type Flow } from './flows.ts';
 import { LabHost } from './host.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NatName } from './nats.ts';
+import { startMiniupnpd } from './port-mapping.ts';
 import { setUp } from './setup.ts';
 import { labSupport } from './support.ts';
 import { planTopology, type Side, type Topology } from './topology.ts';
@@ -25,6 +26,8 @@ export type { WireSettings } from './wire.ts';
 export interface LabOptions extends WireSettings {
   a: NatName;
   b: NatName;
+  /** What routers that map ports grant at most. */
+  leaseSeconds?: number | undefined;
 }
 
 export type HostName = 'a' | 'b' | 'rendezvous' | 'relay' | 'proxy';
@@ -74,7 +77,7 @@ export class Lab {
 
   /** Throws USAGE for a pair that cannot be, UNSUPPORTED where the machine cannot (see `labSupport`). */
   static async create(options: LabOptions): Promise<Lab> {
-    const { a, b, ...settings } = options;
+    const { a, b, leaseSeconds, ...settings } = options;
     const wires = Object.values(settings).some((value) => value !== undefined);
     const topology = planTopology({ a, b, wires });
     const support = await labSupport();
@@ -84,6 +87,7 @@ export class Lab {
     try {
       await setUp(namespaces, topology);
       await lab.#startWires(settings);
+      await lab.#startPortMapping(leaseSeconds);
       return lab;
     } catch (error) {
       await lab.close();
@@ -131,6 +135,19 @@ export class Lab {
     wire.change(settings);
   }
 
+  /** The public ports that the router next to that host maps on request now, as `udp 40000 > 192.168.1.2:5000`. */
+  async portMappings(side: SideName): Promise<string[]> {
+    const rules = await this.#namespaces.run(
+      this.#side(side).nat,
+      'nft list chain inet filter prerouting_miniupnpd',
+    );
+    // The protocol stands there as a bare byte of the IP header: `@nh,72,8 0x11 th dport 40000 dnat ip to …`.
+    const mapping = /0x(11|6) th dport (\d+) dnat (?:ip )?to ([\d.]+:\d+)/g;
+    return [...rules.matchAll(mapping)].map(([, protocol, port, inside]) =>
+      [protocol === '11' ? 'udp' : 'tcp', port, '>', inside].join(' '),
+    );
+  }
+
   /** Kills what still runs in the lab and removes it. */
   async close(): Promise<void> {
     await this.#namespaces.close();
@@ -151,6 +168,22 @@ export class Lab {
     if (names.length > 0 && needsSinglePackets(settings)) {
       await Promise.all([this.#splitBundles('a'), this.#splitBundles('b')]);
     }
+  }
+
+  async #startPortMapping(leaseSeconds: number | undefined): Promise<void> {
+    const { a, b } = this.#topology.sides;
+    const start = async ({ nat, translators, portMapping, publicAddress }: Side) => {
+      if (portMapping === undefined) return;
+      const outermost = translators.length === 1;
+      const address = outermost ? publicAddress : undefined;
+      await startMiniupnpd(this.#namespaces, {
+        node: nat,
+        service: portMapping,
+        publicAddress: address,
+        leaseSeconds,
+      });
+    };
+    await Promise.all([start(a), start(b)]);
   }
 
   /** From now on, segments leave one by one for the wire, where bundles would be faster. */

@@ -28,9 +28,15 @@ export interface Nat {
   readonly shape: Shape;
   /** A packet from inside to a public mapping comes back in, its source being a public mapping too (RFC 4787 §6). */
   readonly hairpin: boolean;
+  /** By which protocol hosts may ask for ports: UPnP-IGD, or PCP and NAT-PMP (a real `miniupnpd`). */
+  readonly portMapping?: PortMappingService | undefined;
 }
 
-export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${'rst' | 'accept'}`;
+export type PortMappingService = 'upnp' | 'pcp';
+
+type Suffix = StrayPolicy | PortMappingService;
+
+export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${Exclude<Suffix, 'drop'>}`;
 
 const EASY: Nat = {
   mapping: 'endpoint-independent',
@@ -64,22 +70,31 @@ export const NATS = {
 
 export const NAT_NAMES = Object.keys(NATS) as (keyof typeof NATS)[];
 
-/** Reads a NAT's name, with `+rst` or `+accept` behind it for what becomes of strays; throws USAGE. */
+/** Reads a NAT's name, with a suffix such as `+rst` behind it for what it does besides; throws USAGE. */
 export function parseNatName(text: string): NatName {
-  const [name, strays, ...rest] = text.split('+');
+  const [name, suffix, ...rest] = text.split('+');
   const known = name !== undefined && Object.hasOwn(NATS, name);
-  if (known && rest.length === 0 && (strays === undefined || strays === 'rst' || strays === 'accept')) {
+  if (known && rest.length === 0 && (suffix === undefined || Object.hasOwn(SUFFIXES, suffix))) {
     return text as NatName;
   }
   throw new SallyportError('USAGE', `no NAT is named ${text}`, {
-    hint: `one of ${NAT_NAMES.join(', ')}; "+rst" or "+accept" behind it says what becomes of strays`,
+    hint:
+      `one of ${NAT_NAMES.join(', ')}; "+rst" or "+accept" behind it says what becomes of strays, ` +
+      '"+upnp" or "+pcp" that it maps ports on request',
   });
 }
 
+const SUFFIXES: Readonly<Record<Exclude<Suffix, 'drop'>, Partial<Nat>>> = {
+  rst: { strays: 'rst' },
+  accept: { strays: 'accept' },
+  upnp: { portMapping: 'upnp' },
+  pcp: { portMapping: 'pcp' },
+};
+
 /** The NAT of that name. For `carrier` shapes it describes the outer NAT; the home NAT is plain `ei/apd`. */
 export function natOf(name: NatName): Nat {
-  const [base, strays] = name.split('+') as [keyof typeof NATS, ('rst' | 'accept')?];
-  return strays === undefined ? NATS[base] : { ...NATS[base], strays };
+  const [base, suffix] = name.split('+') as [keyof typeof NATS, keyof typeof SUFFIXES | undefined];
+  return suffix === undefined ? NATS[base] : { ...NATS[base], ...SUFFIXES[suffix] };
 }
 
 /** Whether the two hosts share that NAT. */

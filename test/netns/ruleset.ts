@@ -47,7 +47,7 @@ table ip passage {
     ${strayRules(placement.nat).join('\n    ')}
   }
 }
-`;
+${placement.nat.portMapping === undefined ? '' : PORT_MAPPING_CHAINS}`;
 }
 
 const TO_MAPPING = 'dnat ip to meta l4proto . th dport map @mappings';
@@ -115,7 +115,20 @@ function passageMatch({ nat, proxyAddress }: NatPlacement): string {
 /** Strays are dropped before connection tracking confirms them: they leave no trace that could move a later mapping. */
 function strayRules(nat: Nat): string[] {
   if (nat.strays === 'accept') return [];
+  const fromInside = nat.portMapping === undefined ? [] : ['iifname "lan*" accept'];
   const answer = 'tcp flags & (fin | syn | rst | ack) == syn ct state new reject with tcp reset';
   const drop = 'meta l4proto { tcp, udp } ct state != { established, related } drop';
-  return nat.strays === 'rst' ? [answer, drop] : [drop];
+  return [...fromInside, ...(nat.strays === 'rst' ? [answer] : []), drop];
 }
+
+/** Where miniupnpd writes its rules, by the names that it takes where none are configured. */
+const PORT_MAPPING_CHAINS = `
+table inet filter {
+  chain forward { type filter hook forward priority filter; jump miniupnpd; }
+  chain prerouting { type nat hook prerouting priority dstnat; jump prerouting_miniupnpd; }
+  chain postrouting { type nat hook postrouting priority srcnat; jump postrouting_miniupnpd; }
+  chain miniupnpd { }
+  chain prerouting_miniupnpd { }
+  chain postrouting_miniupnpd { }
+}
+`;

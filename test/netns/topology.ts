@@ -1,6 +1,6 @@
 import { accountingRules, type AccountedHost, type TrafficGroup } from './accounting.ts';
 import { ADDRESSES, SERVER_GATEWAY, SERVERS, type SideName } from './addresses.ts';
-import { isShared, natOf, NATS, type Nat, type NatName } from './nats.ts';
+import { isShared, natOf, NATS, type Nat, type NatName, type PortMappingService } from './nats.ts';
 import { natRules } from './ruleset.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 
@@ -32,6 +32,8 @@ export interface Side {
   readonly hostAddress: string;
   readonly publicAddress: string;
   readonly account: AccountedHost;
+  /** What the router next to the host maps ports by on request. */
+  readonly portMapping: PortMappingService | undefined;
   /** Where the accounting tables are: `bridge` for what stays inside of a LAN. */
   readonly families: readonly ('ip' | 'bridge')[];
 }
@@ -103,6 +105,7 @@ class Plan {
         hostAddress: hosts[name],
         publicAddress: publics[name],
         account,
+        portMapping: nat.portMapping,
         families: ['ip'],
       };
     };
@@ -134,6 +137,7 @@ class Plan {
         hostAddress: hosts[name],
         publicAddress,
         account: accounts[name],
+        portMapping: name === 'a' ? nat.portMapping : undefined,
         families,
       };
     };
@@ -155,13 +159,19 @@ class Plan {
   }
 
   #addProvider(side: SideName, core: Node): void {
-    const { access, open, uplink } = ADDRESSES[side];
+    const { access, open, portMapping, uplink } = ADDRESSES[side];
     const isp = this.#add(`isp-${side}`, true);
     isp.interfaces.push({ name: 'access', addresses: [`${access.isp}/29`] });
     isp.interfaces.push({ name: 'uplink', addresses: [`${uplink.isp}/30`] });
-    isp.routes.push(`default via ${uplink.core}`, `${open.network} via ${access.nat}`);
+    isp.routes.push(
+      `default via ${uplink.core}`,
+      ...[open.network, portMapping].map((to) => `${to} via ${access.nat}`),
+    );
     core.interfaces.push({ name: `to-isp-${side}`, addresses: [`${uplink.core}/30`] });
-    core.routes.push(`${access.network} via ${uplink.isp}`, `${open.network} via ${uplink.isp}`);
+    core.routes.push(
+      `${access.network} via ${uplink.isp}`,
+      ...[open.network, portMapping].map((to) => `${to} via ${uplink.isp}`),
+    );
     this.#links.push(['core', `to-isp-${side}`, `isp-${side}`, 'uplink']);
   }
 
@@ -173,13 +183,14 @@ class Plan {
     const inside = [{ name: 'lan', addresses: [`${router}/${prefix}`] }];
     this.#addHost(side, `${hostAddress(side, nat)}/${prefix}`, router, [`nat-${side}`, 'lan']);
     if (nat.shape !== 'carrier') {
-      this.#addNat(`nat-${side}`, nat, access.nat, access.isp, inside);
+      this.#addNat(`nat-${side}`, nat, publicAddress(side, nat), access.isp, inside, [access.nat]);
       this.#connectToIsp(side, `nat-${side}`);
       return [`nat-${side}`];
     }
-    this.#addNat(`nat-${side}`, NATS['ei/apd'], carrier.nat, carrier.router, inside);
+    const { portMapping, ...outer } = nat;
+    this.#addNat(`nat-${side}`, { ...NATS['ei/apd'], portMapping }, carrier.nat, carrier.router, inside);
     const carrierInside = [{ name: 'lan', addresses: [`${carrier.router}/24`] }];
-    this.#addNat(`carrier-${side}`, nat, access.nat, access.isp, carrierInside);
+    this.#addNat(`carrier-${side}`, outer, access.nat, access.isp, carrierInside);
     this.#links.push([`nat-${side}`, 'wan', `carrier-${side}`, 'lan']);
     this.#connectToIsp(side, `carrier-${side}`);
     return [`nat-${side}`, `carrier-${side}`];
@@ -203,10 +214,13 @@ class Plan {
     publicAddress: string,
     gateway: string,
     inside: readonly Interface[],
+    /** The router's own address in the access network, where the public one is another. */
+    [access = publicAddress]: readonly string[] = [],
   ): void {
     const node = this.#add(name, true);
     const prefix = gateway.startsWith('100.64.') ? 24 : 29;
-    node.interfaces.push(...inside, { name: 'wan', addresses: [`${publicAddress}/${prefix}`] });
+    const routed = access === publicAddress ? [] : [`${publicAddress}/32`];
+    node.interfaces.push(...inside, { name: 'wan', addresses: [`${access}/${prefix}`, ...routed] });
     node.routes.push(`default via ${gateway}`);
     node.rules = natRules({ nat, publicAddress, proxyAddress: SERVERS.proxy[0] });
   }
@@ -242,6 +256,7 @@ function hostAddress(side: SideName, nat: Nat): string {
 }
 
 function publicAddress(side: SideName, nat: Nat): string {
+  if (nat.portMapping !== undefined && nat.shape === 'single') return ADDRESSES[side].portMapping;
   return nat.mapping === 'none' ? ADDRESSES[side].open.host : ADDRESSES[side].access.nat;
 }
 
