@@ -106,6 +106,26 @@ describe('the traversal matrix, 20 ms per link', () => {
     }
   });
 
+  it('behind one NAT whose hairpin nobody measured, failing is its proof', () => {
+    const lans = { a: 'same-nat-no-hairpin', b: 'same-nat-no-hairpin', delayMs: 20 } as const;
+    const { a, b } = traverse({ ...lans, hairpinUnmeasured: true });
+    expect(a.sent).toBeGreaterThan(10);
+    for (const { failures } of [a, b]) {
+      expect(failures.map(({ code }) => code)).toEqual(['NO_HAIRPIN', 'NO_HAIRPIN']);
+    }
+  });
+
+  it('two LANs behind one NAT that hairpins with the internal source meet by UDP: checks are answered where they were sent', () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const internal = { hairpin: 'internal-source' } as const;
+      const report = traverse({ a: 'same-nat', b: 'same-nat', natA: internal, delayMs: 20, seed });
+      for (const { udp } of [report.a, report.b]) {
+        expect(udp).toMatchObject({ technique: 'simultaneous probes', lan: false });
+        expect(udp?.remote.address).toBe('198.51.100.10');
+      }
+    }
+  });
+
   it('what is not measured is tried all the same', () => {
     const { a, b } = traverse({ a: 'ei/apd', b: 'ei/apd', delayMs: 20, unmeasured: true });
     for (const end of [a, b]) {

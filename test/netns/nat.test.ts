@@ -130,7 +130,7 @@ describe.skipIf(!support.ok)('a NAT of the lab', CONCURRENT, () => {
     });
   });
 
-  it.each(['same-lan', 'same-nat', 'same-nat-no-hairpin'] as const)(
+  it.each(['same-lan', 'same-nat', 'same-nat-internal', 'same-nat-no-hairpin', 'same-cgnat'] as const)(
     'behaves like ei/apd towards the world where both hosts share it: %s',
     async (name) => {
       await withLab(name, name, async (lab) => {

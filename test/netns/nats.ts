@@ -16,8 +16,15 @@ type StrayPolicy = 'drop' | 'rst' | 'accept';
 /** What may leave: everything, TCP only, TCP to port 443 only, or TCP to the proxy only. */
 type Passage = 'everything' | 'tcp' | 'tcp-443' | 'proxy';
 
-/** `carrier`: a second NAT outside of the home NAT; `lan` and `segments`: both hosts behind one NAT. */
-type Shape = 'single' | 'carrier' | 'lan' | 'segments';
+/**
+ * `carrier`: a second NAT outside of the home NAT. Both hosts behind one NAT: in one `lan`, in two LANs that it keeps
+ * apart (`segments`), or in one LAN whose switch keeps its hosts apart (`isolated`). `shared-carrier`: each host behind
+ * a home NAT, and both of those behind one carrier's.
+ */
+type Shape = 'single' | 'carrier' | 'lan' | 'segments' | 'isolated' | 'shared-carrier';
+
+/** What a packet from inside to a public mapping comes back in with as its source (RFC 4787 §6); `none`: it is lost. */
+type Hairpin = 'none' | 'external-source' | 'internal-source';
 
 export interface Nat {
   readonly mapping: Behavior;
@@ -26,8 +33,7 @@ export interface Nat {
   readonly passage: Passage;
   readonly strays: StrayPolicy;
   readonly shape: Shape;
-  /** A packet from inside to a public mapping comes back in, its source being a public mapping too (RFC 4787 §6). */
-  readonly hairpin: boolean;
+  readonly hairpin: Hairpin;
   /** By which protocol hosts may ask for ports: UPnP-IGD, or PCP and NAT-PMP (a real `miniupnpd`). */
   readonly portMapping?: PortMappingService | undefined;
 }
@@ -45,7 +51,7 @@ const EASY: Nat = {
   passage: 'everything',
   strays: 'drop',
   shape: 'single',
-  hairpin: false,
+  hairpin: 'none',
 };
 const HARD: Nat = { ...EASY, mapping: 'address-and-port-dependent', allocation: 'random' };
 
@@ -64,8 +70,11 @@ export const NATS = {
   cgnat: { ...EASY, shape: 'carrier' },
   'cgnat-random': { ...HARD, shape: 'carrier' },
   'same-lan': { ...EASY, shape: 'lan' },
-  'same-nat': { ...EASY, shape: 'segments', hairpin: true },
+  'same-nat': { ...EASY, shape: 'segments', hairpin: 'external-source' },
+  'same-nat-internal': { ...EASY, shape: 'isolated', hairpin: 'internal-source' },
   'same-nat-no-hairpin': { ...EASY, shape: 'segments' },
+  'same-cgnat': { ...EASY, shape: 'shared-carrier', hairpin: 'external-source' },
+  'same-cgnat-no-hairpin': { ...EASY, shape: 'shared-carrier' },
 } as const satisfies Record<string, Nat>;
 
 export const NAT_NAMES = Object.keys(NATS) as (keyof typeof NATS)[];
@@ -91,7 +100,7 @@ const SUFFIXES: Readonly<Record<Exclude<Suffix, 'drop'>, Partial<Nat>>> = {
   pcp: { portMapping: 'pcp' },
 };
 
-/** The NAT of that name. For `carrier` shapes it describes the outer NAT; the home NAT is plain `ei/apd`. */
+/** The NAT of that name. For carriers' shapes it describes the outer NAT; the home NAT is plain `ei/apd`. */
 export function natOf(name: NatName): Nat {
   const [base, suffix] = name.split('+') as [keyof typeof NATS, keyof typeof SUFFIXES | undefined];
   return suffix === undefined ? NATS[base] : { ...NATS[base], ...SUFFIXES[suffix] };
@@ -99,5 +108,5 @@ export function natOf(name: NatName): Nat {
 
 /** Whether the two hosts share that NAT. */
 export function isShared(nat: Nat): boolean {
-  return nat.shape === 'lan' || nat.shape === 'segments';
+  return nat.shape !== 'single' && nat.shape !== 'carrier';
 }

@@ -58,13 +58,13 @@ function inwardRules({ nat, publicAddress }: NatPlacement): string[] {
   if (nat.filtering === 'address-dependent') {
     rules.push(`iifname "wan" meta l4proto . th dport . ip saddr @contacted ${TO_MAPPING}`);
   }
-  if (nat.hairpin) rules.push(`iifname "lan*" ip daddr ${publicAddress} ${TO_MAPPING}`);
+  if (nat.hairpin !== 'none') rules.push(`iifname "lan*" ip daddr ${publicAddress} ${TO_MAPPING}`);
   return rules;
 }
 
 function outwardRules({ nat, publicAddress }: NatPlacement): string[] {
   const rules = [];
-  if (nat.hairpin)
+  if (nat.hairpin === 'external-source')
     rules.push(`oifname "lan*" ct original ip daddr ${publicAddress} snat to ${publicAddress}`);
   if (nat.allocation === 'random') rules.push(`oifname "wan" snat to ${publicAddress} fully-random`);
   for (const protocol of ['tcp', 'udp']) {
@@ -92,7 +92,7 @@ function portExpression(nat: Nat, protocol: string): string | undefined {
 const SEQUENCE = Array.from({ length: 1024 }, (_, count) => `${count} : ${20000 + count}`);
 
 function recordRules(nat: Nat): string[] {
-  if (nat.filtering === 'address-and-port-dependent' && !nat.hairpin) return [];
+  if (nat.filtering === 'address-and-port-dependent' && nat.hairpin === 'none') return [];
   const outgoing = 'oifname "wan" meta l4proto { tcp, udp }';
   return [
     `${outgoing} update @mappings { meta l4proto . th sport timeout 5m : ct original ip saddr . ct original proto-src }`,

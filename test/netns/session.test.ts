@@ -30,6 +30,9 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     ['open', 'ei/ad', ['direct']],
     ['udp-blocked', 'ei/apd', ['tcp']],
     ['same-lan', 'same-lan', ['direct']],
+    ['same-nat', 'same-nat', ['direct'], ['tcp', 'tcp']],
+    ['same-nat-internal', 'same-nat-internal', ['direct']],
+    ['same-cgnat', 'same-cgnat', ['direct'], ['tcp', 'tcp']],
     ['apd/apd-sequential', 'apd/apd-sequential', ['direct']],
   ])('%s × %s goes by the best way that there is: %s', async (a, b, ...wanted) => {
     expect(await shortfalls(a, b, wanted)).toEqual([]);
@@ -40,6 +43,8 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     ['apd/apd-random', 'apd/apd-random'],
     ['tcp443-only', 'ei/apd'],
     ['proxy-only', 'ei/apd'],
+    ['same-nat-no-hairpin', 'same-nat-no-hairpin'],
+    ['same-cgnat-no-hairpin', 'same-cgnat-no-hairpin'],
   ])('%s × %s is relayed, and says why', async (a, b) => {
     expect(await shortfalls(a, b, [['relay']])).toEqual([]);
   });

@@ -20,10 +20,11 @@ function nodeScript(node: Node): string {
   return rules + settingsScript(node) + ipBatch(commands);
 }
 
-function interfaceCommands({ name, addresses, ports = [] }: Interface): string[] {
+function interfaceCommands({ name, addresses, ports = [], isolated = false }: Interface): string[] {
   return [
     ...(ports.length > 0 ? [`link add ${name} type bridge`] : []),
     ...ports.map((port) => `link set ${port} master ${name}`),
+    ...(isolated ? ports.map((port) => `link set ${port} type bridge_slave isolated on`) : []),
     ...addresses.map((address) => `address add ${address} dev ${name}`),
     `link set ${name} up`,
   ];
@@ -35,6 +36,9 @@ function settingsScript(node: Node): string {
     ['ipv6/conf/default/disable_ipv6', '1'],
     ['ipv4/conf/all/rp_filter', '0'],
     ['ipv4/conf/default/rp_filter', '0'],
+    // A router that carries a packet back into the LAN it came from would tell its source of the short way.
+    ['ipv4/conf/all/send_redirects', '0'],
+    ['ipv4/conf/default/send_redirects', '0'],
     // Where br_netfilter is loaded, a bridge would show what stays in a LAN to the rules for what is routed.
     ['bridge/bridge-nf-call-iptables', '0'],
   ];

@@ -53,6 +53,8 @@ export interface Interface {
   readonly addresses: readonly string[];
   /** This interface is a bridge over those. */
   readonly ports?: readonly string[];
+  /** The bridge carries nothing from one port to another. */
+  readonly isolated?: boolean;
 }
 
 export type Link = readonly [
@@ -73,6 +75,7 @@ export interface TopologyRequest {
 export function planTopology({ a, b, wires }: TopologyRequest): Topology {
   const [natA, natB] = [natOf(a), natOf(b)];
   if (isShared(natA) || isShared(natB)) {
+    if (a === b && natA.shape === 'shared-carrier') return new Plan(wires).sharedCarrier(natA);
     if (a === b) return new Plan(wires).shared(natA);
     throw new SallyportError('USAGE', `${isShared(natA) ? a : b} holds both hosts: name it on both sides`);
   }
@@ -115,14 +118,20 @@ class Plan {
   shared(nat: Nat): Topology {
     this.#internet(['a']);
     const publicAddress = ADDRESSES.a.access.nat;
-    const onLan = nat.shape === 'lan';
+    const onLan = nat.shape !== 'segments';
     const hosts = { a: '192.168.1.2', b: onLan ? '192.168.1.3' : '192.168.2.2' };
     const accounts = {
       a: accountOf('a', hosts.a, [hosts.b, publicAddress]),
       b: accountOf('b', hosts.b, [hosts.a, publicAddress]),
     };
     const families = onLan ? (['ip', 'bridge'] as const) : (['ip'] as const);
-    this.#addNat('nat-a', nat, publicAddress, ADDRESSES.a.access.isp, onLan ? lanBridge() : lanSegments());
+    this.#addNat(
+      'nat-a',
+      nat,
+      publicAddress,
+      ADDRESSES.a.access.isp,
+      onLan ? lanBridge(nat.shape === 'isolated') : lanSegments(),
+    );
     this.#connectToIsp('a', 'nat-a');
     const rules = families.map((family) => accountingRules(family, [accounts.a, accounts.b]));
     this.#node('nat-a').rules += rules.join('');
@@ -139,6 +148,41 @@ class Plan {
         account: accounts[name],
         portMapping: name === 'a' ? nat.portMapping : undefined,
         families,
+      };
+    };
+    return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a'), b: plan('b') } };
+  }
+
+  sharedCarrier(nat: Nat): Topology {
+    this.#internet(['a']);
+    const { nat: publicAddress, isp } = ADDRESSES.a.access;
+    const { portMapping, ...outer } = nat;
+    const sides = ['a', 'b'] as const;
+    const inside = sides.map((side) => ({
+      name: `lan-${side}`,
+      addresses: [`${ADDRESSES[side].carrier.router}/24`],
+    }));
+    this.#addNat('carrier-a', outer, publicAddress, isp, inside);
+    this.#connectToIsp('a', 'carrier-a');
+    const plan = (name: SideName): Side => {
+      const { lan, carrier } = ADDRESSES[name];
+      const [hostAddress, home] = [`${lan}.2`, `nat-${name}`];
+      this.#addHost(name, `${hostAddress}/24`, `${lan}.1`, [home, 'lan']);
+      const homeLan = [{ name: 'lan', addresses: [`${lan}.1/24`] }];
+      this.#addNat(home, { ...NATS['ei/apd'], portMapping }, carrier.nat, carrier.router, homeLan);
+      this.#links.push([home, 'wan', 'carrier-a', `lan-${name}`]);
+      const account = accountOf(name, hostAddress, [publicAddress]);
+      this.#node(home).rules += accountingRules('ip', [account]);
+      return {
+        host: `host-${name}`,
+        nat: home,
+        translators: [home, 'carrier-a'],
+        ...accessLink('a', 'carrier-a'),
+        hostAddress,
+        publicAddress,
+        account,
+        portMapping,
+        families: ['ip'],
       };
     };
     return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a'), b: plan('b') } };
@@ -275,11 +319,11 @@ function accountOf(side: SideName, address: string, peer: readonly string[]): Ac
   return { side, address, remotes };
 }
 
-function lanBridge(): Interface[] {
+function lanBridge(isolated: boolean): Interface[] {
   const ports = ['lan-a', 'lan-b'];
   return [
     ...ports.map((name) => ({ name, addresses: [] })),
-    { name: 'lan', addresses: ['192.168.1.1/24'], ports },
+    { name: 'lan', addresses: ['192.168.1.1/24'], ports, isolated },
   ];
 }
 

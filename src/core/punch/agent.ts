@@ -8,12 +8,13 @@ import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
+import { NO_HAIRPIN } from './obstacle.ts';
 import { plan, type Plan, type Stage } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
 import { ProbeBudget } from './probe-budget.ts';
 import { PortSearch } from './port-search.ts';
 import type { StunService } from './sampler.ts';
-import type { PathChoice } from './situation.ts';
+import { sharesPublicAddress, type PathChoice } from './situation.ts';
 import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { refusalOf } from './target.ts';
 import { TcpOpening, type HeldPortUse } from './tcp-open.ts';
@@ -292,7 +293,14 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       code: 'NOT_THROUGH' as const,
       reason: `${technique} did not get through: ${seen}`,
     };
-    this.#outputs.push({ type: 'failed', transport, ...obstacle });
+    const shown = obstacle.code === 'NOT_THROUGH' && this.#lacksHairpin(transport) ? NO_HAIRPIN : obstacle;
+    this.#outputs.push({ type: 'failed', transport, ...shown });
+  }
+
+  /** Behind one NAT whose hairpin wasn't measured, failing shows that there is none. */
+  #lacksHairpin(transport: Transport): boolean {
+    const [local, remote] = [this.#profiles.local[transport], this.#profiles.remote[transport]];
+    return sharesPublicAddress(local, remote) && !local.hairpin && !remote.hairpin;
   }
 
   #trace(transport: Transport, stage: Stage['technique'] | 'plan', text: string, now: Instant): void {

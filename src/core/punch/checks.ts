@@ -1,4 +1,5 @@
-import { formatEndpoint, type Endpoint } from '../endpoint.ts';
+import { scopeOf } from '../address.ts';
+import { familyOf, formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
@@ -183,7 +184,9 @@ export class ConnectivityChecks {
     pair.heard = true;
     this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
-    this.#send(pair, this.#options.codec.answer(transaction, pair === this.#settled));
+    const answer = this.#options.codec.answer(transaction, pair === this.#settled);
+    this.#send(pair, answer);
+    for (const detour of this.#detours(pair)) this.#send(detour, answer);
     if (!pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
   }
 
@@ -192,7 +195,7 @@ export class ConnectivityChecks {
     const request = this.#pending.get(transaction);
     const wide = this.#wideTransactions.has(transaction) && this.#sprayedPorts.has(key);
     const pair = wide ? (this.#pairs.get(key) ?? this.#learn(socket, from)) : request?.pair;
-    if (!pair || pairKey(pair.socket, pair.remote) !== key) return;
+    if (!pair || !isAnswerOver(pair, socket, from)) return;
     this.#pending.delete(transaction);
     if (request) pair.roundTripMs ??= now - request.at;
     pair.valid = true;
@@ -200,6 +203,20 @@ export class ConnectivityChecks {
     this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
     this.#settle(now);
+  }
+
+  /**
+   * Where else to answer a request that came from an address of some inner network: to the mappings at which we probe
+   * the peer. Behind one NAT that hairpins without changing the source (RFC 4787 REQ-9 forbids it, some do), an answer
+   * to the source may not get there, while the mapping does.
+   */
+  #detours(pair: CandidatePair): CandidatePair[] {
+    if (pair.valid || scopeOf(pair.remote.address) === 'public') return [];
+    const sameFamily = (other: CandidatePair) => familyOf(other.remote) === familyOf(pair.remote);
+    return [...this.#pairs.values()].filter(
+      (other) =>
+        other.attested && other.type === 'srflx' && other.socket === pair.socket && sameFamily(other),
+    );
   }
 
   #noteContact(pair: CandidatePair, now: Instant): void {
@@ -355,4 +372,13 @@ export class ConnectivityChecks {
   #nextProbe(): Instant | undefined {
     return earliest(...[...this.#pairs.values()].map(({ nextAt }) => nextAt));
   }
+}
+
+/**
+ * A pair is known by the request, whatever address the answer comes from: it was probed, and the peer got it. Departure
+ * from RFC 8445 §7.2.5.2.1, which fails such a check, for NATs that hairpin with the internal source and for hosts with
+ * several addresses. Only an address that nobody named has to answer itself.
+ */
+function isAnswerOver({ socket, remote, type }: CandidatePair, arrivedOn: number, from: Endpoint): boolean {
+  return socket === arrivedOn && (type !== 'prflx' || sameEndpoint(remote, from));
 }

@@ -26,3 +26,10 @@ export interface Obstacle {
 export interface TransportObstacle extends Obstacle {
   readonly transport: Transport;
 }
+
+export const NO_HAIRPIN: Obstacle = {
+  code: 'NO_HAIRPIN',
+  reason: 'both peers are behind the same NAT, and it does not carry traffic from one inner host to another',
+  remedy:
+    'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
+};

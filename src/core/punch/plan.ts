@@ -1,7 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
-import type { Obstacle } from './obstacle.ts';
+import { NO_HAIRPIN, type Obstacle } from './obstacle.ts';
 import { BIRTHDAY_PROBES } from './schedule.ts';
 import {
   acceptsAnybody,
@@ -189,13 +189,6 @@ const BLOCKED: Record<Transport, Obstacle> = {
     reason: 'one of the two networks lets no TCP out but to a few ports',
     remedy: 'a network that lets TCP out to any port would allow it',
   },
-};
-
-const NO_HAIRPIN: Obstacle = {
-  code: 'NO_HAIRPIN',
-  reason: 'both peers are behind the same NAT, and it does not carry traffic from one inner host to another',
-  remedy:
-    'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
 };
 
 const KEEP_ONE_PORT = 'a NAT that keeps one port for all destinations, at either end, would make it direct';

@@ -23,6 +23,7 @@ export interface TraversalOptions extends TwoLansOptions {
   readonly judgedSequential?: boolean;
   /** Nothing is measured about either NAT. */
   readonly unmeasured?: boolean;
+  readonly hairpinUnmeasured?: boolean;
   /** The initiator's NAT is measured only so long after T0: a peer that has just been started. */
   readonly initiatorMeasuredAfterMs?: number;
 }
@@ -68,7 +69,11 @@ export function traverse(options: TraversalOptions): TraversalReport {
   const kinds = options.kinds ?? ['udp', 'tcp', 'relay'];
   const profile = (nats: readonly Nat[], host: Host) => {
     if (options.unmeasured) return undefined;
-    const measured = profileOf(nats, host.address);
+    const known = profileOf(nats, host.address);
+    const hairpin = { hairpin: undefined };
+    const measured = options.hairpinUnmeasured
+      ? { ...known, udp: { ...known.udp, ...hairpin }, tcp: { ...known.tcp, ...hairpin } }
+      : known;
     const allocation = { kind: 'sequential', step: 1 } as const;
     return options.judgedSequential ? { ...measured, udp: { ...measured.udp, allocation } } : measured;
   };
