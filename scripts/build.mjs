@@ -1,9 +1,10 @@
-// Compiles src/ and the roles to dist/, one file each, and makes the commands executable. The new dist/ takes the
+// Compiles src/ and the roles to dist/, one file each, and the commands into one executable file each. The new dist/ takes the
 // place of the old one at once, so that what runs from it never sees half of one.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleCommands } from './bundle.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [next, old, dist] = [`dist.next-${process.pid}`, `dist.old-${process.pid}`, 'dist'].map((name) =>
@@ -17,7 +18,9 @@ if (status !== 0) {
   process.exit(status ?? 1);
 }
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-for (const file of Object.values(bin)) chmodSync(join(next, file.replace(/^dist\//, '')), 0o755);
+const commands = Object.values(bin).map((file) => join(next, file.replace(/^dist\//, '')));
+await bundleCommands(commands, join(next, 'THIRD-PARTY-LICENSES.txt'));
+for (const file of commands) chmodSync(file, 0o755);
 writeFileSync(join(next, '.built'), '');
 if (existsSync(dist)) renameSync(dist, old);
 renameSync(next, dist);
