@@ -1,17 +1,20 @@
-// npm run lab -- --a <nat> --b <nat> [--delay ms] [--loss pct] [--paths kinds] [--runs n] [--json]
+// npm run lab -- --a <nat> --b <nat> [--delay ms] [--jitter ms] [--loss pct] [--reorder pct] [--duplicate pct] [--paths kinds] [--runs n] [--json]
 // Two LANs behind real kernel NATs in network namespaces, a session by the real commands, and a verdict.
 import { Command, Option } from 'commander';
 import { Reporter } from '../src/cli/reporter.ts';
 import { integerBetween, runCommandLine } from '../src/cli/run.ts';
 import { SallyportError } from '../src/core/errors.ts';
-import { NAT_NAMES, parseNatName, type NatName } from '../test/netns/lab.ts';
+import { NAT_NAMES, parseNatName, TRAIT_NAMES, type NatName } from '../test/netns/lab.ts';
 import { Scenario, type Meeting } from '../test/netns/scenario.ts';
 
 interface LabCommandOptions {
   a: NatName;
   b: NatName;
   delay: number;
+  jitter?: number;
   loss?: number;
+  reorder?: number;
+  duplicate?: number;
   paths?: string;
   runs: number;
   json?: boolean;
@@ -22,9 +25,16 @@ const program = new Command('lab')
   .addOption(
     new Option('--a <nat>', `A's NAT: ${NAT_NAMES.join(', ')}`).default('ei/apd').argParser(parseNatName),
   )
+  .addHelpText(
+    'after',
+    `\nTraits behind a NAT's name: ${TRAIT_NAMES.map((trait) => `+${trait}`).join(', ')}.`,
+  )
   .addOption(new Option('--b <nat>', "B's NAT, one of the same").default('ei/apd').argParser(parseNatName))
   .option('--delay <ms>', 'one-way delay of each access link', integerBetween(0, 2_000), 20)
+  .option('--jitter <ms>', 'most that the delay varies each way; the order is kept', integerBetween(0, 1_000))
   .option('--loss <percent>', 'loss per NAT and direction', integerBetween(0, 90))
+  .option('--reorder <percent>', 'packets that skip the delay, and so overtake others', integerBetween(0, 90))
+  .option('--duplicate <percent>', 'packets that arrive twice', integerBetween(0, 90))
   .option('--paths <kinds>', 'restrict the kinds of path: udp,tcp,relay')
   .option('--runs <n>', 'how many sessions, one after the other', integerBetween(1, 1_000), 1)
   .option('--json', 'one JSON object on stdout')
@@ -32,9 +42,16 @@ const program = new Command('lab')
 
 await runCommandLine(program, process.argv.slice(2));
 
-async function lab({ a, b, delay, loss, paths, runs, json }: LabCommandOptions): Promise<void> {
+async function lab({ a, b, delay, paths, runs, json, ...rest }: LabCommandOptions): Promise<void> {
   const reporter = new Reporter({ json });
-  const scenario = await Scenario.start({ a, b, delayMs: delay, lossPercent: loss, paths });
+  const wire = {
+    delayMs: delay,
+    jitterMs: rest.jitter,
+    lossPercent: rest.loss,
+    reorderPercent: rest.reorder,
+    duplicatePercent: rest.duplicate,
+  };
+  const scenario = await Scenario.start({ a, b, ...wire, paths });
   const meetings: Meeting[] = [];
   try {
     while (meetings.length < runs) {
@@ -48,8 +65,8 @@ async function lab({ a, b, delay, loss, paths, runs, json }: LabCommandOptions):
   const report = {
     a,
     b,
-    delayMs: delay,
-    lossPercent: loss ?? 0,
+    ...wire,
+    lossPercent: rest.loss ?? 0,
     paths: paths ?? 'udp,tcp,relay',
     ...summary(meetings),
     meetings,

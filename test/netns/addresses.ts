@@ -11,7 +11,13 @@ export const SERVER_GATEWAY = '203.0.113.254';
 
 interface SideAddresses {
   readonly lan: string;
-  readonly access: { readonly network: string; readonly isp: string; readonly nat: string };
+  readonly access: {
+    readonly network: string;
+    readonly isp: string;
+    readonly nat: string;
+    /** What a NAT with a pool has beside `nat`; a NAT whose address changes gets the first one. */
+    readonly others: readonly [string, string, string];
+  };
   readonly open: { readonly network: string; readonly router: string; readonly host: string };
   /** Outer address of a NAT that maps ports on request: miniupnpd refuses documentation addresses as not public. */
   readonly portMapping: string;
@@ -22,7 +28,12 @@ interface SideAddresses {
 export const ADDRESSES: Record<SideName, SideAddresses> = {
   a: {
     lan: '192.168.1',
-    access: { network: '198.51.100.8/29', isp: '198.51.100.9', nat: '198.51.100.10' },
+    access: {
+      network: '198.51.100.8/29',
+      isp: '198.51.100.9',
+      nat: '198.51.100.10',
+      others: ['198.51.100.11', '198.51.100.12', '198.51.100.13'],
+    },
     open: { network: '198.51.100.64/29', router: '198.51.100.65', host: '198.51.100.66' },
     portMapping: '44.128.1.1', // AMPRNet's test network: public by number, routed nowhere
     carrier: { router: '100.64.1.1', nat: '100.64.1.2' },
@@ -30,7 +41,12 @@ export const ADDRESSES: Record<SideName, SideAddresses> = {
   },
   b: {
     lan: '192.168.2',
-    access: { network: '198.51.100.16/29', isp: '198.51.100.17', nat: '198.51.100.20' },
+    access: {
+      network: '198.51.100.16/29',
+      isp: '198.51.100.17',
+      nat: '198.51.100.20',
+      others: ['198.51.100.19', '198.51.100.21', '198.51.100.22'],
+    },
     open: { network: '198.51.100.72/29', router: '198.51.100.73', host: '198.51.100.74' },
     portMapping: '44.128.2.1',
     carrier: { router: '100.64.2.1', nat: '100.64.2.2' },

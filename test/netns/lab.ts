@@ -1,10 +1,12 @@
 import { cutRules, parseCounters, type NatCounters, type TrafficGroup } from './accounting.ts';
 import { SERVERS, type SideName } from './addresses.ts';
+import { startForeignTraffic } from './foreign-traffic.ts';
 import { parseFlows, type Flow } from './flows.ts';
 import { LabHost } from './host.ts';
 import { Namespaces } from './namespaces.ts';
 import type { NatName } from './nats.ts';
 import { startMiniupnpd } from './port-mapping.ts';
+import { natRules } from './ruleset.ts';
 import { setUp } from './setup.ts';
 import { labSupport } from './support.ts';
 import { planTopology, type Side, type Topology } from './topology.ts';
@@ -12,7 +14,7 @@ import { needsSinglePackets, Wire, type WireSettings } from './wire.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 
 export { labSupport } from './support.ts';
-export { NAT_NAMES, parseNatName, type NatName } from './nats.ts';
+export { NAT_NAMES, parseNatName, TRAIT_NAMES, type NatName } from './nats.ts';
 export type { NatCounters, TrafficGroup } from './accounting.ts';
 export type { SideName } from './addresses.ts';
 export type { Flow } from './flows.ts';
@@ -88,6 +90,7 @@ export class Lab {
       await setUp(namespaces, topology);
       await lab.#startWires(settings);
       await lab.#startPortMapping(leaseSeconds);
+      await lab.#startForeignTraffic();
       return lab;
     } catch (error) {
       await lab.close();
@@ -124,6 +127,36 @@ export class Lab {
       'conntrack -F 2>/dev/null\nif nft list table ip translation >/dev/null 2>&1; then\n' +
       'nft flush map ip translation mappings\nnft flush set ip translation contacted\nfi\n';
     await Promise.all(this.#side(side).translators.map((nat) => this.#namespaces.run(nat, script)));
+  }
+
+  /**
+   * The outermost NAT of that side loses its public address and gets another one, as when a provider renews a lease;
+   * what it held for the old one is gone. Resolves with the new address. Not for pools and open hosts.
+   */
+  async changePublicAddress(side: SideName): Promise<string> {
+    const { translation } = this.#side(side);
+    if (translation === undefined || translation.nat.addresses > 1 || translation.addresses.length === 1)
+      throw new SallyportError('USAGE', 'only a NAT with one public address can change it');
+    const { node, nat, addresses, router } = translation;
+    const [before, after = before] = addresses;
+    const gateway = (await this.#namespaces.run(node, 'ip route show default')).split(' ')[2] ?? router;
+    const rules = natRules({ nat, publicAddresses: [after], proxyAddress: SERVERS.proxy[0] });
+    const script = [
+      `ip address delete ${before}/29 dev wan`,
+      `ip address add ${after}/29 dev wan`,
+      `ip route replace default via ${gateway}`,
+      `nft -f - <<'RULES'\ndelete table ip translation\ndelete table ip passage\n${rules}\nRULES`,
+    ];
+    await this.#namespaces.run(node, script.join('\n'));
+    await this.forgetMappings(side);
+    return after;
+  }
+
+  /** Nothing passes the access link of that side for so long. The lab must have been made with some link setting. */
+  async linkOutage(side: SideName, ms: number): Promise<void> {
+    await this.setLink(side, { lossPercent: 100 });
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await this.setLink(side, { lossPercent: 0 });
   }
 
   /** Changes the access link of one side while packets flow. The lab must have been made with some link setting. */
@@ -184,6 +217,18 @@ export class Lab {
       });
     };
     await Promise.all([start(a), start(b)]);
+  }
+
+  async #startForeignTraffic(): Promise<void> {
+    const { a, b } = this.#topology.sides;
+    const shared = a.translation?.node === b.translation?.node;
+    const translations = (shared ? [a] : [a, b]).flatMap(({ translation }) => translation ?? []);
+    const start = async ({ node, nat, router }: (typeof translations)[number]) => {
+      if (nat.foreignPerSecond === 0) return;
+      const host = new LabHost(this.#namespaces, node, [router]);
+      await startForeignTraffic(host, nat.foreignPerSecond, this.addresses.proxy);
+    };
+    await Promise.all(translations.map(start));
   }
 
   /** From now on, segments leave one by one for the wire, where bundles would be faster. */

@@ -3,15 +3,19 @@ import { SallyportError } from '../../src/core/errors.ts';
 /** RFC 4787 §4.1 and §5; `none` where addresses aren't translated, or nothing is filtered. */
 type Behavior = 'none' | 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
 
-/** How the public port of a new mapping is chosen (RFC 4787 §4.2.1). */
-type Allocation = 'preserving' | 'random' | 'sequential' | 'by-destination';
+/** How the public port of a new mapping is chosen (RFC 4787 §4.2.1); `by-source` and `by-destination` look random. */
+type Allocation = 'preserving' | 'random' | 'sequential' | 'by-source' | 'by-destination';
 
 /**
  * What a NAT does with a packet from outside that no mapping or filter lets in: `drop` silently, `rst` (answers a SYN
- * with RST, drops UDP), or `accept`: the NAT's own stack takes it, so that connection tracking holds the stray's
- * endpoints and the flow that its owner begins later gets another port, as on a Linux router with an open INPUT chain.
+ * with RST, UDP with ICMP port unreachable), or `accept`: the NAT's own stack takes it, so that connection tracking
+ * holds the stray's endpoints and the flow that its owner begins later gets another port, as on a Linux router with an
+ * open INPUT chain.
  */
 type StrayPolicy = 'drop' | 'rst' | 'accept';
+
+/** What a NAT does with a SYN that answers a SYN of its own host (a simultaneous open; RFC 5382 REQ-2 says allow). */
+type CrossingPolicy = 'allow' | 'drop' | 'rst';
 
 /** What may leave: everything, TCP only, TCP to port 443 only, or TCP to the proxy only. */
 type Passage = 'everything' | 'tcp' | 'tcp-443' | 'proxy';
@@ -34,15 +38,21 @@ export interface Nat {
   readonly strays: StrayPolicy;
   readonly shape: Shape;
   readonly hairpin: Hairpin;
+  readonly crossingSyns: CrossingPolicy;
+  /** After the last packet of a UDP mapping; the kernel's own 30 to 120 s where not said. */
+  readonly udpLifetimeSeconds?: number | undefined;
+  /** One public address, or several: a host keeps its own where the mapping is endpoint-independent, else any is taken. */
+  readonly addresses: 1 | 4;
+  /** UDP mappings, and as many TCP ones, that others behind this NAT make meanwhile. */
+  readonly foreignPerSecond: number;
   /** By which protocol hosts may ask for ports: UPnP-IGD, or PCP and NAT-PMP (a real `miniupnpd`). */
   readonly portMapping?: PortMappingService | undefined;
 }
 
 export type PortMappingService = 'upnp' | 'pcp';
 
-type Suffix = StrayPolicy | PortMappingService;
-
-export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${Exclude<Suffix, 'drop'>}`;
+/** A NAT of the table below, and what is different about it: `ei/apd+rst`, `apd/apd-sequential+busy+short`. */
+export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${string}`;
 
 const EASY: Nat = {
   mapping: 'endpoint-independent',
@@ -52,6 +62,9 @@ const EASY: Nat = {
   strays: 'drop',
   shape: 'single',
   hairpin: 'none',
+  crossingSyns: 'allow',
+  addresses: 1,
+  foreignPerSecond: 0,
 };
 const HARD: Nat = { ...EASY, mapping: 'address-and-port-dependent', allocation: 'random' };
 
@@ -61,6 +74,7 @@ export const NATS = {
   'ei/ei': { ...EASY, filtering: 'endpoint-independent' },
   'ei/ad': { ...EASY, filtering: 'address-dependent' },
   'ei/apd': EASY,
+  'ei/apd-random': { ...EASY, allocation: 'by-source' },
   'ad/apd': { ...EASY, mapping: 'address-dependent', allocation: 'by-destination' },
   'apd/apd-random': HARD,
   'apd/apd-sequential': { ...HARD, allocation: 'sequential' },
@@ -79,31 +93,40 @@ export const NATS = {
 
 export const NAT_NAMES = Object.keys(NATS) as (keyof typeof NATS)[];
 
-/** Reads a NAT's name, with a suffix such as `+rst` behind it for what it does besides; throws USAGE. */
+/** What may be different about any NAT that translates. */
+const TRAITS = {
+  /** Strays are answered. */
+  rst: { strays: 'rst' },
+  /** Strays are taken for the router's own. */
+  accept: { strays: 'accept' },
+  'crossing-drop': { crossingSyns: 'drop' },
+  'crossing-rst': { crossingSyns: 'rst' },
+  short: { udpLifetimeSeconds: 20 },
+  pool: { addresses: 4 },
+  busy: { foreignPerSecond: 20 },
+  /** Maps ports on request. */
+  upnp: { portMapping: 'upnp' },
+  pcp: { portMapping: 'pcp' },
+} as const satisfies Record<string, Partial<Nat>>;
+
+export const TRAIT_NAMES = Object.keys(TRAITS) as (keyof typeof TRAITS)[];
+
+/** Reads a NAT's name, with traits such as `+rst` behind it; throws USAGE. */
 export function parseNatName(text: string): NatName {
-  const [name, suffix, ...rest] = text.split('+');
-  const known = name !== undefined && Object.hasOwn(NATS, name);
-  if (known && rest.length === 0 && (suffix === undefined || Object.hasOwn(SUFFIXES, suffix))) {
+  const [name = '', ...traits] = text.split('+');
+  if (Object.hasOwn(NATS, name) && traits.every((trait) => Object.hasOwn(TRAITS, trait))) {
     return text as NatName;
   }
   throw new SallyportError('USAGE', `no NAT is named ${text}`, {
-    hint:
-      `one of ${NAT_NAMES.join(', ')}; "+rst" or "+accept" behind it says what becomes of strays, ` +
-      '"+upnp" or "+pcp" that it maps ports on request',
+    hint: `one of ${NAT_NAMES.join(', ')}; behind it any of ${TRAIT_NAMES.map((trait) => `+${trait}`).join(', ')}`,
   });
 }
 
-const SUFFIXES: Readonly<Record<Exclude<Suffix, 'drop'>, Partial<Nat>>> = {
-  rst: { strays: 'rst' },
-  accept: { strays: 'accept' },
-  upnp: { portMapping: 'upnp' },
-  pcp: { portMapping: 'pcp' },
-};
-
 /** The NAT of that name. For carriers' shapes it describes the outer NAT; the home NAT is plain `ei/apd`. */
 export function natOf(name: NatName): Nat {
-  const [base, suffix] = name.split('+') as [keyof typeof NATS, keyof typeof SUFFIXES | undefined];
-  return suffix === undefined ? NATS[base] : { ...NATS[base], ...SUFFIXES[suffix] };
+  const [base = '', ...traits] = parseNatName(name).split('+');
+  const different = traits.map((trait) => TRAITS[trait as keyof typeof TRAITS]);
+  return Object.assign({}, NATS[base as keyof typeof NATS], ...different) as Nat;
 }
 
 /** Whether the two hosts share that NAT. */

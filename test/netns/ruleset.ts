@@ -2,7 +2,8 @@ import type { Nat } from './nats.ts';
 
 export interface NatPlacement {
   readonly nat: Nat;
-  readonly publicAddress: string;
+  /** As many as `nat` has. */
+  readonly publicAddresses: readonly [string, ...string[]];
   readonly proxyAddress: string;
 }
 
@@ -36,6 +37,7 @@ table ip passage {
   chain forward {
     type filter hook forward priority filter;
     ct state invalid drop
+    ${crossingRules(placement.nat).join('\n    ')}
     ${placement.nat.passage === 'everything' ? '' : 'meta l4proto udp drop'}
     ct state established,related accept
     ct status dnat accept
@@ -52,35 +54,47 @@ ${placement.nat.portMapping === undefined ? '' : PORT_MAPPING_CHAINS}`;
 
 const TO_MAPPING = 'dnat ip to meta l4proto . th dport map @mappings';
 
-function inwardRules({ nat, publicAddress }: NatPlacement): string[] {
+function inwardRules({ nat, publicAddresses }: NatPlacement): string[] {
   const rules = [];
-  if (nat.filtering === 'endpoint-independent') rules.push(`iifname "wan" ${TO_MAPPING}`);
+  // The provider may go on sending here what is for an address that was ours once.
+  const fromOutside = `iifname "wan" ip daddr { ${publicAddresses.join(', ')} }`;
+  if (nat.filtering === 'endpoint-independent') rules.push(`${fromOutside} ${TO_MAPPING}`);
   if (nat.filtering === 'address-dependent') {
-    rules.push(`iifname "wan" meta l4proto . th dport . ip saddr @contacted ${TO_MAPPING}`);
+    rules.push(`${fromOutside} meta l4proto . th dport . ip saddr @contacted ${TO_MAPPING}`);
   }
-  if (nat.hairpin !== 'none') rules.push(`iifname "lan*" ip daddr ${publicAddress} ${TO_MAPPING}`);
+  if (nat.hairpin !== 'none') rules.push(`iifname "lan*" ip daddr ${publicAddresses[0]} ${TO_MAPPING}`);
   return rules;
 }
 
-function outwardRules({ nat, publicAddress }: NatPlacement): string[] {
+function outwardRules({ nat, publicAddresses }: NatPlacement): string[] {
   const rules = [];
+  const [first] = publicAddresses;
   if (nat.hairpin === 'external-source')
-    rules.push(`oifname "lan*" ct original ip daddr ${publicAddress} snat to ${publicAddress}`);
-  if (nat.allocation === 'random') rules.push(`oifname "wan" snat to ${publicAddress} fully-random`);
+    rules.push(`oifname "lan*" ct original ip daddr ${first} snat to ${first}`);
+  const address = addressExpression(nat, publicAddresses);
+  if (nat.allocation === 'random') rules.push(`oifname "wan" snat to ${address} fully-random`);
   for (const protocol of ['tcp', 'udp']) {
     const port = portExpression(nat, protocol);
-    if (port) rules.push(`oifname "wan" meta l4proto ${protocol} snat ip to ${publicAddress} : ${port}`);
+    if (port) rules.push(`oifname "wan" meta l4proto ${protocol} snat ip to ${first} : ${port}`);
   }
   // Without a port, the kernel keeps the inside port where it is free.
-  return [...rules, `oifname "wan" snat to ${publicAddress}`];
+  return [...rules, `oifname "wan" snat to ${address}`];
+}
+
+/** RFC 4787 §4.1: pooling is paired where the mapping is endpoint-independent, and arbitrary elsewhere. */
+function addressExpression({ mapping }: Nat, addresses: NatPlacement['publicAddresses']): string {
+  if (addresses.length === 1) return addresses[0];
+  const choice = mapping === 'endpoint-independent' ? 'jhash ip saddr' : 'numgen random';
+  const choices = addresses.map((address, index) => `${index} : ${address}`);
+  return `${choice} mod ${addresses.length} map { ${choices.join(', ')} }`;
 }
 
 function portExpression(nat: Nat, protocol: string): string | undefined {
   if (nat.allocation === 'sequential')
     return `numgen inc mod ${SEQUENCE.length} map { ${SEQUENCE.join(', ')} }`;
-  if (nat.allocation === 'by-destination') {
-    return `jhash ip saddr . ${protocol} sport . ip daddr mod 40000 offset 20000`;
-  }
+  const source = `ip saddr . ${protocol} sport`;
+  if (nat.allocation === 'by-source') return `jhash ${source} mod 40000 offset 20000`;
+  if (nat.allocation === 'by-destination') return `jhash ${source} . ip daddr mod 40000 offset 20000`;
   return undefined;
 }
 
@@ -94,9 +108,10 @@ const SEQUENCE = Array.from({ length: 1024 }, (_, count) => `${count} : ${20000 
 function recordRules(nat: Nat): string[] {
   if (nat.filtering === 'address-and-port-dependent' && nat.hairpin === 'none') return [];
   const outgoing = 'oifname "wan" meta l4proto { tcp, udp }';
+  const seconds = nat.udpLifetimeSeconds ?? 300;
   return [
-    `${outgoing} update @mappings { meta l4proto . th sport timeout 5m : ct original ip saddr . ct original proto-src }`,
-    `${outgoing} update @contacted { meta l4proto . th sport . ip daddr timeout 5m }`,
+    `${outgoing} update @mappings { meta l4proto . th sport timeout ${seconds}s : ct original ip saddr . ct original proto-src }`,
+    `${outgoing} update @contacted { meta l4proto . th sport . ip daddr timeout ${seconds}s }`,
   ];
 }
 
@@ -112,13 +127,26 @@ function passageMatch({ nat, proxyAddress }: NatPlacement): string {
   }
 }
 
+/**
+ * A SYN in the direction of the answers, that is while our own SYN is out. Connection tracking saw it, and takes the
+ * other end's SYN-ACK all the same.
+ */
+function crossingRules({ crossingSyns }: Nat): string[] {
+  const crossing = 'iifname "wan" ct direction reply tcp flags & (fin | syn | rst | ack) == syn';
+  if (crossingSyns === 'allow') return [];
+  return [`${crossing} ${crossingSyns === 'rst' ? 'reject with tcp reset' : 'drop'}`];
+}
+
 /** Strays are dropped before connection tracking confirms them: they leave no trace that could move a later mapping. */
 function strayRules(nat: Nat): string[] {
   if (nat.strays === 'accept') return [];
   const fromInside = nat.portMapping === undefined ? [] : ['iifname "lan*" accept'];
-  const answer = 'tcp flags & (fin | syn | rst | ack) == syn ct state new reject with tcp reset';
+  const answers = [
+    'tcp flags & (fin | syn | rst | ack) == syn ct state new reject with tcp reset',
+    'meta l4proto udp ct state new reject with icmp type port-unreachable',
+  ];
   const drop = 'meta l4proto { tcp, udp } ct state != { established, related } drop';
-  return [...fromInside, ...(nat.strays === 'rst' ? [answer] : []), drop];
+  return [...fromInside, ...(nat.strays === 'rst' ? answers : []), drop];
 }
 
 /** Where miniupnpd writes its rules, by the names that it takes where none are configured. */

@@ -44,6 +44,7 @@ function settingsScript(node: Node): string {
   ];
   if (node.forwards) settings.push(['ipv4/ip_forward', '1']);
   if (node.rules !== '') settings.push(['netfilter/nf_conntrack_acct', '1']);
+  settings.push(...node.settings);
   // A kernel without IPv6 or br_netfilter has no such setting, which is as good.
   const write = ([path, value]: [string, string]) =>
     `if [ -e /proc/sys/net/${path} ]; then echo ${value} > /proc/sys/net/${path}; fi\n`;

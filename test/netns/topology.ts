@@ -34,6 +34,15 @@ export interface Side {
   readonly account: AccountedHost;
   /** What the router next to the host maps ports by on request. */
   readonly portMapping: PortMappingService | undefined;
+  /** The outermost NAT and its addresses, where there is one that translates; it has only the first unless it is a pool. */
+  readonly translation:
+    | {
+        readonly node: string;
+        readonly nat: Nat;
+        readonly addresses: PublicAddresses;
+        readonly router: string;
+      }
+    | undefined;
   /** Where the accounting tables are: `bridge` for what stays inside of a LAN. */
   readonly families: readonly ('ip' | 'bridge')[];
 }
@@ -43,6 +52,8 @@ export interface Node {
   /** As `ip route add` takes them. */
   readonly routes: string[];
   readonly forwards: boolean;
+  /** Below /proc/sys/net, beyond what every node gets. */
+  readonly settings: [path: string, value: string][];
   /** Text for `nft -f`. */
   rules: string;
 }
@@ -56,6 +67,8 @@ export interface Interface {
   /** The bridge carries nothing from one port to another. */
   readonly isolated?: boolean;
 }
+
+type PublicAddresses = readonly [string, ...string[]];
 
 export type Link = readonly [
   leftNode: string,
@@ -94,10 +107,10 @@ class Plan {
   separate(natA: Nat, natB: Nat): Topology {
     this.#internet(['a', 'b']);
     const hosts = { a: hostAddress('a', natA), b: hostAddress('b', natB) };
-    const publics = { a: publicAddress('a', natA), b: publicAddress('b', natB) };
+    const publics = { a: publicAddresses('a', natA), b: publicAddresses('b', natB) };
     const plan = (name: SideName, nat: Nat): Side => {
       const other = name === 'a' ? 'b' : 'a';
-      const account = accountOf(name, hosts[name], [publics[other], hosts[other]]);
+      const account = accountOf(name, hosts[name], [...publics[other], hosts[other]]);
       const translators = this.#accessNetwork(name, nat);
       this.#node(`nat-${name}`).rules += accountingRules('ip', [account]);
       return {
@@ -106,9 +119,10 @@ class Plan {
         translators,
         ...accessLink(name, translators.at(-1)),
         hostAddress: hosts[name],
-        publicAddress: publics[name],
+        publicAddress: publics[name][0],
         account,
         portMapping: nat.portMapping,
+        translation: translationOf(name, nat, translators.at(-1)),
         families: ['ip'],
       };
     };
@@ -118,17 +132,18 @@ class Plan {
   shared(nat: Nat): Topology {
     this.#internet(['a']);
     const publicAddress = ADDRESSES.a.access.nat;
+    const addresses = publicAddresses('a', nat);
     const onLan = nat.shape !== 'segments';
     const hosts = { a: '192.168.1.2', b: onLan ? '192.168.1.3' : '192.168.2.2' };
     const accounts = {
-      a: accountOf('a', hosts.a, [hosts.b, publicAddress]),
-      b: accountOf('b', hosts.b, [hosts.a, publicAddress]),
+      a: accountOf('a', hosts.a, [hosts.b, ...addresses]),
+      b: accountOf('b', hosts.b, [hosts.a, ...addresses]),
     };
     const families = onLan ? (['ip', 'bridge'] as const) : (['ip'] as const);
     this.#addNat(
       'nat-a',
       nat,
-      publicAddress,
+      addresses,
       ADDRESSES.a.access.isp,
       onLan ? lanBridge(nat.shape === 'isolated') : lanSegments(),
     );
@@ -147,6 +162,7 @@ class Plan {
         publicAddress,
         account: accounts[name],
         portMapping: name === 'a' ? nat.portMapping : undefined,
+        translation: translationOf('a', nat, 'nat-a'),
         families,
       };
     };
@@ -156,22 +172,23 @@ class Plan {
   sharedCarrier(nat: Nat): Topology {
     this.#internet(['a']);
     const { nat: publicAddress, isp } = ADDRESSES.a.access;
+    const addresses = publicAddresses('a', nat);
     const { portMapping, ...outer } = nat;
     const sides = ['a', 'b'] as const;
     const inside = sides.map((side) => ({
       name: `lan-${side}`,
       addresses: [`${ADDRESSES[side].carrier.router}/24`],
     }));
-    this.#addNat('carrier-a', outer, publicAddress, isp, inside);
+    this.#addNat('carrier-a', outer, addresses, isp, inside);
     this.#connectToIsp('a', 'carrier-a');
     const plan = (name: SideName): Side => {
       const { lan, carrier } = ADDRESSES[name];
       const [hostAddress, home] = [`${lan}.2`, `nat-${name}`];
       this.#addHost(name, `${hostAddress}/24`, `${lan}.1`, [home, 'lan']);
       const homeLan = [{ name: 'lan', addresses: [`${lan}.1/24`] }];
-      this.#addNat(home, { ...NATS['ei/apd'], portMapping }, carrier.nat, carrier.router, homeLan);
+      this.#addNat(home, { ...NATS['ei/apd'], portMapping }, [carrier.nat], carrier.router, homeLan);
       this.#links.push([home, 'wan', 'carrier-a', `lan-${name}`]);
-      const account = accountOf(name, hostAddress, [publicAddress]);
+      const account = accountOf(name, hostAddress, addresses);
       this.#node(home).rules += accountingRules('ip', [account]);
       return {
         host: `host-${name}`,
@@ -182,6 +199,7 @@ class Plan {
         publicAddress,
         account,
         portMapping,
+        translation: translationOf('a', nat, 'carrier-a'),
         families: ['ip'],
       };
     };
@@ -227,14 +245,14 @@ class Plan {
     const inside = [{ name: 'lan', addresses: [`${router}/${prefix}`] }];
     this.#addHost(side, `${hostAddress(side, nat)}/${prefix}`, router, [`nat-${side}`, 'lan']);
     if (nat.shape !== 'carrier') {
-      this.#addNat(`nat-${side}`, nat, publicAddress(side, nat), access.isp, inside, [access.nat]);
+      this.#addNat(`nat-${side}`, nat, accessAddresses(side, nat), access.isp, inside, access.nat);
       this.#connectToIsp(side, `nat-${side}`);
       return [`nat-${side}`];
     }
     const { portMapping, ...outer } = nat;
-    this.#addNat(`nat-${side}`, { ...NATS['ei/apd'], portMapping }, carrier.nat, carrier.router, inside);
+    this.#addNat(`nat-${side}`, { ...NATS['ei/apd'], portMapping }, [carrier.nat], carrier.router, inside);
     const carrierInside = [{ name: 'lan', addresses: [`${carrier.router}/24`] }];
-    this.#addNat(`carrier-${side}`, outer, access.nat, access.isp, carrierInside);
+    this.#addNat(`carrier-${side}`, outer, accessAddresses(side, nat), access.isp, carrierInside);
     this.#links.push([`nat-${side}`, 'wan', `carrier-${side}`, 'lan']);
     this.#connectToIsp(side, `carrier-${side}`);
     return [`nat-${side}`, `carrier-${side}`];
@@ -255,18 +273,31 @@ class Plan {
   #addNat(
     name: string,
     nat: Nat,
-    publicAddress: string,
+    addresses: PublicAddresses,
     gateway: string,
     inside: readonly Interface[],
     /** The router's own address in the access network, where the public one is another. */
-    [access = publicAddress]: readonly string[] = [],
+    access = addresses[0],
   ): void {
     const node = this.#add(name, true);
     const prefix = gateway.startsWith('100.64.') ? 24 : 29;
-    const routed = access === publicAddress ? [] : [`${publicAddress}/32`];
-    node.interfaces.push(...inside, { name: 'wan', addresses: [`${access}/${prefix}`, ...routed] });
+    const owned = addresses.slice(0, nat.addresses) as [string, ...string[]];
+    const attached = access === owned[0] ? owned : [access];
+    const routed = owned.filter((address) => !attached.includes(address));
+    node.interfaces.push(...inside, {
+      name: 'wan',
+      addresses: [
+        ...attached.map((address) => `${address}/${prefix}`),
+        ...routed.map((address) => `${address}/32`),
+      ],
+    });
     node.routes.push(`default via ${gateway}`);
-    node.rules = natRules({ nat, publicAddress, proxyAddress: SERVERS.proxy[0] });
+    node.rules = natRules({ nat, publicAddresses: owned, proxyAddress: SERVERS.proxy[0] });
+    if (nat.udpLifetimeSeconds !== undefined) {
+      const value = String(nat.udpLifetimeSeconds);
+      node.settings.push(['netfilter/nf_conntrack_udp_timeout', value]);
+      node.settings.push(['netfilter/nf_conntrack_udp_timeout_stream', value]);
+    }
   }
 
   #connectToIsp(side: SideName, outermost: string): void {
@@ -283,7 +314,7 @@ class Plan {
   }
 
   #add(name: string, forwards: boolean): Node {
-    const node: Node = { interfaces: [], routes: [], forwards, rules: '' };
+    const node: Node = { interfaces: [], routes: [], forwards, settings: [], rules: '' };
     this.#nodes.set(name, node);
     return node;
   }
@@ -299,9 +330,22 @@ function hostAddress(side: SideName, nat: Nat): string {
   return nat.mapping === 'none' ? ADDRESSES[side].open.host : `${ADDRESSES[side].lan}.2`;
 }
 
-function publicAddress(side: SideName, nat: Nat): string {
-  if (nat.portMapping !== undefined && nat.shape === 'single') return ADDRESSES[side].portMapping;
-  return nat.mapping === 'none' ? ADDRESSES[side].open.host : ADDRESSES[side].access.nat;
+/** What others see of that side: the address that it has, those of a pool, and the one that it changes to. */
+function publicAddresses(side: SideName, nat: Nat): PublicAddresses {
+  return nat.mapping === 'none' ? [ADDRESSES[side].open.host] : accessAddresses(side, nat);
+}
+
+function accessAddresses(side: SideName, { portMapping, shape }: Nat): PublicAddresses {
+  if (portMapping !== undefined && shape === 'single') return [ADDRESSES[side].portMapping];
+  const { nat, others } = ADDRESSES[side].access;
+  return [nat, ...others];
+}
+
+function translationOf(side: SideName, nat: Nat, node = `nat-${side}`): Side['translation'] {
+  if (nat.mapping === 'none') return undefined;
+  const behindHomeNats = nat.shape === 'carrier' || nat.shape === 'shared-carrier';
+  const router = behindHomeNats ? ADDRESSES[side].carrier.router : `${ADDRESSES[side].lan}.1`;
+  return { node, nat, addresses: accessAddresses(side, nat), router };
 }
 
 function accessLink(side: SideName, outermost = `nat-${side}`): Pick<Side, 'wire' | 'wireEnds'> {

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 
 export interface Measurement {
   udp: Measured | 'blocked';
-  tcp: (Measured & { strays: string }) | 'blocked';
+  tcp: Measured | 'blocked';
   /** Whether TCP connections to port 443, and to the proxy, come about. */
   tcp443: boolean;
   proxy: boolean;
@@ -20,15 +20,22 @@ interface Measured {
   mapping: string;
   filtering: string;
   allocation: string;
+  /** What strays meet: `drop`, or `rst` and `icmp`. */
+  strays: string;
+  /** Several public addresses were seen. */
+  pool: boolean;
 }
 
 interface Mapped {
   localPort: number;
   address: string;
   port: number;
+  result?: string;
 }
 
 const PATIENCE_MS = 400;
+/** No host of the lab sends from it. */
+const UNUSED_PORT = 9;
 const [first = '', second = '', proxy = ''] = process.argv.slice(2);
 /** The order matters: the same address and another port, then another address. */
 const DESTINATIONS: [string, number][] = [
@@ -42,6 +49,10 @@ function behaviorOf(mapped: readonly Mapped[], localAddress: string): string {
   if (one === two && two === three)
     return mapped[0]?.address === localAddress ? 'none' : 'endpoint-independent';
   return one === two ? 'address-dependent' : 'address-and-port-dependent';
+}
+
+function isPool(mapped: readonly Mapped[]): boolean {
+  return new Set(mapped.map(({ address }) => address)).size > 1;
 }
 
 function allocationOf(mapped: readonly Mapped[]): string {
@@ -64,7 +75,12 @@ async function udpSocket(): Promise<Socket> {
 let requests = 0;
 
 /** Asks one reflector for an answer from `[addressIndex, port]`; undefined where none comes. */
-function ask(socket: Socket, to: [string, number], from: [number, number]): Promise<Mapped | undefined> {
+function ask(
+  socket: Socket,
+  to: [string, number],
+  from: [number, number],
+  request: { knock?: number } = {},
+): Promise<Mapped | undefined> {
   const id = ++requests;
   return new Promise((resolve) => {
     const finish = (mapped?: Mapped) => {
@@ -76,9 +92,9 @@ function ask(socket: Socket, to: [string, number], from: [number, number]): Prom
       const answer = JSON.parse(bytes.toString()) as { id: number; address: string; port: number };
       if (answer.id === id) finish({ ...answer, localPort: socket.address().port });
     };
-    const timer = setTimeout(finish, PATIENCE_MS);
+    const timer = setTimeout(finish, request.knock === undefined ? PATIENCE_MS : 2 * PATIENCE_MS);
     socket.on('message', onMessage);
-    socket.send(JSON.stringify({ id, from }), to[1], to[0]);
+    socket.send(JSON.stringify({ id, from, ...request }), to[1], to[0]);
   });
 }
 
@@ -101,10 +117,12 @@ async function measureUdp(localAddress: string): Promise<Measured | 'blocked'> {
   const last = sockets.at(-1) ?? fail('udp');
   const otherPort = await ask(last, [first, 7000], [0, 7001]);
   const otherAddress = await ask(last, [first, 7000], [1, 7000]);
+  const knock = await ask(last, [second, 7000], [1, 7000], { knock: UNUSED_PORT });
   sockets.forEach((socket) => socket.close());
   const mapping = behaviorOf(mapped, localAddress);
   const filtering = filteringOf(otherPort !== undefined, otherAddress !== undefined, mapping);
-  return { mapping, filtering, allocation: allocationOf(fresh) };
+  const strays = knock?.result === 'refused' ? 'icmp' : 'drop';
+  return { mapping, filtering, allocation: allocationOf(fresh), strays, pool: isPool([...mapped, ...fresh]) };
 }
 
 function fail(what: string): never {
@@ -146,7 +164,7 @@ class Connection {
   }
 }
 
-async function measureTcp(localAddress: string): Promise<(Measured & { strays: string }) | 'blocked'> {
+async function measureTcp(localAddress: string): Promise<Measured | 'blocked'> {
   const control = await Connection.open(...(DESTINATIONS[0] as [string, number]));
   if (control === undefined) return 'blocked';
   const localPort = control.mapped.localPort;
@@ -165,11 +183,13 @@ async function measureTcp(localAddress: string): Promise<(Measured & { strays: s
   await once(listener, 'listening');
   const otherPort = (await contact.dialBack(0, contact.mapped.port)) === 'connected';
   const otherAddress = (await contact.dialBack(1, contact.mapped.port)) === 'connected';
-  const strays = (await contact.dialBack(1, 9)) === 'refused' ? 'rst' : 'drop';
+  const strays = (await contact.dialBack(1, UNUSED_PORT)) === 'refused' ? 'rst' : 'drop';
   listener.close();
   [...open, ...fresh].forEach(({ socket }) => socket.destroy());
-  const allocation = allocationOf(fresh.map(({ mapped }) => mapped));
-  return { mapping, filtering: filteringOf(otherPort, otherAddress, mapping), allocation, strays };
+  const seen = [...open, ...fresh].map(({ mapped }) => mapped);
+  const allocation = allocationOf(seen.slice(open.length));
+  const filtering = filteringOf(otherPort, otherAddress, mapping);
+  return { mapping, filtering, allocation, strays, pool: isPool(seen) };
 }
 
 async function reaches(host: string, port: number): Promise<boolean> {

@@ -3,15 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ts from 'typescript';
 
+const NAMES = ['mapping', 'measure', 'punch', 'reflect'] as const;
+
 /** The probe programs as plain JavaScript, so that they start in the time that node needs. */
 export interface Programs {
-  path(name: 'measure' | 'punch' | 'reflect'): string;
+  path(name: (typeof NAMES)[number]): string;
   remove(): Promise<void>;
 }
 
 export async function buildPrograms(): Promise<Programs> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-probe-'));
-  for (const name of ['measure', 'punch', 'reflect']) {
+  for (const name of NAMES) {
     const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
     const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 };
     await writeFile(join(folder, `${name}.mjs`), ts.transpileModule(source, { compilerOptions }).outputText);

@@ -3,7 +3,9 @@
  *
  *   reflect.ts ADDRESS… — UDP and TCP ports 7000 and 7001, TCP ports 443 and 3128, on every address; prints "ready"
  *
- * UDP: `{ id, from: [addressIndex, port] }` is answered from there with `{ id, address, port }`, the client as seen.
+ * UDP: `{ id, from: [addressIndex, port] }` is answered from there with `{ id, address, port }`, the client as seen;
+ * with `afterMs`, that much later; with `knock`, once a datagram from a fresh port to that port of the client's address
+ * was refused or met with silence, with a `result` like below.
  * TCP: a connection is greeted with `{ address, port }`; each line `{ from: addressIndex, port }` makes the server dial
  * that port of the client's address, and is answered with `{ result: "connected" | "refused" | "silent" }`.
  */
@@ -11,6 +13,13 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, connect, type Socket as TcpSocket } from 'node:net';
 import { createInterface } from 'node:readline';
+
+interface UdpRequest {
+  readonly id: number;
+  readonly from: [number, number];
+  readonly afterMs?: number;
+  readonly knock?: number;
+}
 
 const SILENCE_MS = 400;
 const addresses = process.argv.slice(2);
@@ -20,8 +29,11 @@ async function reflectUdp(index: number, port: number): Promise<void> {
   const socket = createSocket('udp4');
   sockets.set(`${index}:${port}`, socket);
   socket.on('message', (bytes, { address, port }) => {
-    const { id, from } = JSON.parse(bytes.toString()) as { id: number; from: [number, number] };
-    sockets.get(from.join(':'))?.send(JSON.stringify({ id, address, port }), port, address);
+    const { id, from, afterMs = 0, knock } = JSON.parse(bytes.toString()) as UdpRequest;
+    const answer = (result?: string) =>
+      sockets.get(from.join(':'))?.send(JSON.stringify({ id, address, port, result }), port, address);
+    if (knock === undefined) setTimeout(answer, afterMs);
+    else knockAt(addresses[from[0]] ?? '', address, knock, answer);
   });
   socket.bind(port, addresses[index]);
   await once(socket, 'listening');
@@ -41,6 +53,20 @@ async function reflectTcp(index: number, port: number): Promise<void> {
   });
   server.listen(port, addresses[index]);
   await once(server, 'listening');
+}
+
+/** A connected socket is told of ICMP port unreachable. */
+function knockAt(localAddress: string, host: string, port: number, done: (result: string) => void): void {
+  const socket = createSocket('udp4').bind(0, localAddress, () => {
+    socket.connect(port, host, () => socket.send('knock'));
+  });
+  const finish = (result: string) => {
+    clearTimeout(timer);
+    socket.removeAllListeners('error').close();
+    done(result);
+  };
+  const timer = setTimeout(() => finish('silent'), SILENCE_MS);
+  socket.once('error', () => finish('refused'));
 }
 
 function dial(localAddress: string, host: string, port: number, done: (result: string) => void): TcpSocket {
