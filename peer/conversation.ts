@@ -98,10 +98,10 @@ export class Conversation {
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
       propose: (round) => this.#propose(round),
-      trickle: (candidate) => this.#send({ candidates: [candidate] }),
+      trickle: (candidate) => void this.#send({ candidates: [candidate] }),
       onPath: (path) => this.session.addDirectPath(path),
       onTrace: (line) => this.session.note(line),
-      onFailed: (obstacles) => this.session.punchingFailed(obstacles),
+      onFailed: (verdict) => this.session.punchingFailed(verdict),
     });
     this.session.on('path', (path) => this.#onPath(path));
     // Whoever got through TLS holds the session's keys.
@@ -180,7 +180,7 @@ export class Conversation {
 
   /** Why there is no path, for whoever waited for one. */
   noPath(): SallyportError {
-    const why = this.session.relayedBecause ?? 'neither the relay nor a direct path answered';
+    const why = this.session.relayedBecause?.text ?? 'neither the relay nor a direct path answered';
     return new SallyportError('NO_PATH', why, { hint: 'run with --explain to see what was tried' });
   }
 
@@ -211,9 +211,11 @@ export class Conversation {
   }
 
   /** A round begins with what both networks are now. */
-  #propose(round: { number: number; start: RoundStart }): void {
-    this.#news.told(this.#face);
-    this.#send({ ...this.#face, round });
+  #propose(round: { number: number; start: RoundStart }): boolean {
+    const face = this.#face;
+    if (!this.#send({ ...face, round })) return false;
+    this.#news.told(face);
+    return true;
   }
 
   #sendNetwork(): void {
@@ -224,16 +226,23 @@ export class Conversation {
     this.#send(news);
   }
 
-  #send(update: UpdateFields): void {
+  /** False where there is no way to the peer, not even by the rendezvous. */
+  #send(update: UpdateFields): boolean {
     const bytes = encodeUpdate(update);
     const stream = this.session.path && (this.#updates ??= this.#openUpdates());
     if (stream) {
       stream.write(withLength(bytes));
-      return;
+      return true;
     }
     const { id, peer, deployment } = this.#options;
     const box = this.#sealer.seal(bytes);
-    deployment.send({ t: 'trickle', session: id, to: publicKeyOf(peer), instance: this.#instance, box });
+    return deployment.send({
+      t: 'trickle',
+      session: id,
+      to: publicKeyOf(peer),
+      instance: this.#instance,
+      box,
+    });
   }
 
   /** `undefined` where the session takes no more streams, as while it closes. */
@@ -296,7 +305,6 @@ export class Conversation {
   }
 
   #noteRelay(error: SallyportError): void {
-    const text = `relay: ${error.message}`;
-    this.session.note({ transport: 'tcp', stage: 'plan', text, packets: 0, elapsedMs: 0 });
+    this.session.note({ transport: 'relay', stage: 'relay', text: error.message });
   }
 }

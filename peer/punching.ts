@@ -4,13 +4,16 @@ import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
+import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { MAX_START_LEAD_MS, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { Network } from './network.ts';
-import { Traversal, type DirectPath, type TraceLine } from './traversal.ts';
+import { Circumstances, type Face } from './circumstances.ts';
+import type { TraceLine } from './trace.ts';
+import { Traversal, type DirectPath } from './traversal.ts';
 
 export interface PunchingOptions {
   readonly role: SessionRole;
@@ -20,15 +23,15 @@ export interface PunchingOptions {
   readonly clock: Clock;
   /** An instant by the rendezvous's clock, as one by ours. */
   readonly toLocal: (serverTime: number) => Instant;
-  /** Tells the peer to start this round with us. */
-  readonly propose: (round: { number: number; start: RoundStart }) => void;
+  /** Tells the peer to start this round with us; false where there is no way to tell it. */
+  readonly propose: (round: { number: number; start: RoundStart }) => boolean;
   /** Tells the peer of a mapping at once. */
   readonly trickle: (candidate: Candidate) => void;
   readonly serverTime: () => number;
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
   /** A round ended without any direct path. */
-  readonly onFailed: (obstacles: readonly TransportObstacle[]) => void;
+  readonly onFailed: (verdict: Verdict) => void;
 }
 
 /** What the peer says of its network. */
@@ -51,6 +54,9 @@ const RETRY_MS = [2_000, 8_000, 60_000, 300_000, 900_000];
 /** The end that didn't initiate the session leaves the proposal of a round to the other for this long. */
 const RESPONDER_PATIENCE_MS = 700;
 
+/** Until a proposal that found no way to the peer is made again. */
+const UNTOLD_MS = 300;
+
 /** How long fresh mappings are waited for in a new round. */
 export const REFRESH_MS = 1_000;
 
@@ -61,6 +67,7 @@ const ROUNDS = { perSecond: 10 / 60, burst: 4 };
 export class Punching {
   #options: PunchingOptions;
   #traversal: Traversal | undefined;
+  #circumstances = new Circumstances();
   #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined, candidates: [] };
   #round = -1;
   #roundTripMs = 100;
@@ -100,6 +107,7 @@ export class Punching {
       -LIMITS.candidates,
     );
     this.#traversal?.handle({ type: 'remote', ...news });
+    this.#consider('there', news);
   }
 
   /** Our own network was measured further, or changed. */
@@ -107,6 +115,21 @@ export class Punching {
     const { network } = this.#options;
     const candidates = [...network.publicCandidates, ...network.hostCandidates];
     this.#traversal?.handle({ type: 'local', profile: network.profile, candidates });
+    this.#consider('here', { profile: network.profile, candidates });
+  }
+
+  /** What could not be before may be now, at whichever end something has changed. */
+  #consider(end: 'here' | 'there', face: Face): void {
+    const changed = this.#circumstances.learn(end, face);
+    if (this.#busy) this.#tellCircumstances();
+    if (!changed) return;
+    this.#failures = 0;
+    this.wake();
+  }
+
+  #tellCircumstances(): void {
+    const transports = (['udp', 'tcp'] as const).filter((kind) => this.#options.kinds.includes(kind));
+    for (const line of this.#circumstances.lines(transports)) this.#options.onTrace(line);
   }
 
   /**
@@ -126,12 +149,12 @@ export class Punching {
     this.#traversal?.stop();
     this.#traversal = undefined;
     this.#remote.candidates = [];
+    this.#busy = true;
     this.learn(news);
     this.#round = number;
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
     this.#found = false;
-    this.#busy = true;
     const { role, keys, kinds, network, clock, onTrace, trickle } = this.#options;
     const traversal = new Traversal({
       role,
@@ -181,7 +204,9 @@ export class Punching {
   /** A direct path was lost; with the last one, a new round starts at once. */
   pathDown(): void {
     this.#directPaths--;
-    if (this.#directPaths === 0) this.wake();
+    if (this.#directPaths > 0) return;
+    this.#options.onTrace({ stage: 'round', text: 'the direct path is lost; another is looked for at once' });
+    this.wake();
   }
 
   /** Something changed at this end or the session wants a better path: try again now. */
@@ -200,8 +225,11 @@ export class Punching {
   #onDone(): void {
     this.#busy = false;
     if (this.#stopped || this.#found) return;
-    this.#options.onFailed(this.#obstacles);
+    const { here, there } = this.#circumstances.profiles;
+    this.#options.onFailed(verdictOf(this.#obstacles, here, there));
     const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
+    const text = `no direct path; another try in ${pause / 1000} s, or as soon as either network changes`;
+    this.#options.onTrace({ stage: 'round', text });
     this.#retryIn(pause + (this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS));
   }
 
@@ -225,7 +253,7 @@ export class Punching {
       at: this.#options.serverTime() + Math.min(MAX_START_LEAD_MS, roundTripMs + 20),
       roundTripMs,
     };
-    this.#options.propose({ number: next, start });
+    if (!this.#options.propose({ number: next, start })) return this.#retryIn(UNTOLD_MS);
     this.#run(next, start, {});
   }
 }

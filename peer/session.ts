@@ -4,7 +4,7 @@ import { hex } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
-import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
+import type { Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
 import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
@@ -15,7 +15,8 @@ import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
-import type { DirectPath, TraceLine } from './traversal.ts';
+import type { TraceLine } from './trace.ts';
+import type { DirectPath } from './traversal.ts';
 
 /** A path as events and `session.paths` show it (docs/operations.md, "Output for scripts"). */
 export interface PathReport {
@@ -30,7 +31,11 @@ export interface PathReport {
 }
 
 /** One line of the traversal trace; `at`: milliseconds since the session began. */
-export type TraceEntry = TraceLine & { readonly at: number };
+export type TraceEntry = TraceLine & {
+  readonly at: number;
+  readonly packets: number;
+  readonly elapsedMs: number;
+};
 
 export interface SessionEvents {
   /** A path came up, became the one that this end sends on, or went down. */
@@ -43,7 +48,7 @@ export interface SessionEvents {
   updates: [stream: SessionStream];
   trace: [entry: TraceEntry];
   /** A round of punching ended without a direct path, for these reasons. */
-  relayed: [reason: string];
+  relayed: [why: Verdict];
   closed: [end: SessionEnd];
 }
 
@@ -59,6 +64,8 @@ export interface SessionOptions {
 
 const TRACE_LINES = 500;
 
+const ONLY_RELAY: Verdict = { code: 'NOT_ALLOWED', text: 'only the relay is allowed', obstacles: [] };
+
 /** All sessions of this process share it: what they may promise to buffer is bounded together. */
 const budget = new WindowBudget(PROCESS_WINDOW_BUDGET);
 
@@ -73,7 +80,7 @@ export class Session extends EventEmitter<SessionEvents> {
   #began: number;
   #reports = new Map<number, PathReport>();
   #trace: TraceEntry[] = [];
-  #relayedBecause: string | undefined;
+  #relayedBecause: Verdict | undefined;
 
   constructor({ role, id, peer, kinds, clock }: SessionOptions) {
     super();
@@ -83,6 +90,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.kinds = kinds;
     this.#clock = clock;
     this.#began = clock.now();
+    if (!kinds.some((kind) => kind !== 'relay')) this.#relayedBecause = ONLY_RELAY;
     this.driver = new SessionDriver({ role, sessionId: id, clock, budget });
     this.driver.on('path', (event) => this.#onPath(event));
     this.driver.on('stream', (stream, header) => this.#onStream(stream, header));
@@ -105,8 +113,8 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.#trace;
   }
 
-  /** Why the session isn't direct, once that is known. */
-  get relayedBecause(): string | undefined {
+  /** Why the session isn't direct, once that is known: a code, and the same in words with what would change it. */
+  get relayedBecause(): Verdict | undefined {
     return this.#relayedBecause;
   }
 
@@ -150,15 +158,15 @@ export class Session extends EventEmitter<SessionEvents> {
     const look = () => {
       if (this.path?.direct) resolve(this.path);
     };
-    const relayed = (reason: string) => reject(new SallyportError('NO_PATH', `no direct path: ${reason}`));
+    const relayed = ({ text }: Verdict) => reject(new SallyportError('NO_PATH', `no direct path: ${text}`));
     const closed = () => reject(new SallyportError('SESSION_CLOSED', 'the session is closed'));
-    if (!this.kinds.some((kind) => kind !== 'relay')) relayed('only the relay is allowed');
+    if (this.#relayedBecause?.code === 'NOT_ALLOWED') relayed(this.#relayedBecause);
     const aborted = () => reject(new SallyportError('ABORTED', 'no longer waited for a direct path'));
     const cancel = this.#clock.setTimer(
       () =>
         reject(
           new SallyportError('TIMEOUT', `no direct path within ${timeout} ms`, {
-            hint: this.#relayedBecause,
+            hint: this.#relayedBecause?.text,
           }),
         ),
       timeout,
@@ -193,20 +201,17 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** @internal */
-  note(line: TraceLine): void {
+  note({ transport, stage, text, packets = 0, elapsedMs = 0 }: TraceLine): void {
     const at = Math.round(this.#clock.now() - this.#began);
-    const entry = { at, ...line, elapsedMs: Math.round(line.elapsedMs) };
-    if (this.#trace.length < TRACE_LINES) this.#trace.push(entry);
+    const entry = { at, transport, stage, text, packets, elapsedMs: Math.round(elapsedMs) };
+    if (this.#trace.push(entry) > TRACE_LINES) this.#trace.shift();
     this.emit('trace', entry);
   }
 
   /** @internal */
-  punchingFailed(obstacles: readonly TransportObstacle[]): void {
-    const reasons = obstacles.map(
-      ({ transport, reason, remedy }) => `${transport}: ${reason}${remedy ? `; ${remedy}` : ''}`,
-    );
-    this.#relayedBecause = reasons.join('; ') || 'nothing answered';
-    this.emit('relayed', this.#relayedBecause);
+  punchingFailed(why: Verdict): void {
+    this.#relayedBecause = why;
+    this.emit('relayed', why);
   }
 
   #add(info: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void): void {
@@ -220,6 +225,7 @@ export class Session extends EventEmitter<SessionEvents> {
 
   #onPath({ path, state, reason, rttMs }: PathEvent): void {
     const told = report(path, state, rttMs, reason);
+    if (state === 'active' && path.direct) this.#relayedBecause = undefined;
     if (state === 'active') {
       for (const [id, other] of this.#reports) {
         if (other.state === 'active') this.#reports.set(id, { ...other, state: 'up' });

@@ -16,6 +16,7 @@ import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import type { Network, TaggedConnection } from './network.ts';
+import type { TraceLine } from './trace.ts';
 
 /** A direct path, secured and ready for the session. */
 export interface DirectPath {
@@ -29,9 +30,6 @@ export interface DirectPath {
   /** Before the pipe of a path that fell silent is destroyed. */
   readonly abandon?: (() => void) | undefined;
 }
-
-/** One line of the traversal trace: what was tried, what came of it. */
-export type TraceLine = Omit<Extract<PunchOutput, { type: 'trace' }>, 'type'>;
 
 export interface TraversalOptions {
   readonly role: SessionRole;

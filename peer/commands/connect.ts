@@ -5,6 +5,7 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { Forward, parseForward, parseTarget, type ForwardSpec } from '../services/forward.ts';
 import { splice } from '../services/splice.ts';
@@ -129,10 +130,14 @@ async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
 function explain(session: Session, reporter: Reporter): void {
   session.on('trace', (entry) => {
     const { at, transport, stage, text, packets } = entry;
-    const words = `${String(at).padStart(6)} ms  ${transport}  ${stage}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
+    const head = `${String(at).padStart(7)} ms  ${(transport ?? '').padEnd(5)}  ${stage}`;
+    const words = `${head}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
     reporter.event('trace', { session: session.id, ...entry }, reporter.paint('dim', words));
   });
-  session.on('relayed', (reason) => {
-    reporter.event('trace', { session: session.id, stage: 'verdict', text: reason }, `relayed: ${reason}`);
-  });
+  const verdict = (why: Verdict) => {
+    const fields = { session: session.id, stage: 'verdict', ...why };
+    reporter.event('trace', fields, `relayed (${why.code}): ${why.text}`);
+  };
+  session.on('relayed', verdict);
+  if (session.relayedBecause) verdict(session.relayedBecause);
 }

@@ -1,21 +1,28 @@
 import type { Command } from 'commander';
 import { runningAgents, type AgentStatus } from '../agent-socket.ts';
 import { Home } from '../home.ts';
+import type { Verdict } from '../../src/core/punch/verdict.ts';
 import type { Peer } from '../peer.ts';
+import type { TraceEntry } from '../session.ts';
 import { reporterOf, shortId, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface SessionStatus {
   readonly peer: string;
   readonly session: string;
   readonly streams: number;
-  readonly relayedBecause: string | undefined;
+  readonly relayedBecause: Verdict | undefined;
+  readonly trace: readonly TraceEntry[];
   readonly paths: readonly {
     kind: string;
     state: string;
     remote?: string | undefined;
+    technique?: string | undefined;
     rttMs?: number | undefined;
   }[];
 }
+
+/** The newest ones of each session. */
+const TRACE_LINES = 20;
 
 /** `peer status`: what runs on this machine with this home. */
 export function addStatusCommand(program: Command): void {
@@ -42,6 +49,7 @@ export function statusOf(peer: Peer, command: string, forwards: readonly unknown
       session: session.id,
       streams: session.driver.stats.streams,
       relayedBecause: session.relayedBecause,
+      trace: session.trace.slice(-TRACE_LINES),
       paths: session.paths,
     })),
   };
@@ -61,14 +69,17 @@ function words(id: string, agents: readonly AgentStatus[]): string {
 
 function sessionWords({ peer, streams, paths, relayedBecause }: SessionStatus): string[] {
   const head = `  session with ${shortId(peer)}, ${streams} streams`;
-  const each = paths.map(({ kind, state, remote, rttMs }) => {
+  const each = paths.map(({ kind, state, remote, technique, rttMs }) => {
     const trip = rttMs === undefined ? '' : `, ${rttMs} ms`;
-    return `    ${kind} ${state}${remote === undefined ? '' : ` to ${remote}`}${trip}`;
+    const way = kind.startsWith('relay') || technique === undefined ? '' : ` by ${technique}`;
+    return `    ${kind} ${state}${remote === undefined ? '' : ` to ${remote}`}${way}${trip}`;
   });
   const direct = paths.some(({ kind }) => kind === 'udp' || kind === 'tcp');
   return [
     head,
     ...each,
-    ...(direct || relayedBecause === undefined ? [] : [`    relayed: ${relayedBecause}`]),
+    ...(direct || relayedBecause === undefined
+      ? []
+      : [`    relayed (${relayedBecause.code}): ${relayedBecause.text}`]),
   ];
 }

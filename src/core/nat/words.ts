@@ -3,7 +3,7 @@ import type { Transport } from '../punch/candidate.ts';
 
 /** What a NAT does with one transport, in words that follow "the NAT". */
 export function natWords(transport: Transport, profile: TransportProfile): string {
-  const { reachable, mapping, filtering, allocation } = profile;
+  const { reachable, mapping, filtering } = profile;
   if (reachable === false) return `lets no ${transport.toUpperCase()} out`;
   if (reachable === undefined || mapping === 'unknown') return 'is not measured yet';
   if (mapping === 'none') {
@@ -12,13 +12,14 @@ export function natWords(transport: Transport, profile: TransportProfile): strin
       : `is none: the host has a public address; a firewall ${ADMITS[filtering] || 'filters'}`;
   }
   const ports =
-    mapping === 'endpoint-independent' ? 'keeps one port for all destinations' : dependent(mapping);
-  const order = mapping === 'endpoint-independent' ? '' : ORDER[allocation.kind];
-  return [`${ports}${order}`, ADMITS[filtering]].filter(Boolean).join('; ') + ` (${popularName(profile)})`;
+    mapping === 'endpoint-independent' ? 'keeps one port for all destinations' : dependenceWords(profile);
+  return [ports, ADMITS[filtering]].filter(Boolean).join('; ') + ` (${popularName(profile)})`;
 }
 
-function dependent(mapping: 'address-dependent' | 'address-and-port-dependent'): string {
-  return `uses another port for each ${mapping === 'address-dependent' ? 'address' : 'destination'}`;
+/** How a mapping that depends on the destination is made. */
+export function dependenceWords({ mapping, allocation }: TransportProfile): string {
+  const each = mapping === 'address-dependent' ? 'address' : 'destination';
+  return `uses another port for each ${each}${ORDER[allocation.kind]}`;
 }
 
 const ORDER: Record<PortAllocation['kind'], string> = {

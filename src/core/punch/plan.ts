@@ -191,7 +191,8 @@ const BLOCKED: Record<Transport, Obstacle> = {
   },
 };
 
-const KEEP_ONE_PORT = 'a NAT that keeps one port for all destinations, at either end, would make it direct';
+const KEEP_ONE_PORT =
+  'enabling UPnP or NAT-PMP on either router, or a NAT there that keeps one port for all destinations, would make it direct';
 
 const UNPREDICTABLE: Obstacle = {
   code: 'BOTH_UNPREDICTABLE',

@@ -1,0 +1,17 @@
+import type { Transport } from '../src/core/punch/candidate.ts';
+import type { Technique } from '../src/core/punch/plan.ts';
+
+/** One line of a session's trace: what was found, what was tried, what came of it (docs/operations.md, "Reading --explain"). */
+export interface TraceLine {
+  readonly transport?: Transport | 'relay' | undefined;
+  /**
+   * A technique, or `nat` what stands at each end, `plan` what will be tried, `round` when punching begins again,
+   * `keepalive` how a path is held, `relay` a circuit's failure.
+   */
+  readonly stage: Technique | 'nat' | 'plan' | 'round' | 'keepalive' | 'relay';
+  readonly text: string;
+  /** Sent by this end in this stage so far. */
+  readonly packets?: number | undefined;
+  /** Since the round's T0, milliseconds. */
+  readonly elapsedMs?: number | undefined;
+}
