@@ -3,11 +3,13 @@ import { EventEmitter } from 'node:events';
 import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../core/nat/behavior.ts';
+import { addFinding, mergeSurvey } from '../core/nat/merge.ts';
 import type { Candidate, Transport } from '../core/punch/candidate.ts';
 import type { StunCredentials } from '../core/stun/request.ts';
 import type { Clock } from './clock.ts';
 import { TcpDiscoverer } from './discover-tcp.ts';
 import { UdpDiscoverer, type DatagramPort, type OpenDatagramPort } from './discover-udp.ts';
+import { NatSurvey } from './nat-survey.ts';
 
 /** What a registration says of the deployment's STUN servers. */
 export interface StunAccess extends StunCredentials {
@@ -25,6 +27,8 @@ export interface NatDiscoveryOptions {
   /** Addresses of this host's interfaces. */
   readonly localAddresses: readonly string[];
   readonly clock: Clock;
+  /** How long after the diagnosis the surveys begin, so that they leave a connection that is being made alone. */
+  readonly surveyAfterMs?: number | undefined;
 }
 
 /** All that is known by now; candidates are server-reflexive and attested. */
@@ -43,43 +47,71 @@ interface NatDiscoveryEvents {
   mapped: [transport: Transport, candidate: Candidate];
   /** The profile says something new; `complete` once nothing more is awaited or 1.5 s have passed. */
   profile: [transport: Transport, profile: TransportProfile, complete: boolean];
+  /** The surveys of this transport are through. */
+  surveyed: [transport: Transport];
 }
 
 /**
  * Measures the NATs on the way out, on the very sockets that will be used, and keeps their mappings and attestations
- * fresh. Both transports are measured at once; neither waits for the other.
+ * fresh. Both transports are measured at once; neither waits for the other. What a plan can start without is surveyed
+ * in the background afterwards; everything is measured again every ten minutes.
  */
 export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   readonly #clock: Clock;
   readonly #udp: UdpDiscoverer;
   readonly #tcp: TcpDiscoverer;
+  readonly #survey: NatSurvey;
+  readonly #surveyAfterMs: number;
   #profile: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
+  /** The newest diagnosis by itself. */
+  readonly #diagnosed: Record<Transport, TransportProfile> = { udp: UNMEASURED, tcp: UNMEASURED };
+  /** What surveys have found since the network was last seen to be another one. */
+  readonly #found: Record<Transport, Partial<TransportProfile>> = { udp: {}, tcp: {} };
+  readonly #surveys: Record<Transport, Survey> = { udp: { isDue: true }, tcp: { isDue: true } };
+  #cancelRepeat: (() => void) | undefined;
 
-  constructor({ datagrams, freshDatagrams, stun, localAddresses, clock }: NatDiscoveryOptions) {
+  constructor(options: NatDiscoveryOptions) {
     super();
+    const { datagrams, freshDatagrams, stun, localAddresses, clock } = options;
     this.#clock = clock;
+    this.#surveyAfterMs = options.surveyAfterMs ?? SURVEY_AFTER_MS;
     const { username, key } = stun;
     const common = { credentials: { username, key }, localAddresses, random };
     const family = familyOf(datagrams.address);
     const reachable = (servers: readonly Endpoint[]) =>
       servers.filter((server) => familyOf(server) === family);
+    const machine = {
+      udp: { ...common, servers: reachable(stun.udp) },
+      tcp: { ...common, servers: reachable(stun.tcp) },
+    };
     this.#udp = new UdpDiscoverer({
       main: datagrams,
       openFresh: freshDatagrams,
-      machine: { ...common, servers: reachable(stun.udp) },
+      machine: machine.udp,
       clock,
-      onFinding: (finding) => this.#found('udp', finding),
+      onFinding: (finding) => this.#take('udp', finding),
     });
     this.#tcp = new TcpDiscoverer({
-      machine: { ...common, servers: reachable(stun.tcp) },
+      machine: machine.tcp,
       clock,
-      onFinding: (finding) => this.#found('tcp', finding),
+      onFinding: (finding) => this.#take('tcp', finding),
+    });
+    this.#survey = new NatSurvey({
+      machine,
+      openFresh: freshDatagrams,
+      clock,
+      onFinding: (transport, found) => {
+        this.#found[transport] = addFinding(this.#found[transport], found);
+        this.#update(transport, true);
+      },
     });
   }
 
   start(): void {
     this.#udp.start();
     this.#tcp.start();
+    this.#cancelRepeat?.();
+    this.#cancelRepeat = this.#clock.setTimer(() => this.#repeat(), REPEAT_MS);
   }
 
   /** Measures again from the beginning, as after a change of network. What was known stays until it is contradicted. */
@@ -119,13 +151,32 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     if (stale.includes('tcp')) this.#tcp.refresh();
     const giveUpAt = this.#clock.now() + ANSWER_MS;
     while (stale.some(isStale) && this.#clock.now() < giveUpAt) {
-      await this.#mappedOrAfter(giveUpAt - this.#clock.now());
+      await this.#eventOrAfter('mapped', giveUpAt - this.#clock.now());
     }
     return this.#candidates(FRESH_MS);
   }
 
+  /** Resolves when the surveys of both transports are through, where they are not already, or after `capMs`. */
+  async surveyed(capMs: number, signal?: AbortSignal): Promise<void> {
+    const giveUpAt = this.#clock.now() + capMs;
+    const isUnderWay = () =>
+      (['udp', 'tcp'] as const).some((transport) => {
+        const { isDue, isRunning } = this.#surveys[transport];
+        return isRunning || (isDue && this.#diagnosed[transport].reachable !== false);
+      });
+    const isStopped = () => signal?.aborted === true;
+    while (isUnderWay() && this.#clock.now() < giveUpAt && !isStopped()) {
+      await this.#eventOrAfter('surveyed', Math.min(giveUpAt - this.#clock.now(), LOOK_AGAIN_MS));
+    }
+  }
+
   /** The sockets given stay open; the held port is let go. */
   close(): void {
+    this.#cancelRepeat?.();
+    for (const transport of ['udp', 'tcp'] as const) {
+      this.#surveys[transport].cancel?.();
+      this.#survey.stop(transport);
+    }
     this.#udp.close();
     this.#tcp.close();
     this.removeAllListeners();
@@ -135,27 +186,78 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     return [...this.#udp.candidates(maxAgeMs), ...this.#tcp.candidates(maxAgeMs)];
   }
 
-  #found(transport: Transport, finding: Finding): void {
+  #take(transport: Transport, finding: Finding): void {
     if (finding.type === 'mapped') {
       this.emit('mapped', transport, finding.candidate);
       return;
     }
-    const version = this.#profile.version + 1;
-    this.#profile = { ...this.#profile, version, [transport]: finding.profile };
-    this.emit('profile', transport, finding.profile, finding.complete);
+    if (isAnotherNetwork(this.#profile[transport], finding.profile)) {
+      this.#found[transport] = {};
+      this.#surveys[transport].isDue = true;
+    }
+    this.#diagnosed[transport] = finding.profile;
+    this.#update(transport, finding.complete);
+    if (finding.complete) this.#surveySoon(transport);
   }
 
-  #mappedOrAfter(ms: number): Promise<void> {
+  #update(transport: Transport, complete: boolean): void {
+    const profile = mergeSurvey(this.#diagnosed[transport], this.#found[transport]);
+    this.#profile = { ...this.#profile, version: this.#profile.version + 1, [transport]: profile };
+    this.emit('profile', transport, profile, complete);
+  }
+
+  #surveySoon(transport: Transport): void {
+    const survey = this.#surveys[transport];
+    if (!survey.isDue) return;
+    survey.cancel?.();
+    survey.cancel = this.#clock.setTimer(() => void this.#runSurvey(transport), this.#surveyAfterMs);
+  }
+
+  async #runSurvey(transport: Transport): Promise<void> {
+    const survey = this.#surveys[transport];
+    const profile = this.#diagnosed[transport];
+    if (profile.reachable !== true) return;
+    survey.isDue = false;
+    survey.isRunning = true;
+    const isThrough = await this.#survey.run(transport, profile);
+    if (!isThrough) return;
+    survey.isRunning = false;
+    this.emit('surveyed', transport);
+  }
+
+  #repeat(): void {
+    for (const survey of Object.values(this.#surveys)) survey.isDue = true;
+    this.start();
+  }
+
+  #eventOrAfter(event: 'mapped' | 'surveyed', ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
         cancel();
-        this.off('mapped', done);
+        this.off(event, done);
         resolve();
       };
       const cancel = this.#clock.setTimer(done, ms);
-      this.on('mapped', done);
+      this.on(event, done);
     });
   }
+}
+
+/** How far the surveys of one transport are. */
+interface Survey {
+  /** They begin with the next diagnosis that is complete. */
+  isDue: boolean;
+  isRunning?: boolean;
+  /** Of the timer that begins them. */
+  cancel?: () => void;
+}
+
+/** Nothing is left of what the NAT was; what surveys found goes with it. */
+function isAnotherNetwork(before: TransportProfile, after: TransportProfile): boolean {
+  if (before.reachable !== true || after.reachable !== true) return false;
+  const isKnown = after.publicAddresses.some((address) => before.publicAddresses.includes(address));
+  const mappings = [before.mapping, after.mapping];
+  return !isKnown || (before.mapping !== after.mapping && !mappings.includes('unknown'));
 }
 
 type Finding =
@@ -169,5 +271,10 @@ function random(length: number): Uint8Array {
 /** An attestation travels a little before it is judged, by a clock that is not ours. */
 const USABLE_MS = LIMITS.attestationLifetimeMs - 10_000;
 const FRESH_MS = 40_000;
+const SURVEY_AFTER_MS = 1_000;
+/** A profile is measured anew when it is this old. */
+const REPEAT_MS = 600_000;
+/** The survey of a transport whose diagnosis never ends is not waited for by an event. */
+const LOOK_AGAIN_MS = 250;
 /** How long `attested` waits for a server's answer. */
 const ANSWER_MS = 1_000;

@@ -4,6 +4,7 @@ import { SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
 import type { Instant } from '../core/machine.ts';
 import { StunResponder, type StunLocal, type StunPeer } from '../core/stun/responder.ts';
+import { StunDialer } from './stun-dial.ts';
 import { StunTcpPort } from './stun-tcp.ts';
 import { StunUdpPort } from './stun-udp.ts';
 
@@ -40,6 +41,7 @@ export class StunServer {
   readonly #public: (string | undefined)[];
   #ports: number[] = [];
   readonly #responder: StunResponder;
+  readonly #dialer = new StunDialer();
   readonly #now: () => Instant;
 
   private constructor(options: StunServerOptions) {
@@ -72,6 +74,7 @@ export class StunServer {
   }
 
   async close(): Promise<void> {
+    this.#dialer.close();
     const seats = this.#seats.splice(0).flat();
     await Promise.all(seats.flatMap(({ udp, tcp }) => [udp.close(), tcp.close()]));
   }
@@ -118,11 +121,14 @@ export class StunServer {
       const reply = this.#responder.respond(bytes, arrival, this.#now());
       if (!reply) return;
       const { address, port } = reply.change;
-      this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, from);
+      this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, reply.to);
     };
-    const tcp = new StunTcpPort((bytes, from) =>
-      this.#responder.respond(bytes, { transport: 'tcp', from, on: this.#local(row, index) }, this.#now()),
-    );
+    const tcp = new StunTcpPort({
+      respond: (bytes, from) =>
+        this.#responder.respond(bytes, { transport: 'tcp', from, on: this.#local(row, index) }, this.#now()),
+      dial: ({ to, fromOtherAddress }, contacted) =>
+        this.#dialer.dial(to, fromOtherAddress ? (this.#addresses[1 - row] ?? contacted) : contacted),
+    });
     return { udp: new StunUdpPort(host, onDatagram), tcp };
   }
 

@@ -4,20 +4,25 @@ import { canonicalAddress, sourceOf } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import { StunFramer } from '../core/stun/framing.ts';
-import type { StunReply } from '../core/stun/responder.ts';
+import type { DialOutcome } from '../core/stun/message.ts';
+import type { DialBack, StunReply } from '../core/stun/responder.ts';
 
-/** Answers one message that came from `from`; `undefined` for silence. */
-type StunHandler = (bytes: Uint8Array, from: Endpoint) => StunReply | undefined;
+interface StunTcpHandlers {
+  /** Answers one message that came from `from`; `undefined` for silence. */
+  respond(bytes: Uint8Array, from: Endpoint): StunReply | undefined;
+  /** Dials back; `contacted` is the address of ours that the request came to. `undefined`: not dialled. */
+  dial(dialBack: DialBack, contacted: string): Promise<DialOutcome | undefined>;
+}
 
 /** STUN over TCP on one port (RFC 8489 §6.2.2): peers hold a connection, strangers may ask and go. */
 export class StunTcpPort {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #perSource = new Map<string, number>();
-  readonly #handle: StunHandler;
+  readonly #handlers: StunTcpHandlers;
 
-  constructor(handle: StunHandler) {
-    this.#handle = handle;
+  constructor(handlers: StunTcpHandlers) {
+    this.#handlers = handlers;
     this.#server = createServer({ noDelay: true, keepAlive: true });
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on('connection', (socket) => this.#accept(socket));
@@ -53,15 +58,22 @@ export class StunTcpPort {
         clearTimeout(patience);
         patience = setTimeout(() => socket.destroy(), PEER_IDLE_MS);
       }
-      const isWritable = replies.map(({ bytes }) => socket.write(bytes)).every(Boolean);
-      if (!isWritable) socket.pause();
+      for (const reply of replies) this.#send(reply, socket);
+      if (socket.writableNeedDrain) socket.pause();
+    });
+  }
+
+  #send({ bytes, dialBack }: StunReply, socket: Socket): void {
+    if (!dialBack) return void socket.write(bytes);
+    void this.#handlers.dial(dialBack, socket.localAddress ?? '').then((outcome) => {
+      if (socket.writable) socket.write(outcome ? dialBack.answer(outcome) : bytes);
     });
   }
 
   /** `undefined` where the bytes aren't STUN. */
   #repliesTo(framer: StunFramer, chunk: Uint8Array, from: Endpoint): StunReply[] | undefined {
     try {
-      return framer.push(chunk).flatMap((message) => this.#handle(message, from) ?? []);
+      return framer.push(chunk).flatMap((message) => this.#handlers.respond(message, from) ?? []);
     } catch {
       return undefined;
     }

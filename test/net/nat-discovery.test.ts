@@ -34,6 +34,7 @@ function discover({ udp, tcp }: Pick<StunServer, 'udp' | 'tcp'>): NatDiscovery {
     stun: { ...credentials, udp, tcp },
     localAddresses: [],
     clock: systemClock,
+    surveyAfterMs: 0,
   });
   closers.push(() => datagrams.close());
   closers.push(() => discovery.close());
@@ -65,6 +66,16 @@ describe('NatDiscovery on loopback', () => {
       expect(isAttested(candidate, peer.id, deployment.id, Date.now())).toBe(true);
     }
     expect(discovery.current.tcp.heldPort).toBe(candidates[1]?.endpoint.port);
+  });
+
+  it('lets the server dial back, and knows TCP filtering then', async () => {
+    const server = await startServer(['127.0.0.1', '127.0.0.2']);
+    const discovery = discover(server);
+    await complete(discovery);
+    const { version } = discovery.profile;
+    await discovery.surveyed(20_000);
+    expect(discovery.profile.tcp).toMatchObject({ filtering: 'none', strays: 'unknown' });
+    expect(discovery.profile.version).toBeGreaterThan(version);
   });
 
   it('holds a TCP port that can be dialled from, and lets it go', async () => {

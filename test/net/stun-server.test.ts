@@ -9,6 +9,7 @@ import { LIMITS } from '../../src/core/limits.ts';
 import { decodeStun, encodeStun } from '../../src/core/stun/message.ts';
 import { bindingRequest, readResponse } from '../../src/core/stun/request.ts';
 import { StunServer } from '../../src/net/stun-server.ts';
+import { dialTcp, listenTcp } from '../../src/net/tcp.ts';
 
 const deployment = identityFromSeed(new Uint8Array(32).fill(1));
 const peer = identityFromSeed(new Uint8Array(32).fill(2));
@@ -65,7 +66,7 @@ describe('StunServer', () => {
       expect(readResponse(plain.bytes, credentials)).toMatchObject({ mapped, origin: to });
     }
     const change = { address: true, port: true };
-    const changed = await ask(socket, bindingRequest(id(), credentials, change), udp[0]!);
+    const changed = await ask(socket, bindingRequest(id(), credentials, { change }), udp[0]!);
     expect(changed.from).toEqual(udp[3]);
   });
 
@@ -80,6 +81,31 @@ describe('StunServer', () => {
         expect(readResponse(bytes, credentials)?.mapped?.port).toBe(socket.localPort);
       }
     }
+  });
+
+  it('dials back from its other address and from another port of this one, and closes at once', async () => {
+    const { tcp } = await start('127.0.0.1', '127.0.0.2');
+    const socket = await dialTcp({ remote: tcp[0]!, localAddress: '127.0.0.1' });
+    closers.push(() => socket.destroy());
+    const localPort = socket.localPort!;
+    const dialBack = async (address: boolean) => {
+      socket.write(bindingRequest(id(), credentials, { change: { address, port: true } }));
+      const [bytes] = await once(socket, 'data');
+      return readResponse(bytes, credentials)?.dialOutcome;
+    };
+    expect(await dialBack(true)).toBe('refused');
+    const listener = await listenTcp({ host: '127.0.0.1', port: localPort });
+    closers.push(() => listener.close());
+    const callers: string[] = [];
+    const closed: Promise<unknown>[] = [];
+    listener.on('connection', (caller, from) => {
+      callers.push(from.address);
+      closed.push(new Promise((resolve) => caller.on('close', resolve)));
+    });
+    expect(await dialBack(true)).toBe('connected');
+    expect(await dialBack(false)).toBe('connected');
+    expect(callers).toEqual(['127.0.0.2', '127.0.0.1']);
+    await Promise.all(closed);
   });
 
   it('names itself by its public addresses', async () => {

@@ -12,17 +12,73 @@ const EI = 'endpoint-independent';
 const AD = 'address-dependent';
 const APD = 'address-and-port-dependent';
 
-/** UDP mapping, filtering and allocation, and TCP mapping; `undefined` where nothing gets out. */
-type Truth = [udp: [string, string, string] | undefined, tcp: string | undefined];
+/** Mapping, filtering and allocation; for TCP also what becomes of strays. `undefined` where nothing gets out. */
+type Truth = [udp: [string, string, string] | undefined, tcp: [string, string, string, string] | undefined];
 
-const easy: Truth = [[EI, APD, 'preserving'], EI];
+const easyTcp: Truth[1] = [EI, APD, 'preserving', 'drop'];
+const easy: Truth = [[EI, APD, 'preserving'], easyTcp];
 const PAIRS: [NatName, Truth, NatName, Truth][] = [
-  ['open', [['none', 'none', 'preserving'], 'none'], 'ei/ei', [[EI, EI, 'preserving'], EI]],
-  ['ei/ad', [[EI, AD, 'preserving'], EI], 'ei/apd', easy],
-  ['ad/apd', [[AD, APD, 'random'], AD], 'apd/apd-random', [[APD, APD, 'random'], APD]],
-  ['apd/apd-sequential', [[APD, APD, 'sequential'], APD], 'udp-blocked', [undefined, EI]],
+  [
+    'open',
+    [
+      ['none', 'none', 'preserving'],
+      ['none', 'none', 'preserving', 'unknown'],
+    ],
+    'ei/ei',
+    [
+      [EI, EI, 'preserving'],
+      [EI, EI, 'preserving', 'unknown'],
+    ],
+  ],
+  [
+    'ei/ad',
+    [
+      [EI, AD, 'preserving'],
+      [EI, AD, 'preserving', 'drop'],
+    ],
+    'ei/apd',
+    easy,
+  ],
+  [
+    'ad/apd',
+    [
+      [AD, APD, 'random'],
+      [AD, APD, 'random', 'drop'],
+    ],
+    'apd/apd-random',
+    [
+      [APD, APD, 'random'],
+      [APD, APD, 'random', 'drop'],
+    ],
+  ],
+  [
+    'apd/apd-sequential',
+    [
+      [APD, APD, 'sequential'],
+      [APD, APD, 'sequential', 'drop'],
+    ],
+    'udp-blocked',
+    [undefined, easyTcp],
+  ],
   ['tcp443-only', [undefined, undefined], 'cgnat', easy],
-  ['cgnat-random', [[APD, APD, 'random'], APD], 'ei/apd+accept', easy],
+  [
+    'cgnat-random',
+    [
+      [APD, APD, 'random'],
+      [APD, APD, 'random', 'drop'],
+    ],
+    'ei/apd+accept',
+    [easy[0], [EI, APD, 'preserving', 'reset']],
+  ],
+  [
+    'ei/apd+rst',
+    [easy[0], [EI, APD, 'preserving', 'reset']],
+    'ei/ad+rst',
+    [
+      [EI, AD, 'preserving'],
+      [EI, AD, 'preserving', 'reset'],
+    ],
+  ],
 ];
 
 function command(program: string, args: readonly string[]): [string, string[]] {
@@ -49,16 +105,21 @@ function summary({ reachable, mapping, filtering, allocation }: TransportProfile
 
 /** The verdicts, and the transports whose candidates were attested, in the words of `Truth`. */
 function verdictsOf({ udp, tcp, attested }: Discovered) {
-  return { udp: summary(udp), tcp: { reachable: tcp.reachable, mapping: tcp.mapping }, attested };
+  return { udp: summary(udp), tcp: { ...summary(tcp), strays: tcp.strays }, attested };
 }
 
 function expected([udp, tcp]: Truth) {
   const [mapping, filtering, allocation] = udp ?? ['unknown', 'unknown', 'unknown'];
   return {
     udp: { reachable: udp !== undefined, mapping, filtering, allocation },
-    tcp: { reachable: tcp !== undefined, mapping: tcp ?? 'unknown' },
+    tcp: tcpVerdict(tcp),
     attested: [...(udp ? ['udp'] : []), ...(tcp ? ['tcp'] : [])],
   };
+}
+
+function tcpVerdict(truth: Truth[1]) {
+  const [mapping, filtering, allocation, strays] = truth ?? ['unknown', 'unknown', 'unknown', 'unknown'];
+  return { reachable: truth !== undefined, mapping, filtering, allocation, strays };
 }
 
 describe.skipIf(!support.ok)('discovery behind a real NAT, 40 ms from the server', () => {

@@ -14,7 +14,7 @@ export type PortAllocation =
   | { readonly kind: 'unknown' };
 
 /** What a NAT does with a TCP segment or datagram that belongs to no flow. */
-type StrayPolicy = 'drop' | 'reset' | 'unknown';
+export type StrayPolicy = 'drop' | 'reset' | 'unknown';
 
 /** What one transport meets on its way out, as measured from this host. */
 export interface TransportProfile {

@@ -41,7 +41,7 @@ export class StunConnection {
    * The answers that `bytes` completes, at most one for each request.
    * @throws SallyportError `PROTOCOL_ERROR` when the server does not speak STUN
    */
-  receive(bytes: Uint8Array, credentials: StunCredentials): StunMessage[] {
+  receive(bytes: Uint8Array, credentials: StunCredentials | undefined): StunMessage[] {
     const answers: StunMessage[] = [];
     for (const message of this.#framer.push(bytes)) {
       const reply = readResponse(message, credentials);

@@ -145,7 +145,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
 
   #add(purpose: BindingTestPurpose, to: Endpoint, startedAt: Instant): BindingTest {
     const id = this.#options.random(12);
-    const request = bindingRequest(id, this.#options.credentials, changeFor(purpose));
+    const request = bindingRequest(id, this.#options.credentials, { change: changeFor(purpose) });
     const test = new BindingTest({ purpose, to, request, startedAt });
     this.#tests.set(keyOf(id), test);
     return test;

@@ -1,6 +1,6 @@
 import { SallyportError } from '../errors.ts';
 
-/** Attribute types (RFC 8489 §18.3, RFC 8445 §16.1, RFC 5780 §7) and two of our own, comprehension-optional. */
+/** Attribute types (RFC 8489 §18.3, RFC 8445 §16.1, RFC 5780 §7) and three of our own, comprehension-optional. */
 export const ATTRIBUTE = {
   MAPPED_ADDRESS: 0x0001,
   CHANGE_REQUEST: 0x0003,
@@ -15,6 +15,7 @@ export const ATTRIBUTE = {
   PRIORITY: 0x0024,
   USE_CANDIDATE: 0x0025,
   PADDING: 0x0026,
+  RESPONSE_PORT: 0x0027,
   FINGERPRINT: 0x8028,
   RESPONSE_ORIGIN: 0x802b,
   OTHER_ADDRESS: 0x802c,
@@ -25,6 +26,8 @@ export const ATTRIBUTE = {
    * answer that with a padded response, and servers without RFC 5780 must refuse it.
    */
   FILLER: 0xc0a2,
+  /** What became of a dial back (docs/protocol.md, "STUN"): 1 connected, 2 refused, 3 silent. */
+  DIAL_OUTCOME: 0xc0a3,
 } as const;
 
 export const HEADER_LENGTH = 20;

@@ -45,11 +45,18 @@ export interface StunMessage {
   readonly other?: Endpoint | undefined;
   /** CHANGE-REQUEST: answer from the other address, from the other port. */
   readonly change?: { readonly address: boolean; readonly port: boolean } | undefined;
+  /** RESPONSE-PORT: answer to this port of the address that asks (RFC 5780 §7.5). */
+  readonly responsePort?: number | undefined;
+  /** What became of the dial back that a request over TCP asked for. */
+  readonly dialOutcome?: DialOutcome | undefined;
   readonly useCandidate?: boolean | undefined;
   /** 300–699. */
   readonly errorCode?: number | undefined;
   readonly attestation?: Attestation | undefined;
 }
+
+/** A server's dial to the mapped address: accepted, answered by RST, or not answered at all. */
+export type DialOutcome = 'connected' | 'refused' | 'silent';
 
 export interface StunEncoding {
   /** Adds MESSAGE-INTEGRITY under this key. */
@@ -69,17 +76,19 @@ const CHANGE_ADDRESS = 4;
 const CHANGE_PORT = 2;
 
 const ATTESTATION_LENGTH = 72;
+/** By the attribute's value; 0 stands for nothing. */
+const DIAL_OUTCOMES = [undefined, 'connected', 'refused', 'silent'] as const;
 
 export function encodeStun(message: StunMessage, { key, fingerprint, padTo }: StunEncoding = {}): Uint8Array {
   const head = encodeHead(message);
-  const attestation = message.attestation && attestationValue(message.attestation);
+  const own = ownAttributes(message);
   const tail = (key ? INTEGRITY_LENGTH : 0) + (fingerprint ? FINGERPRINT_LENGTH : 0);
-  const bare = head.length + (attestation ? 4 + attestation.length : 0) + tail;
+  const bare = own.reduce((sum, [, value]) => sum + 4 + aligned(value.length), head.length + tail);
   const filler = fillerLength(bare, padTo);
   const bytes = new Uint8Array(bare + filler);
   bytes.set(head);
   let offset = head.length;
-  if (attestation) offset = writeAttribute(bytes, offset, ATTRIBUTE.ATTESTATION, attestation);
+  for (const [type, value] of own) offset = writeAttribute(bytes, offset, type, value);
   if (filler) offset = writeAttribute(bytes, offset, ATTRIBUTE.FILLER, new Uint8Array(filler - 4));
   writeLength(bytes, offset);
   if (key) offset = writeIntegrity(bytes, offset, key);
@@ -102,6 +111,18 @@ export function decodeStun(bytes: Uint8Array): StunMessage {
   } catch (cause) {
     throw malformed('an attribute does not parse', cause);
   }
+}
+
+/** The attributes that the `stun` package doesn't write. */
+function ownAttributes({ attestation, responsePort, dialOutcome }: StunMessage): [number, Uint8Array][] {
+  const own: [number, Uint8Array][] = [];
+  if (responsePort !== undefined) {
+    own.push([ATTRIBUTE.RESPONSE_PORT, Uint8Array.of(responsePort >> 8, responsePort & 0xff, 0, 0)]);
+  }
+  if (attestation) own.push([ATTRIBUTE.ATTESTATION, attestationValue(attestation)]);
+  if (dialOutcome)
+    own.push([ATTRIBUTE.DIAL_OUTCOME, Uint8Array.of(DIAL_OUTCOMES.indexOf(dialOutcome), 0, 0, 0)]);
+  return own;
 }
 
 /** The header and the attributes that the `stun` package writes; none of them depends on the message's length. */
@@ -129,6 +150,8 @@ function readAttributes(bytes: Uint8Array, spans: AttributeSpan[]): Partial<Stun
   const change = value(ATTRIBUTE.CHANGE_REQUEST) as number | undefined;
   const error = first(ATTRIBUTE.ERROR_CODE);
   const attestation = first(ATTRIBUTE.ATTESTATION);
+  const responsePort = first(ATTRIBUTE.RESPONSE_PORT);
+  const outcome = first(ATTRIBUTE.DIAL_OUTCOME);
   return {
     username: username?.toString('utf8'),
     mapped: endpointFrom(value(ATTRIBUTE.XOR_MAPPED_ADDRESS) ?? value(ATTRIBUTE.MAPPED_ADDRESS)),
@@ -138,6 +161,8 @@ function readAttributes(bytes: Uint8Array, spans: AttributeSpan[]): Partial<Stun
     useCandidate: first(ATTRIBUTE.USE_CANDIDATE) !== undefined,
     errorCode: error && bytes[error.start + 2]! * 100 + bytes[error.start + 3]!,
     attestation: attestation && attestationFrom(bytes, attestation),
+    responsePort: responsePort && uint16At(bytes, responsePort.start),
+    dialOutcome: outcome && DIAL_OUTCOMES[bytes[outcome.start]!],
   };
 }
 
@@ -165,6 +190,8 @@ const VALUE_FITS = new Map<number, (bytes: Uint8Array, span: AttributeSpan) => b
   [ATTRIBUTE.ERROR_CODE, (_, { length }) => length >= 4],
   [ATTRIBUTE.FINGERPRINT, fingerprintFits],
   [ATTRIBUTE.ATTESTATION, (_, { length }) => length === ATTESTATION_LENGTH],
+  [ATTRIBUTE.RESPONSE_PORT, (bytes, { start, length }) => length === 4 && uint16At(bytes, start) !== 0],
+  [ATTRIBUTE.DIAL_OUTCOME, (_, { length }) => length === 4],
   [ATTRIBUTE.USE_CANDIDATE, (_, { length }) => length === 0],
   // understood well enough to be passed over
   [ATTRIBUTE.UNKNOWN_ATTRIBUTES, anything],

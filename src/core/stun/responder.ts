@@ -4,7 +4,14 @@ import type { Identity, PeerId } from '../identity.ts';
 import type { Instant } from '../machine.ts';
 import { attest } from '../protocol/attestation.ts';
 import type { Transport } from '../punch/candidate.ts';
-import { decodeStun, encodeStun, looksLikeStun, verifyIntegrity, type StunMessage } from './message.ts';
+import {
+  decodeStun,
+  encodeStun,
+  looksLikeStun,
+  verifyIntegrity,
+  type DialOutcome,
+  type StunMessage,
+} from './message.ts';
 import { networkOf, RateTable } from './rate-table.ts';
 
 /** A registration's STUN credentials. */
@@ -34,7 +41,22 @@ export interface StunReply {
   readonly bytes: Uint8Array;
   /** Which of the server's addresses and ports the reply leaves from, seen from where the request arrived. */
   readonly change: { readonly address: boolean; readonly port: boolean };
+  /** Where the reply goes. */
+  readonly to: Endpoint;
   readonly authenticated: boolean;
+  /** To be done first; then its own answer is the reply. */
+  readonly dialBack?: DialBack | undefined;
+}
+
+/**
+ * A registered peer asks over TCP whether the address that it is seen at can be dialled by somebody it has not sent to.
+ * Nobody is ever dialled but who asks.
+ */
+export interface DialBack {
+  readonly to: Endpoint;
+  /** From the server's other address, else from the one that was asked and any other port. */
+  readonly fromOtherAddress: boolean;
+  answer(outcome: DialOutcome): Uint8Array;
 }
 
 export interface StunResponderOptions {
@@ -53,17 +75,21 @@ const UNCHANGED = { address: false, port: false } as const;
 /**
  * Answers Binding requests (RFC 8489, RFC 5780; docs/protocol.md, "STUN"): a registered peer gets an attestation of the
  * source it was seen at, in a reply that is no longer than its request; a stranger gets a short plain reply, five a
- * second for each network.
+ * second for each network. RESPONSE-PORT and dials back are for registered peers.
  */
 export class StunResponder {
   readonly #options: StunResponderOptions;
   readonly #strangers: RateTable;
   readonly #peers: RateTable;
+  readonly #dialsOfPeer: RateTable;
+  readonly #dialsToNetwork: RateTable;
 
   constructor(options: StunResponderOptions) {
     this.#options = options;
     this.#strangers = new RateTable({ perSecond: 5, burst: 5, seed: options.seed });
     this.#peers = new RateTable({ perSecond: 50, burst: 100, seed: options.seed });
+    this.#dialsOfPeer = new RateTable({ ...DIALS_OF_PEER, seed: options.seed });
+    this.#dialsToNetwork = new RateTable({ ...DIALS_TO_NETWORK, seed: options.seed });
   }
 
   /**
@@ -94,12 +120,31 @@ export class StunResponder {
     const { transport, from } = arrival;
     const attestation = attest(this.#options.deployment, peer, transport, from, now);
     const success = successFor(request, arrival);
-    const bytes = encodeStun(success ? { ...success, attestation } : unsupported(request), {
-      key,
-      fingerprint: true,
-    });
+    const encode = (dialOutcome?: DialOutcome) =>
+      encodeStun(success ? { ...success, attestation, dialOutcome } : unsupported(request), {
+        key,
+        fingerprint: true,
+      });
+    const bytes = encode();
     if (transport === 'udp' && bytes.length > budget) return undefined;
-    return { bytes, change: changeOf(request, arrival), authenticated: true };
+    const port = transport === 'udp' ? (request.responsePort ?? from.port) : from.port;
+    const reply = { bytes, change: changeOf(request, arrival), to: { ...from, port }, authenticated: true };
+    if (!this.#mayDialBack(request, arrival, now)) return reply;
+    const fromOtherAddress = request.change!.address;
+    return { ...reply, dialBack: { to: from, fromOtherAddress, answer: encode } };
+  }
+
+  /** What is not dialled is answered without an outcome. */
+  #mayDialBack(
+    { change, username }: StunMessage,
+    { transport, from, on }: StunArrival,
+    now: Instant,
+  ): boolean {
+    if (transport !== 'tcp' || !change || !(change.address || change.port)) return false;
+    if (change.address && on.otherAddress === undefined) return false;
+    return (
+      this.#dialsOfPeer.take(utf8(username!), now) && this.#dialsToNetwork.take(networkOf(from.address), now)
+    );
   }
 
   #replyToStranger(
@@ -111,12 +156,14 @@ export class StunResponder {
     if (!this.#strangers.take(networkOf(arrival.from.address), now)) return undefined;
     // RFC 8489 §9.1.3: credentials that don't check out are refused, not overlooked.
     const refused: StunMessage = { class: 'error', transactionId: request.transactionId, errorCode: 401 };
-    const reply = request.username === undefined ? successFor(request, arrival) : refused;
+    const isPlain = request.username === undefined && request.responsePort === undefined;
+    const answer = isPlain ? successFor(request, arrival) : undefined;
+    const reply = request.username === undefined ? answer : refused;
     const bytes = encodeStun(reply ?? unsupported(request));
     const change = changeOf(request, arrival);
     const budget = change.address || change.port ? requestLength : STRANGER_REPLY_BYTES;
     if (bytes.length > budget) return undefined;
-    return { bytes, change, authenticated: false };
+    return { bytes, change, to: arrival.from, authenticated: false };
   }
 }
 
@@ -153,12 +200,17 @@ function unsupported({ transactionId }: StunMessage): StunMessage {
   return { class: 'error', transactionId, errorCode: 420 };
 }
 
-/** CHANGE-REQUEST has no meaning over TCP, and an error comes from where it was asked. */
+/** Over TCP a reply can't come from elsewhere: there CHANGE-REQUEST asks for a dial back. And an error comes from where it was asked. */
 function changeOf(request: StunMessage, { transport, on }: StunArrival): StunReply['change'] {
   const { change } = request;
   if (transport === 'tcp' || !change || (change.address && on.otherAddress === undefined)) return UNCHANGED;
   return change;
 }
+
+/** One diagnosis takes ten at most; then one every ten minutes, and some changes of network. */
+const DIALS_OF_PEER = { perSecond: 0.05, burst: 24 };
+/** A carrier's NAT has many customers behind one network. */
+const DIALS_TO_NETWORK = { perSecond: 2, burst: 240 };
 
 function isKnown(endpoint: { address: string | undefined; port: number }): endpoint is Endpoint {
   return endpoint.address !== undefined;

@@ -6,7 +6,8 @@ import { UdpDiscovery, type UdpDiscoveryOutput } from '../../../src/core/nat/udp
 import type { Candidate } from '../../../src/core/punch/candidate.ts';
 import { StunFramer } from '../../../src/core/stun/framing.ts';
 import type { StunCredentials } from '../../../src/core/stun/request.ts';
-import { StunResponder, type StunLocal } from '../../../src/core/stun/responder.ts';
+import type { DialOutcome } from '../../../src/core/stun/message.ts';
+import { StunResponder, type DialBack, type StunLocal } from '../../../src/core/stun/responder.ts';
 import { drive, type Driven } from '../../sim/drive.ts';
 import type { Host } from '../../sim/host.ts';
 import type { TcpConnection } from '../../sim/tcp-connection.ts';
@@ -16,7 +17,7 @@ const PORTS = [3478, 3479] as const;
 
 export const deployment: Identity = identityFromSeed(new Uint8Array(32).fill(1));
 export const peer: Identity = identityFromSeed(new Uint8Array(32).fill(2));
-const credentials: StunCredentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
+export const credentials: StunCredentials = { username: 'registration', key: new Uint8Array(32).fill(3) };
 
 /** STUN on a simulated host: both ports of its first `addresses` addresses, UDP and TCP. Returns where it listens. */
 export function startStun(host: Host, addresses: 1 | 2 = 2): Endpoint[] {
@@ -32,7 +33,7 @@ export function startStun(host: Host, addresses: 1 | 2 = 2): Endpoint[] {
       socket.onDatagram = (bytes, from) => {
         const reply = responder.respond(bytes, { transport: 'udp', from, on }, host.now);
         const source = reply && sockets[reply.change.address ? 1 - i : i]![reply.change.port ? 1 - j : j]!;
-        if (reply) source?.send(reply.bytes, from);
+        if (reply) source?.send(reply.bytes, reply.to);
       };
       host.tcp.listen(port, address).onConnection = (connection) => serve(connection, responder, on, host);
     }
@@ -46,9 +47,23 @@ function serve(connection: TcpConnection, responder: StunResponder, on: StunLoca
     for (const message of framer.push(bytes)) {
       const arrival = { transport: 'tcp', from: connection.remote, on } as const;
       const reply = responder.respond(message, arrival, host.now);
-      if (reply) connection.write(reply.bytes);
+      if (reply?.dialBack) dialBack(reply.dialBack, connection, on, host);
+      else if (reply) connection.write(reply.bytes);
     }
   };
+}
+
+function dialBack(order: DialBack, asked: TcpConnection, on: StunLocal, host: Host): void {
+  const localAddress = (order.fromOtherAddress ? on.otherAddress : on.address)!;
+  const dial = host.tcp.connect({ remote: order.to, localAddress });
+  const conclude = (outcome: DialOutcome): void => {
+    patience.cancel();
+    dial.reset();
+    asked.write(order.answer(outcome));
+  };
+  const patience = host.at(host.now + 900, () => conclude('silent'));
+  dial.onConnect = () => conclude('connected');
+  dial.onError = () => conclude('refused');
 }
 
 /** What a discovery has said so far. */
@@ -167,6 +182,6 @@ function empty(): Measured {
   };
 }
 
-function randomOf(host: Host): (length: number) => Uint8Array {
+export function randomOf(host: Host): (length: number) => Uint8Array {
   return (length) => Uint8Array.from({ length }, () => host.random.integer(0, 255));
 }

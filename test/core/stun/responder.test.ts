@@ -63,7 +63,7 @@ describe('the STUN responder', () => {
 
   it('answers from the other address and port on request, and says where it answers from', () => {
     const ask = (change: { address: boolean; port: boolean }) => {
-      const reply = responder().respond(bindingRequest(id, credentials, change), arrival, 0)!;
+      const reply = responder().respond(bindingRequest(id, credentials, { change }), arrival, 0)!;
       expect(reply.change).toEqual(change);
       return readResponse(reply.bytes, credentials)?.origin;
     };
@@ -73,11 +73,11 @@ describe('the STUN responder', () => {
 
   it('refuses a change of address where it has one address, and still changes the port', () => {
     const single: StunArrival = { ...arrival, on: { ...on, otherAddress: undefined } };
-    const both = bindingRequest(id, credentials, { address: true, port: true });
+    const both = bindingRequest(id, credentials, { change: { address: true, port: true } });
     const reply = responder().respond(both, single, 0)!;
     expect(reply.change).toEqual({ address: false, port: false });
     expect(readResponse(reply.bytes, credentials)).toMatchObject({ class: 'error', errorCode: 420 });
-    const port = bindingRequest(id, credentials, { address: false, port: true });
+    const port = bindingRequest(id, credentials, { change: { address: false, port: true } });
     const moved = responder().respond(port, single, 0)!;
     expect(moved.change).toEqual({ address: false, port: true });
     expect(decodeStun(moved.bytes).other).toBe(undefined);
@@ -135,6 +135,71 @@ describe('the STUN responder', () => {
       server.respond(bindingRequest(id, credentials), arrival, 0),
     );
     expect(asked.filter((reply) => reply !== undefined).length).toBe(100);
+  });
+
+  describe('asked to dial back over TCP', () => {
+    const tcp: StunArrival = { ...arrival, transport: 'tcp' };
+    const other = { change: { address: true, port: true } };
+    const port = { change: { address: false, port: true } };
+
+    it('dials the very address that asks, from another one of its own or another port', () => {
+      const [a, b] = [other, port].map(
+        (wish) => responder().respond(bindingRequest(id, credentials, wish), tcp, 0)?.dialBack,
+      );
+      expect(a).toMatchObject({ to: from, fromOtherAddress: true });
+      expect(b).toMatchObject({ to: from, fromOtherAddress: false });
+      const answer = readResponse(a!.answer('refused'), credentials);
+      expect(answer).toMatchObject({ class: 'success', mapped: from, dialOutcome: 'refused' });
+    });
+
+    it('dials for nobody but a registered peer, and never for UDP, whose source anybody can forge', () => {
+      const stranger = encodeStun({ class: 'request', transactionId: id, ...other }, { padTo: 200 });
+      const wrong = bindingRequest(id, { ...credentials, key: new Uint8Array(32) }, other);
+      for (const request of [stranger, wrong, bindingRequest(id, credentials)]) {
+        expect(responder().respond(request, tcp, 0)?.dialBack).toBe(undefined);
+      }
+      const udp = responder().respond(bindingRequest(id, credentials, other), arrival, 0);
+      expect(udp?.dialBack).toBe(undefined);
+    });
+
+    it('has no other address to dial from where there is none, and says nothing of an outcome', () => {
+      const single: StunArrival = { ...tcp, on: { ...on, otherAddress: undefined } };
+      const reply = responder().respond(bindingRequest(id, credentials, other), single, 0)!;
+      expect(reply.dialBack).toBe(undefined);
+      expect(readResponse(reply.bytes, credentials)).toMatchObject({ dialOutcome: undefined });
+    });
+
+    it('dials 24 times for one peer, then once in twenty seconds, and answers all the same', () => {
+      const server = responder();
+      const ask = (now: number) => server.respond(bindingRequest(id, credentials, other), tcp, now)!;
+      const asked = Array.from({ length: 60 }, () => ask(0));
+      expect(asked.filter(({ dialBack }) => dialBack).length).toBe(24);
+      expect(asked.every(({ bytes }) => readResponse(bytes, credentials)?.class === 'success')).toBe(true);
+      expect(ask(19_000).dialBack).toBe(undefined);
+      expect(ask(21_000).dialBack).toBeDefined();
+    });
+
+    it('dials one network 240 times, however many peers ask from there', () => {
+      const lookup = () => ({ peer: peer.id, key: credentials.key });
+      const server = new StunResponder({ deployment, lookup, seed: 5 });
+      const asked = Array.from({ length: 400 }, (_, i) => {
+        const request = bindingRequest(id, { ...credentials, username: `peer ${i}` }, other);
+        const source = { address: `198.51.100.${i % 250}`, port: 40_000 };
+        return server.respond(request, { ...tcp, from: source }, 0)?.dialBack;
+      });
+      expect(asked.filter(Boolean).length).toBe(240);
+    });
+  });
+
+  it('answers to another port of the same address, for registered peers only', () => {
+    const reply = responder().respond(bindingRequest(id, credentials, { responsePort: 7 }), arrival, 0)!;
+    expect(reply.to).toEqual({ address: from.address, port: 7 });
+    expect(decodeStun(reply.bytes).mapped).toEqual(from);
+    const stranger = encodeStun({ class: 'request', transactionId: id, responsePort: 7 }, { padTo: 200 });
+    expect(decodeStun(responder().respond(stranger, arrival, 0)!.bytes).errorCode).toBe(420);
+    const tcp: StunArrival = { ...arrival, transport: 'tcp' };
+    const same = responder().respond(bindingRequest(id, credentials, { responsePort: 7 }), tcp, 0)!;
+    expect(same.to).toEqual(from);
   });
 
   it('is silent on everything that is not a request, and never throws', () => {

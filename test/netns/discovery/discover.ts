@@ -13,7 +13,7 @@ export interface Discovered {
   readonly attested: readonly string[];
 }
 
-/** Measures by the servers at the addresses given, waits for both verdicts, and prints them. */
+/** Measures by the servers at the addresses given, waits for both verdicts and the surveys, and prints them. */
 const servers = process.argv.slice(2).flatMap((address) => STUN_PORTS.map((port) => ({ address, port })));
 const open = () => UdpSocket.open({ host: '0.0.0.0', port: 0 });
 const datagrams = open();
@@ -23,6 +23,7 @@ const discovery = new NatDiscovery({
   stun: { username: 'anyone', key: STUN_KEY, udp: servers, tcp: servers },
   localAddresses: hostAddresses().map(({ address }) => address),
   clock: systemClock,
+  surveyAfterMs: 0,
 });
 const complete = new Set<string>();
 await new Promise<void>((resolve) => {
@@ -32,6 +33,7 @@ await new Promise<void>((resolve) => {
   });
   discovery.start();
 });
+await discovery.surveyed(15_000);
 const { udp, tcp } = discovery.profile;
 const attested = discovery.candidates
   .filter((candidate) => isAttested(candidate, peer.id, deployment.id, Date.now()))
