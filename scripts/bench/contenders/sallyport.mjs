@@ -2,9 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
 import { Http2Front } from '../../../dist/src/net/front-http2.js';
 import { wireOf } from '../wire.mjs';
+
+collectSeldom(); // as the commands do
 
 const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
