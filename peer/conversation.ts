@@ -91,6 +91,7 @@ export class Conversation {
     this.session = new Session({ role, id, peer, keys, kinds, clock });
     this.#punching = new Punching({
       role,
+      peer,
       keys,
       kinds,
       network,

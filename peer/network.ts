@@ -94,8 +94,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     if (access === this.#access) return this.#discovery?.refresh();
     this.#access = access;
     this.#discovery?.close();
-    const server = stun.udp[0];
-    this.#stun = server && { server, credentials: stun };
+    this.#stun = { servers: { udp: stun.udp[0], tcp: stun.tcp[0] }, credentials: stun };
     const discovery = new NatDiscovery({
       datagrams: this.udp,
       freshDatagrams: () => Promise.resolve(UdpSocket.open({ host: '0.0.0.0', port: 0 })),

@@ -1,3 +1,4 @@
+import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
@@ -17,6 +18,7 @@ import { Traversal, type DirectPath } from './traversal.ts';
 
 export interface PunchingOptions {
   readonly role: SessionRole;
+  readonly peer: PeerId;
   readonly keys: SessionKeys;
   readonly kinds: readonly PathChoice[];
   readonly network: Network;
@@ -155,9 +157,10 @@ export class Punching {
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
     this.#found = false;
-    const { role, keys, kinds, network, clock, onTrace, trickle } = this.#options;
+    const { role, peer, keys, kinds, network, clock, onTrace, trickle } = this.#options;
     const traversal = new Traversal({
       role,
+      peer,
       keys,
       kinds,
       network,

@@ -3,10 +3,18 @@ import type { Duplex } from 'node:stream';
 import { equalBytes } from '../src/core/bytes.ts';
 import { formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { asSallyportError } from '../src/core/errors.ts';
+import type { PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { PunchAgent } from '../src/core/punch/agent.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type { ConnectionId, PunchInput, PunchOutput, TcpPath, UdpPath } from '../src/core/punch/events.ts';
+import type {
+  ConnectionId,
+  LocalPort,
+  PunchInput,
+  PunchOutput,
+  TcpPath,
+  UdpPath,
+} from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
@@ -14,6 +22,7 @@ import { otherRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
+import { askStunOverTcp } from '../src/net/stun-sample.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import type { Network, TaggedConnection } from './network.ts';
 import type { TraceLine } from './trace.ts';
@@ -33,6 +42,7 @@ export interface DirectPath {
 
 export interface TraversalOptions {
   readonly role: SessionRole;
+  readonly peer: PeerId;
   readonly keys: SessionKeys;
   readonly kinds: readonly PathChoice[];
   readonly network: Network;
@@ -56,6 +66,10 @@ export class Traversal {
   #agent: PunchAgent;
   #driver: Driver<PunchInput, PunchOutput>;
   #connections = new Map<ConnectionId, Socket>();
+  /** Local ports that the agent gave a name. */
+  #ports = new Map<LocalPort, number>();
+  /** Ends the samples that are under way. */
+  #ended = new AbortController();
   /** The tags that incoming connections began with. */
   #tags = new Map<ConnectionId, Uint8Array>();
   /** Sockets beyond the shared one, by the number that the agent gave them. */
@@ -72,11 +86,12 @@ export class Traversal {
   #release: (() => void)[] = [];
 
   constructor(options: TraversalOptions) {
-    const { role, keys, kinds, network, clock } = options;
+    const { role, keys, peer, kinds, network, clock } = options;
     this.#options = options;
     this.#agent = new PunchAgent({
       role,
       kinds,
+      peer,
       credentials: {
         username: keys.probeUsername,
         sendKey: keys.probe(role),
@@ -119,6 +134,7 @@ export class Traversal {
     for (const release of this.#release) release();
     for (const socket of this.#connections.values()) socket.destroy();
     this.#closeSockets(this.#pathSocket);
+    this.#ended.abort();
     if (this.#listening) this.#options.network.stopListeningHeld();
   }
 
@@ -131,7 +147,9 @@ export class Traversal {
       case 'close-sockets':
         return this.#closeSockets(output.except);
       case 'dial':
-        return this.#dial(output.connection, output.to, output.from === 'held');
+        return this.#dial(output.connection, output.to, output.from);
+      case 'sample':
+        return void this.#sample(output.socket, output.to, output.bytes);
       case 'cancel-dial':
         return this.#drop(output.connection);
       case 'listen-held':
@@ -178,14 +196,15 @@ export class Traversal {
     }
   }
 
-  #dial(connection: ConnectionId, to: Endpoint, held: boolean): void {
-    const { heldPort } = this.#options.network;
-    if (held && heldPort === undefined) {
+  #dial(connection: ConnectionId, to: Endpoint, from: LocalPort): void {
+    const localPort = from === 'held' ? this.#options.network.heldPort : (this.#ports.get(from) ?? 0);
+    if (localPort === undefined) {
       return this.handle({ type: 'dial-failed', connection, code: 'EADDRNOTAVAIL' });
     }
-    const from = held ? { localAddress: '0.0.0.0', localPort: heldPort } : {};
-    const options = { host: to.address, port: to.port, allowHalfOpen: true, noDelay: true, ...from };
-    const socket = connect(options as Parameters<typeof connect>[0] & object);
+    const binding = from === 'any' ? {} : { localAddress: '0.0.0.0', localPort };
+    const options = { host: to.address, port: to.port, allowHalfOpen: true, noDelay: true, ...binding };
+    const socket = connect(options);
+    if (localPort === 0 && from !== 'any') this.#rememberPort(from, socket);
     this.#connections.set(connection, socket);
     socket.setTimeout(DIAL_TIMEOUT_MS, () =>
       socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })),
@@ -205,6 +224,20 @@ export class Traversal {
         remote,
       }));
     });
+  }
+
+  /** Node binds the socket in the next tick; its port is asked for in the one after that. */
+  #rememberPort(name: LocalPort, socket: Socket): void {
+    process.nextTick(() => {
+      if (socket.localPort !== undefined) this.#ports.set(name, socket.localPort);
+    });
+  }
+
+  /** One that fails says nothing; the next try takes another sample. */
+  async #sample(socket: number, server: Endpoint, request: Uint8Array): Promise<void> {
+    const { signal } = this.#ended;
+    const answer = await askStunOverTcp({ server, request, signal }).catch(() => undefined);
+    if (answer) this.handle({ type: 'sampled', socket, bytes: answer });
   }
 
   #onAccepted({ socket, tag, held }: TaggedConnection): void {

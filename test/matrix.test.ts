@@ -7,10 +7,10 @@ import type { NatName } from './sim/presets.ts';
 /**
  * Rows initiate, columns respond. Capital letters are techniques:
  *   S simultaneous probes · R peer-reflexive answer · D direct dial · V reversed dial · O simultaneous open
- *   P port prediction · B birthday
+ *   P port prediction · B birthday · L connect then listen
  * small letters are reasons to stay on the relay:
  *   x the transport doesn't leave one of the networks · b both mappings depend on the destination
- *   f one does, and the other's filter lets in only ports that were sent to
+ *   f one does unpredictably, and its port is not worth thousands of dials while UDP passes
  */
 const UDP = `
                     open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
@@ -30,15 +30,15 @@ const TCP = `
                     open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
 open                 D    D     V     V      V      V      V          V       x   V     V
 ei/ei                D    D     V     V      V      V      V          V       x   V     V
-ei/ad                D    D     O     O      f      f      f          O       x   O     f
-ei/apd               D    D     O     O      f      f      f          O       x   O     f
-ad/apd               D    D     f     f      b      b      b          f       x   f     b
-apd/apd-random       D    D     f     f      b      b      b          f       x   f     b
-apd/apd-sequential   D    D     f     f      b      b      b          f       x   f     b
-udp-blocked          D    D     O     O      f      f      f          O       x   O     f
+ei/ad                D    D     O     O      L      L      L          O       x   O     L
+ei/apd               D    D     O     O      f      f      P          O       x   O     f
+ad/apd               D    D     L     f      b      b      b          B       x   f     b
+apd/apd-random       D    D     L     f      b      b      b          B       x   f     b
+apd/apd-sequential   D    D     L     P      b      b      P          P       x   P     b
+udp-blocked          D    D     O     O      B      B      P          O       x   O     B
 tcp443-only          x    x     x     x      x      x      x          x       x   x     x
-cgnat                D    D     O     O      f      f      f          O       x   O     f
-cgnat-random         D    D     f     f      b      b      b          f       x   f     b`;
+cgnat                D    D     O     O      f      f      P          O       x   O     f
+cgnat-random         D    D     L     f      b      b      b          B       x   f     b`;
 
 const TECHNIQUES: Record<string, Technique> = {
   S: 'simultaneous probes',
@@ -48,12 +48,13 @@ const TECHNIQUES: Record<string, Technique> = {
   D: 'direct dial',
   V: 'reversed dial',
   O: 'simultaneous open',
+  L: 'connect then listen',
 };
 
 const REASONS: Record<string, RegExp> = {
   x: /lets no (UDP|TCP) out/,
   b: /both NATs use another port/,
-  f: /lets in only answers from ports that it sent to/,
+  f: /TCP dials are made only where UDP is blocked/,
 };
 
 interface Cell {

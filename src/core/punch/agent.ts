@@ -11,6 +11,7 @@ import { FloodBudget } from './flood-budget.ts';
 import { NO_HAIRPIN } from './obstacle.ts';
 import { plan, type Plan, type Stage } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
+import type { PortProbes } from './port-probes.ts';
 import { ProbeBudget } from './probe-budget.ts';
 import { PortSearch } from './port-search.ts';
 import type { StunService } from './sampler.ts';
@@ -28,6 +29,8 @@ export interface PunchOptions {
   readonly allowLoopback?: boolean | undefined;
   /** Hop limit of the early primer: past our own NATs, short of the peer's. 2 behind one NAT, 3 behind two. */
   readonly primerTtl?: number | undefined;
+  /** Names the peer, for budgets that last longer than a session. */
+  readonly peer?: string | undefined;
   /** Needed where this end's ports have to be predicted. */
   readonly stun?: StunService | undefined;
   /** Shared by all sessions of a process. */
@@ -63,7 +66,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #candidates: RemoteCandidate[] = [];
   #startAt: Instant | undefined;
   #roundTripMs = 0;
-  #search: PortSearch;
+  #searches: Record<Transport, PortSearch>;
   /** Transports whose end has been reported. */
   #concluded = new Set<Transport>();
   #done = false;
@@ -81,26 +84,33 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       budget,
       fraction: () => random(1)[0]! / 255,
       technique: (flooded) =>
-        flooded ? this.#search.technique : (this.#stageOf('udp')?.technique ?? 'local addresses'),
+        flooded ? this.#searches.udp.technique : (this.#stageOf('udp')?.technique ?? 'local addresses'),
       roundMs: () => this.#roundMs('udp'),
-    });
-    this.#search = new PortSearch({
-      role: options.role,
-      checks: this.#checks,
-      floods: options.floods ?? new FloodBudget(),
-      stun: options.stun,
-      // One more than a primer: a second NAT that nobody knows of has to make mappings too.
-      ttl: (options.primerTtl ?? DEFAULT_PRIMER_TTL) + 1,
-      random,
-      emit,
-      trace: (stage, text, now) => this.#trace('udp', stage, text, now),
     });
     this.#tcp = new TcpOpening({
       role: options.role,
       emit,
       budget,
       roundMs: () => this.#roundMs('tcp'),
+      searchTechnique: () => this.#searches.tcp.technique,
+      onRefused: (to, now) => this.#searches.tcp.refused(to, now),
     });
+    const floods = options.floods ?? new FloodBudget();
+    const search = (transport: Transport, probes: PortProbes) =>
+      new PortSearch({
+        role: options.role,
+        peer: options.peer ?? options.credentials.username,
+        transport,
+        probes,
+        floods,
+        stun: options.stun,
+        // One more than a primer: a second NAT that nobody knows of has to make mappings too.
+        ttl: (options.primerTtl ?? DEFAULT_PRIMER_TTL) + 1,
+        random,
+        emit,
+        trace: (stage, text, now) => this.#trace(transport, stage, text, now),
+      });
+    this.#searches = { udp: search('udp', this.#checks), tcp: search('tcp', this.#tcp) };
   }
 
   /** What both ends compute from the profiles and kinds known by now. */
@@ -110,7 +120,12 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   get deadline(): Instant | undefined {
     if (this.#done) return undefined;
-    return earliest(this.#checks.deadline, this.#search.deadline, this.#tcp.deadline);
+    return earliest(
+      this.#checks.deadline,
+      this.#tcp.deadline,
+      this.#searches.udp.deadline,
+      this.#searches.tcp.deadline,
+    );
   }
 
   /** True when a datagram on the shared socket is for this session; whether it is authentic shows later. */
@@ -134,8 +149,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   handleTimeout(now: Instant): void {
     if (this.#done) return;
     this.#checks.handleTimeout(now);
-    this.#search.handleTimeout(now);
     this.#tcp.handleTimeout(now);
+    for (const search of Object.values(this.#searches)) search.handleTimeout(now);
     this.#conclude(now);
   }
 
@@ -155,8 +170,10 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       case 'start':
         return this.#start(input.at, input.roundTripMs, now);
       case 'datagram':
-        if (this.#search.takeSample(input.socket, input.bytes, now)) return;
+        if (this.#searches.udp.takeSample(input.socket, input.bytes, now)) return;
         return this.#checks.datagram(input.socket, input.bytes, input.from, now);
+      case 'sampled':
+        return void this.#searches.tcp.takeSample(input.socket, input.bytes, now);
       case 'dialed':
         return this.#tcp.connected(input.connection, input.local, input.remote, now);
       case 'dial-failed':
@@ -175,12 +192,15 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #addCandidates(candidates: readonly RemoteCandidate[], now: Instant): void {
     for (const candidate of candidates) {
       const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
-      if (known < 0 && isAttestedMapping(candidate) && this.#search.learnSample(candidate.endpoint, now)) {
-        continue;
-      }
+      if (known < 0 && this.#isSample(candidate, now)) continue;
       if (known >= 0) this.#candidates[known] = candidate;
       else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
     }
+  }
+
+  #isSample(candidate: RemoteCandidate, now: Instant): boolean {
+    const { transport, endpoint } = candidate;
+    return isAttestedMapping(candidate) && this.#searches[transport].learnSample(endpoint, now);
   }
 
   /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
@@ -205,9 +225,23 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   #heldPortUse(): HeldPortUse {
     const stage = this.#stageOf('tcp');
-    if (!stage) return 'nothing';
-    if (!('dialer' in stage)) return 'simultaneous open';
-    return stage.dialer === this.#options.role ? 'dial' : 'listen';
+    const { role } = this.#options;
+    switch (stage?.technique) {
+      case 'direct dial':
+      case 'reversed dial':
+        return stage.dialer === role ? 'dial' : 'listen';
+      case 'connect then listen':
+        return stage.listener === role ? 'connect then listen' : 'dial the listener';
+      case 'simultaneous open':
+        return 'simultaneous open';
+      case 'port prediction': // a search dials by itself
+      case 'birthday':
+      case 'local addresses':
+      case 'simultaneous probes':
+      case 'peer-reflexive answer':
+      case undefined:
+        return 'nothing';
+    }
   }
 
   /** The stage that uses the mappings of this transport. */
@@ -240,16 +274,22 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   /** The plan may ask for ports to be searched before or after the start. */
   #followSearch(now: Instant): void {
-    const target = this.#attestedMapping();
-    if (this.#startAt === undefined || !target) return;
-    this.#search.follow(this.#plan, target, Math.max(this.#startAt, now), this.#roundTripMs);
+    if (this.#startAt === undefined) return;
+    for (const transport of ['udp', 'tcp'] as const) {
+      const target = this.#attestedMapping(transport);
+      const from = Math.max(this.#startAt, now);
+      if (target) this.#searches[transport].follow(this.#plan, target, from, this.#roundTripMs);
+    }
   }
 
   /** Where the rendezvous saw the peer: the only place whose ports may be searched. */
-  #attestedMapping(): Endpoint | undefined {
+  #attestedMapping(transport: Transport): Endpoint | undefined {
     const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
     return this.#candidates.find(
-      (candidate) => isAttestedMapping(candidate) && refusalOf(candidate, true, rules) === undefined,
+      (candidate) =>
+        candidate.transport === transport &&
+        isAttestedMapping(candidate) &&
+        refusalOf(candidate, true, rules) === undefined,
     )?.endpoint;
   }
 
@@ -263,7 +303,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #stop(): void {
     this.#checks.end();
     this.#tcp.end();
-    this.#search.end();
+    for (const search of Object.values(this.#searches)) search.end();
     this.#done = true;
   }
 
@@ -280,11 +320,9 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #concludeTransport(transport: Transport, open: boolean, now: Instant): void {
     if (this.#concluded.has(transport)) return;
     this.#concluded.add(transport);
-    if (transport === 'udp') {
-      this.#search.end();
-      if (this.#search.begun)
-        this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
-    }
+    this.#searches[transport].end();
+    if (transport === 'udp' && this.#searches.udp.begun)
+      this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
     if (open) return;
     const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };
     const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();
@@ -314,6 +352,6 @@ function sameCandidate(a: Candidate, b: Candidate): boolean {
   return a.transport === b.transport && sameEndpoint(a.endpoint, b.endpoint);
 }
 
-function isAttestedMapping({ type, transport, attested }: RemoteCandidate): boolean {
-  return type === 'srflx' && transport === 'udp' && attested;
+function isAttestedMapping({ type, attested }: RemoteCandidate): boolean {
+  return type === 'srflx' && attested;
 }

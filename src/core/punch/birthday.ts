@@ -1,21 +1,23 @@
 import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
-import type { ConnectivityChecks } from './checks.ts';
 import { PortOrder } from './port-order.ts';
-import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS } from './schedule.ts';
+import type { PortProbes } from './port-probes.ts';
+import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, type BirthdayRows } from './schedule.ts';
 
 const PROBES_PER_MS = 1;
 const CATCH_UP_MS = 50;
 
-/** The hard side's sockets send again this often: full hop limit from the second time on. */
-const ROW_MS = 1_000;
-const ROWS = 4;
+/** After refusals, for one port: longer than from one row to the next. And for all together. */
+const REPEATS_PER_PORT = 8;
+const REPEATS = 200;
 
 /** After the first contact both ends hold their fire; checks repeat by themselves. */
 const CONTACT_MS = 2_000;
 
 export interface BirthdayOptions {
-  readonly checks: ConnectivityChecks;
+  readonly probes: PortProbes;
+  /** How often the hard side's sockets send again: with full hop limit from the second time on. */
+  readonly rows: BirthdayRows;
   /** This end's mapping depends on the destination: it opens many sockets. */
   readonly manySockets: boolean;
   /** The other end's mapping; of its port the sprayer makes no use. */
@@ -38,6 +40,9 @@ export class Birthday {
   #startAt: Instant;
   #ports: PortOrder;
   #sprayed = 0;
+  /** Probes to ports that had refused one, by port. */
+  #again = new Map<number, number>();
+  #repeated = 0;
   #rows = 0;
 
   constructor(options: BirthdayOptions, startAt: Instant) {
@@ -47,10 +52,10 @@ export class Birthday {
   }
 
   get deadline(): Instant | undefined {
-    const { checks, manySockets } = this.#options;
-    if (checks.settled) return undefined;
+    const { probes, manySockets } = this.#options;
+    if (probes.isSettled) return undefined;
     const due = manySockets ? this.#nextRow : this.#nextProbe;
-    const held = checks.contactAt === undefined ? undefined : checks.contactAt + CONTACT_MS;
+    const held = probes.contactAt === undefined ? undefined : probes.contactAt + CONTACT_MS;
     return due === undefined || held === undefined ? due : Math.max(due, held);
   }
 
@@ -61,8 +66,23 @@ export class Birthday {
     else this.#spray(now);
   }
 
+  /**
+   * TCP, where our own NAT answers strays by RST: the peer's many dials are refused before our spray has opened their
+   * ports. A port of the peer's that has a mapping then shows itself by a refusal amid silence, and the peer will dial
+   * from it again: so keep a dial waiting there.
+   */
+  refused({ address, port }: Endpoint, now: Instant): void {
+    const { probes, manySockets } = this.#options;
+    const tries = this.#again.get(port) ?? 0;
+    if (manySockets || tries >= REPEATS_PER_PORT || this.#repeated >= REPEATS) return;
+    this.#again.set(port, tries + 1);
+    this.#repeated++;
+    probes.spray(0, { address, port }, now);
+  }
+
   get #nextRow(): Instant | undefined {
-    return this.#rows < ROWS ? this.#startAt + this.#rows * ROW_MS : undefined;
+    const { count, everyMs } = this.#options.rows;
+    return this.#rows < count ? this.#startAt + this.#rows * everyMs : undefined;
   }
 
   get #nextProbe(): Instant | undefined {
@@ -70,23 +90,23 @@ export class Birthday {
   }
 
   #sendRow(now: Instant): void {
-    const { checks, target, ttl } = this.#options;
+    const { probes, target, ttl } = this.#options;
     const first = this.#rows++ === 0;
     for (let socket = 1; socket <= BIRTHDAY_SOCKETS; socket++) {
-      checks.spray(socket, target, now, first ? ttl : undefined);
+      probes.spray(socket, target, now, first ? ttl : undefined);
     }
   }
 
   /** All that are due by now: a timer that fires late is caught up with, but a pause is not. */
   #spray(now: Instant): void {
-    const { checks, target } = this.#options;
+    const { probes, target } = this.#options;
     const late = now - this.#nextProbe!;
     if (late > CATCH_UP_MS) this.#startAt += late;
     while (this.#nextProbe !== undefined && this.#nextProbe <= now) {
       const port = this.#ports.next();
       if (port === undefined) return;
       this.#sprayed++;
-      checks.spray(0, { address: target.address, port }, now);
+      probes.spray(0, { address: target.address, port }, now);
     }
   }
 }

@@ -5,6 +5,7 @@ import type { SessionRole } from '../session/keys.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
 import { CandidatePair, comparePairs, pairKey } from './pair.ts';
 import type { Technique } from './plan.ts';
+import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import { jittered, probeOffset, repeatOffset } from './schedule.ts';
@@ -41,7 +42,7 @@ export interface ChecksOptions {
  * the responder doesn't wait half a round trip for the nomination where every pair uses the one shared socket. Two
  * different valid pairs carry traffic both ways all the same, and the nomination corrects the responder (`moved`).
  */
-export class ConnectivityChecks {
+export class ConnectivityChecks implements PortProbes {
   #options: ChecksOptions;
   #pairs = new Map<string, CandidatePair>();
   /** Our requests without an answer yet: transaction → pair and instant of sending. */
@@ -73,6 +74,10 @@ export class ConnectivityChecks {
 
   get settled(): CandidatePair | undefined {
     return this.#settled;
+  }
+
+  get isSettled(): boolean {
+    return this.#settled !== undefined;
   }
 
   get contactAt(): Instant | undefined {

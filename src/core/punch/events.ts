@@ -9,6 +9,12 @@ import type { PathChoice } from './situation.ts';
 /** Names one TCP connection: the agent names those that it asks to be dialled, the caller those that it accepts. */
 export type ConnectionId = string;
 
+/**
+ * Where a dial leaves from: the port that the TCP STUN connection holds, any port, or one that the system chooses when
+ * it is first named and that is used again whenever the same name comes back.
+ */
+export type LocalPort = 'held' | 'any' | `own-${number}`;
+
 /** A candidate that the peer named. `attested`: the rendezvous signed that it saw the peer there, recently. */
 export interface RemoteCandidate extends Candidate {
   readonly attested: boolean;
@@ -39,6 +45,8 @@ export type PunchInput =
       readonly bytes: Uint8Array;
       readonly from: Endpoint;
     }
+  /** One message that came back on the connection of a `sample`. */
+  | { readonly type: 'sampled'; readonly socket: number; readonly bytes: Uint8Array }
   | {
       readonly type: 'dialed';
       readonly connection: ConnectionId;
@@ -94,16 +102,17 @@ export type PunchOutput =
       readonly bytes: Uint8Array;
       readonly ttl?: number | undefined;
     }
+  /** Ask a TCP STUN server from a port that nothing else uses; its answer is `sampled`. No answer needs no report. */
+  | { readonly type: 'sample'; readonly socket: number; readonly to: Endpoint; readonly bytes: Uint8Array }
   /** Tell the peer of this mapping at once: its port shows where this end's NAT has got to. */
   | { readonly type: 'trickle'; readonly candidate: Candidate }
   /** Close every socket above 0 but this one. */
   | { readonly type: 'close-sockets'; readonly except: number | undefined }
-  /** `held`: from the local port that the TCP STUN connection holds. */
   | {
       readonly type: 'dial';
       readonly connection: ConnectionId;
       readonly to: Endpoint;
-      readonly from: 'held' | 'any';
+      readonly from: LocalPort;
     }
   /** Destroy this connection, whether it is still being dialled or up. No `dial-failed` or `broken` is expected. */
   | { readonly type: 'cancel-dial'; readonly connection: ConnectionId }

@@ -1,28 +1,51 @@
 import type { Instant } from '../machine.ts';
+import type { Transport } from './candidate.ts';
 
-/** The same address is flooded at most once in this time. */
-const PER_TARGET_MS = 60_000;
+/** Whoever it is for, the same address is flooded at most once in this time. */
+const PER_ADDRESS_MS = 60_000;
+
+/** TCP leaves mappings behind for minutes and looks like a port scan: one flood for the same peer in this time. */
+const TCP_PER_PEER_MS = 3_600_000;
+
+export interface Flood {
+  readonly transport: Transport;
+  readonly address: string;
+  /** For whom: anything that names the peer. */
+  readonly peer: string;
+}
 
 /**
- * What protects NAT tables and third parties from many probes: in one process one flood at a time, and to one address
- * at most one a minute, each bounded by its stage (`BIRTHDAY_PROBES`). Shared by all sessions of a process.
+ * What protects NAT tables and third parties from many probes: in one process one flood at a time, to one address at
+ * most one a minute, for one peer at most one by TCP an hour, each bounded by its stage (`BIRTHDAY_PROBES`). Shared by
+ * all sessions of a process.
  */
 export class FloodBudget {
   #owner: object | undefined;
   /** By address: when its last flood began. */
-  #floods = new Map<string, Instant>();
+  #addresses = new Map<string, Instant>();
+  /** By peer: when its last flood by TCP began. */
+  #tcpPeers = new Map<string, Instant>();
 
-  /** Asks to flood `address`; `undefined` when granted (end with `release`), else why not now. */
-  claim(owner: object, address: string, now: Instant): string | undefined {
+  /** `undefined` when granted (end with `release`), else why not now. */
+  claim(owner: object, { transport, address, peer }: Flood, now: Instant): string | undefined {
     if (this.#owner !== undefined && this.#owner !== owner) return 'another session is flooding';
-    for (const [known, at] of this.#floods) if (now - at >= PER_TARGET_MS) this.#floods.delete(known);
-    if (this.#floods.has(address)) return 'the last flood to this address was less than a minute ago';
+    forgetBefore(this.#addresses, now - PER_ADDRESS_MS);
+    forgetBefore(this.#tcpPeers, now - TCP_PER_PEER_MS);
+    if (this.#addresses.has(address)) return 'the last flood to this address was less than a minute ago';
+    if (transport === 'tcp') {
+      if (this.#tcpPeers.has(peer)) return 'the last TCP birthday with this peer was less than an hour ago';
+      this.#tcpPeers.set(peer, now);
+    }
     this.#owner = owner;
-    this.#floods.set(address, now);
+    this.#addresses.set(address, now);
     return undefined;
   }
 
   release(owner: object): void {
     if (this.#owner === owner) this.#owner = undefined;
   }
+}
+
+function forgetBefore(floods: Map<string, Instant>, end: Instant): void {
+  for (const [key, at] of floods) if (at <= end) floods.delete(key);
 }

@@ -27,9 +27,49 @@ export interface TransportObstacle extends Obstacle {
   readonly transport: Transport;
 }
 
+export const NOT_ALLOWED: Obstacle = {
+  code: 'NOT_ALLOWED',
+  reason: 'one of the two peers does not allow this kind of path',
+};
+
+export const BLOCKED: Record<Transport, Obstacle> = {
+  udp: {
+    code: 'UDP_BLOCKED',
+    reason: 'one of the two networks lets no UDP out',
+    remedy: 'a network that lets UDP out would allow it',
+  },
+  tcp: {
+    code: 'TCP_BLOCKED',
+    reason: 'one of the two networks lets no TCP out but to a few ports',
+    remedy: 'a network that lets TCP out to any port would allow it',
+  },
+};
+
 export const NO_HAIRPIN: Obstacle = {
   code: 'NO_HAIRPIN',
   reason: 'both peers are behind the same NAT, and it does not carry traffic from one inner host to another',
   remedy:
     'a network in which the two hosts reach each other, or a NAT with hairpinning, would make it direct',
+};
+
+const KEEP_ONE_PORT =
+  'enabling UPnP or NAT-PMP on either router, or a NAT there that keeps one port for all destinations, would make it direct';
+
+/**
+ * Two dependent mappings, at least one of them random. A probe passes only where both NATs hold a mapping for exactly
+ * the two ports in question; each probe of a dependent end comes from a new port, so that about 65,000 mappings would
+ * be needed for one hit: the whole port space of a NAT.
+ */
+export const UNPREDICTABLE: Obstacle = {
+  code: 'BOTH_UNPREDICTABLE',
+  reason: 'both NATs use another port for each destination, and at least one picks it unpredictably',
+  remedy: KEEP_ONE_PORT,
+};
+
+/** Over TCP thousands of attempts look like a port scan, so they are left to pairs that have no UDP. */
+export const ONE_UNPREDICTABLE: Obstacle = {
+  code: 'ONE_UNPREDICTABLE',
+  reason:
+    'one NAT uses another unpredictable port for each destination, and the other lets in only answers from ports that it sent to; that many TCP dials are made only where UDP is blocked',
+  remedy: KEEP_ONE_PORT,
 };

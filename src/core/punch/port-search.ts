@@ -1,18 +1,29 @@
-import type { Endpoint } from '../endpoint.ts';
+import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import { Birthday } from './birthday.ts';
-import type { ConnectivityChecks } from './checks.ts';
+import type { Transport } from './candidate.ts';
 import type { PunchOutput } from './events.ts';
 import type { FloodBudget } from './flood-budget.ts';
 import type { Plan, Stage } from './plan.ts';
+import type { PortProbes } from './port-probes.ts';
 import { PortPrediction } from './prediction.ts';
 import { PortSampler, type StunService } from './sampler.ts';
-import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, PREDICTION_TRIES, predictionTryMs } from './schedule.ts';
+import {
+  BIRTHDAY_PROBES,
+  BIRTHDAY_ROWS,
+  BIRTHDAY_SOCKETS,
+  PREDICTION_TRIES,
+  predictedPorts,
+  predictionTryMs,
+} from './schedule.ts';
 
 export interface PortSearchOptions {
   readonly role: SessionRole;
-  readonly checks: ConnectivityChecks;
+  /** For the budget: which peer this is for. */
+  readonly peer: string;
+  readonly transport: Transport;
+  readonly probes: PortProbes;
   readonly floods: FloodBudget;
   readonly stun: StunService | undefined;
   /** Hop limit of probes that only have to make mappings in this end's own NATs. */
@@ -60,7 +71,7 @@ export class PortSearch {
   }
 
   get deadline(): Instant | undefined {
-    if (this.#ended || this.#options.checks.settled) return undefined;
+    if (this.#ended || this.#options.probes.isSettled) return undefined;
     return earliest(this.#prediction?.deadline, this.#birthday?.deadline, this.#birthdayAt);
   }
 
@@ -70,8 +81,9 @@ export class PortSearch {
    */
   follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number): void {
     const tryMs = predictionTryMs(roundTripMs);
-    const prediction = stages.find((stage) => stage.technique === 'port prediction');
-    const birthday = stages.find((stage) => stage.technique === 'birthday');
+    const own = stages.filter(({ transport }) => transport === this.#options.transport);
+    const prediction = own.find((stage) => stage.technique === 'port prediction');
+    const birthday = own.find((stage) => stage.technique === 'birthday');
     this.#target ??= target;
     this.#followPrediction(prediction, startAt, tryMs);
     if (this.#birthday || birthday?.many === this.#birthdayStage?.many) return;
@@ -106,6 +118,11 @@ export class PortSearch {
     return true;
   }
 
+  /** `to` answered a probe from the socket that the peer knows by a refusal. */
+  refused(to: Endpoint, now: Instant): void {
+    this.#birthday?.refused(to, now);
+  }
+
   end(): void {
     this.#ended = true;
     this.#options.floods.release(this);
@@ -116,14 +133,15 @@ export class PortSearch {
     startAt: Instant,
     tryMs: number,
   ): PortPrediction {
-    const { role, checks, stun, random, emit } = this.#options;
+    const { role, transport, probes, stun, random, emit } = this.#options;
     return new PortPrediction(
       {
-        checks,
+        probes,
         predicted: predicted === 'both' ? 'both' : predicted === role ? 'here' : 'there',
         step: steps[otherRole(role)],
         target: this.#target!,
-        sampler: stun && new PortSampler(stun, random, emit),
+        sampler: PortSampler.of(stun, transport, random, emit),
+        width: (nth) => predictedPorts(transport, nth),
         sockets: this.#predictions++,
         emit,
       },
@@ -133,9 +151,9 @@ export class PortSearch {
   }
 
   #beginBirthday(now: Instant): void {
-    const { role, checks, floods, ttl, trace } = this.#options;
+    const { role, peer, transport, probes, floods, ttl, trace } = this.#options;
     const target = this.#target!;
-    const refusal = floods.claim(this, target.address, now);
+    const refusal = floods.claim(this, { transport, address: target.address, peer }, now);
     this.#birthdayAt = refusal === undefined ? undefined : now + FLOOD_RETRY_MS;
     if (refusal !== undefined) {
       if (refusal !== this.#refusal) trace('birthday', `waits: ${refusal}`, now);
@@ -143,12 +161,20 @@ export class PortSearch {
       return;
     }
     const manySockets = this.#birthdayStage!.many === role;
+    const probe = transport === 'udp' ? 'probes' : 'TCP dials, at most once an hour,';
     const what = manySockets
-      ? `probes from ${BIRTHDAY_SOCKETS} sockets, all to ${target.address}:${target.port}`
-      : `probes to up to ${BIRTHDAY_PROBES} ports of ${target.address}`;
+      ? `${probe} from ${BIRTHDAY_SOCKETS} sockets, all to ${formatEndpoint(target)}`
+      : `${probe} to up to ${BIRTHDAY_PROBES} ports of ${target.address}`;
     trace('birthday', what, now);
     this.#birthday = new Birthday(
-      { checks, manySockets, target, ttl, integer: (below) => this.#integer(below) },
+      {
+        probes,
+        rows: BIRTHDAY_ROWS[transport],
+        manySockets,
+        target,
+        ttl,
+        integer: (below) => this.#integer(below),
+      },
       now,
     );
   }

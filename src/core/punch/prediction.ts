@@ -1,13 +1,13 @@
 import type { Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import type { Candidate } from './candidate.ts';
-import type { ConnectivityChecks } from './checks.ts';
 import type { PunchOutput } from './events.ts';
+import type { PortProbes } from './port-probes.ts';
 import type { PortSampler } from './sampler.ts';
-import { PREDICTED_PORTS, PREDICTION_SOCKETS, PREDICTION_TRIES } from './schedule.ts';
+import { PREDICTION_SOCKETS, PREDICTION_TRIES } from './schedule.ts';
 
 export interface PortPredictionOptions {
-  readonly checks: ConnectivityChecks;
+  readonly probes: PortProbes;
   /** Whose NAT takes the next port for each destination. */
   readonly predicted: 'here' | 'there' | 'both';
   /** What the NAT over there adds from one mapping to the next. */
@@ -16,6 +16,8 @@ export interface PortPredictionOptions {
   readonly target: Endpoint;
   /** `undefined` where no STUN server is known: then this end can't be predicted. */
   readonly sampler: PortSampler | undefined;
+  /** How many ports after the sampled one are aimed at, at the `nth` sample from 0. */
+  readonly width: (nth: number) => number;
   /** Which range of socket numbers: a socket that was used before has a mapping already. */
   readonly sockets: number;
   readonly emit: (output: PunchOutput) => void;
@@ -70,11 +72,11 @@ export class PortPrediction {
   }
 
   get deadline(): Instant | undefined {
-    return this.#options.checks.settled ? undefined : earliest(...this.#agenda.map(({ at }) => at));
+    return this.#options.probes.isSettled ? undefined : earliest(...this.#agenda.map(({ at }) => at));
   }
 
   handleTimeout(now: Instant): void {
-    if (this.#options.checks.settled) return;
+    if (this.#options.probes.isSettled) return;
     const due = this.#agenda.filter(({ at }) => at <= now);
     this.#agenda = this.#agenda.filter(({ at }) => at > now);
     for (const { act } of due) act(now);
@@ -93,7 +95,7 @@ export class PortPrediction {
   /** The peer tells where its NAT's counter stands. */
   learnSample(endpoint: Endpoint, now: Instant): void {
     if (this.#options.predicted === 'there') {
-      if (this.#aimed++ < MAX_SAMPLES) this.#aimAtNext(endpoint, now);
+      if (this.#aimed < MAX_SAMPLES) this.#aimAtNext(endpoint, now);
       return;
     }
     this.#sampledThere = { endpoint, at: now };
@@ -101,8 +103,8 @@ export class PortPrediction {
   }
 
   #try(now: Instant): void {
-    const { checks, predicted, sampler, target } = this.#options;
-    const { contactAt } = checks;
+    const { probes, predicted, sampler, target } = this.#options;
+    const { contactAt } = probes;
     if (predicted === 'there' || !sampler) return;
     if (contactAt !== undefined && now - contactAt < CONTACT_MS) return;
     const socket = this.#firstSocket + this.#tries++;
@@ -110,7 +112,7 @@ export class PortPrediction {
     for (const offset of RETRANSMISSIONS) {
       this.#agenda.push({ at: now + offset, act: () => sampler.askAgain(socket) });
     }
-    if (predicted === 'here') this.#repeat(now, (at) => checks.spray(socket, target, at));
+    if (predicted === 'here') this.#repeat(now, (at) => probes.spray(socket, target, at));
   }
 
   #tell(candidate: Candidate): void {
@@ -118,10 +120,10 @@ export class PortPrediction {
   }
 
   #aimAtNext({ address, port }: Endpoint, now: Instant): void {
-    const { checks, step } = this.#options;
-    const ports = Array.from({ length: PREDICTED_PORTS }, (_, k) => port + step * (k + 1));
+    const { probes, step, width } = this.#options;
+    const ports = Array.from({ length: width(this.#aimed++) }, (_, k) => port + step * (k + 1));
     this.#repeat(now, (at) => {
-      for (const next of ports.filter(isPort)) checks.spray(0, { address, port: next }, at);
+      for (const next of ports.filter(isPort)) probes.spray(0, { address, port: next }, at);
     });
   }
 
@@ -130,13 +132,13 @@ export class PortPrediction {
     if (this.#options.predicted !== 'both' || here === undefined || !there) return;
     if (now - here > SAMPLE_MS || now - there.at > SAMPLE_MS || this.#volleys >= PREDICTION_TRIES) return;
     this.#sampledHere = this.#sampledThere = undefined;
-    const { checks, step } = this.#options;
+    const { probes, step } = this.#options;
     const port = there.endpoint.port + step * Math.ceil(PREDICTION_SOCKETS / 2);
     if (!isPort(port)) return;
     const first = this.#firstSocket + PREDICTION_TRIES + this.#volleys++ * PREDICTION_SOCKETS;
     this.#repeat(now, (at) => {
       for (let i = 0; i < PREDICTION_SOCKETS; i++) {
-        checks.spray(first + i, { address: there.endpoint.address, port }, at);
+        probes.spray(first + i, { address: there.endpoint.address, port }, at);
       }
     });
   }

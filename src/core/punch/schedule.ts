@@ -1,4 +1,5 @@
 import type { Instant } from '../machine.ts';
+import type { Transport } from './candidate.ts';
 
 /** A transport's search gives up this long after T0. */
 export const ROUND_MS = 10_000;
@@ -9,11 +10,37 @@ export const LOCAL_ROUND_MS = 3_000;
 /** Sockets that the end with the dependent mapping opens for a birthday, all aimed at the other's one mapping. */
 export const BIRTHDAY_SOCKETS = 256;
 
-/** Ports that the other end tries from its one socket: a hit in 99.96 of 100 cases, after 251 on average. */
-export const BIRTHDAY_PROBES = 2_000;
+/**
+ * Ports that the other end tries from its one socket: a hit in 99.8 of 100 cases, after 251 on average. With what a
+ * prediction may have sent before, they stay below 2,048.
+ */
+export const BIRTHDAY_PROBES = 1_700;
+
+/** When the many sockets of a birthday send: so many times, so far apart. */
+export interface BirthdayRows {
+  readonly count: number;
+  readonly everyMs: number;
+}
+
+/**
+ * Over TCP a row dials again what was refused, from the same ports: a NAT that answers strays by RST refuses all that
+ * come before the other end has tried their port.
+ */
+export const BIRTHDAY_ROWS: Record<Transport, BirthdayRows> = {
+  udp: { count: 4, everyMs: 1_000 },
+  tcp: { count: 7, everyMs: 300 },
+};
 
 /** Ports after the sampled one that are aimed at: a NAT in use may have given some to others. */
-export const PREDICTED_PORTS = 32;
+const PREDICTED_PORTS = 32;
+
+/** The same for the first try over TCP, where each is a dial. */
+const FIRST_PREDICTED_PORTS = 16;
+
+/** @param nth the try, from 0 */
+export function predictedPorts(transport: Transport, nth: number): number {
+  return transport === 'tcp' && nth === 0 ? FIRST_PREDICTED_PORTS : PREDICTED_PORTS;
+}
 
 /** Sockets of each end where both are predicted. */
 export const PREDICTION_SOCKETS = 25;
@@ -79,6 +106,14 @@ export function gridOf(roundTripMs: number): number {
 /** How long a silent SYN is left alone; below 2 RTT an attempt kills itself. */
 export function patienceOf(roundTripMs: number): number {
   return Math.max(1_000, 3 * roundTripMs);
+}
+
+/**
+ * How long a dial of a port search is left alone. Those from the held port go before the kernel would repeat their SYN
+ * (after 1 s), unless the way is longer than that; those that wait for the other's aim may repeat it once.
+ */
+export function shotPatienceOf(roundTripMs: number, held: boolean): number {
+  return held ? Math.max(750, 2 * roundTripMs + 100) : Math.max(2_500, 3 * roundTripMs);
 }
 
 /** The slot of a shared grid that `now` lies in; negative before T0. */

@@ -32,3 +32,14 @@ export function acceptsAnyPort(profile: TransportProfile): boolean {
 export function sharesPublicAddress(a: TransportProfile, b: TransportProfile): boolean {
   return a.publicAddresses.some((address) => b.publicAddresses.includes(address));
 }
+
+/** Each new mapping takes the port after the last one's. */
+export function isSequential({ allocation }: TransportProfile): boolean {
+  return allocation.kind === 'sequential';
+}
+
+/** That this profile's mapping really is endpoint-independent. */
+export function confidence({ mapping, provisional }: TransportProfile): number {
+  if (mapping === 'unknown') return 0.5;
+  return provisional ? 0.9 : 0.99;
+}

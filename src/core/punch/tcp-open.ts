@@ -3,9 +3,11 @@ import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
 import type { Technique } from './plan.ts';
+import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import { gridOf, patienceOf, slotAt } from './schedule.ts';
 import { isLocal } from './target.ts';
+import { TcpShots } from './tcp-shots.ts';
 
 export interface TcpOpeningOptions {
   readonly role: SessionRole;
@@ -13,6 +15,10 @@ export interface TcpOpeningOptions {
   readonly budget: ProbeBudget;
   /** How long after T0 the search goes on. */
   readonly roundMs: () => number;
+  /** What a connection counts as that a port search's dial led to. */
+  readonly searchTechnique: () => Technique;
+  /** A port search's dial from the held port was answered by RST. */
+  readonly onRefused: (to: Endpoint, now: Instant) => void;
 }
 
 /** What the held port does towards the peer's mapping. */
@@ -24,7 +30,11 @@ export type HeldPortUse =
   /** The other end's NAT lets anybody in. */
   | 'dial'
   /** Our own NAT lets anybody in. */
-  | 'listen';
+  | 'listen'
+  /** The other end's NAT lets in whom it has dialled, from any port: it listens as soon as it has. */
+  | 'dial the listener'
+  /** It is our own NAT that does. */
+  | 'connect then listen';
 
 /** One address of the peer's that is dialled until it answers or its attempts are used up. */
 interface Target {
@@ -81,7 +91,7 @@ const LISTENER_RETRY_MS = 500;
  * other's half-open socket. An end can't dial from a port that it listens on (Node: EADDRINUSE), so it does one or
  * the other.
  */
-export class TcpOpening {
+export class TcpOpening implements PortProbes {
   #options: TcpOpeningOptions;
   #held: HeldPortUse = 'nothing';
   #targets: Target[] = [];
@@ -98,9 +108,15 @@ export class TcpOpening {
   /** How dials ended that did not connect. */
   #failures = new Map<string, number>();
   #nextPhaseAt: Instant | undefined;
+  #shots: TcpShots;
+  /** Our filter has been opened for the peer. */
+  #opened = false;
+  /** When the last connection came about over an address that leaves the site. */
+  #contactAt: Instant | undefined;
 
   constructor(options: TcpOpeningOptions) {
     this.#options = options;
+    this.#shots = new TcpShots(options.emit);
   }
 
   get secured(): boolean {
@@ -113,19 +129,28 @@ export class TcpOpening {
   }
 
   get dialed(): number {
-    return this.#dialed;
+    return this.#dialed + this.#shots.fired;
+  }
+
+  get isSettled(): boolean {
+    return this.secured || this.#ended;
+  }
+
+  get contactAt(): Instant | undefined {
+    return this.#contactAt;
   }
 
   get deadline(): Instant | undefined {
     if (this.#ended || this.#startAt === undefined) return undefined;
     const retries = this.#targets.map(({ nextAt, dialing }) => (dialing === undefined ? nextAt : undefined));
     const patience = [...this.#dials.values()].map(({ giveUpAt }) => giveUpAt);
-    return earliest(...retries, ...patience, this.#nextPhaseAt, this.#startAt + this.#options.roundMs());
+    const end = this.#startAt + this.#options.roundMs();
+    return earliest(...retries, ...patience, this.#nextPhaseAt, this.#shots.deadline, end);
   }
 
   describe(): string {
     const failures = [...this.#failures].map(([code, count]) => `, ${count} × ${code}`);
-    return `${this.#dialed} dials${failures.join('')}`;
+    return `${this.dialed} dials${failures.join('')}`;
   }
 
   useHeldPort(use: HeldPortUse, now: Instant): void {
@@ -143,8 +168,14 @@ export class TcpOpening {
     if (this.#startAt !== undefined && !this.#ended) target.nextAt = this.#firstDialAt(target, now);
   }
 
+  /** One dial of a port search: nothing is dialled again but by another call. */
+  spray(socket: number, to: Endpoint, now: Instant): void {
+    if (!this.isSettled) this.#shots.fire(socket, to, now);
+  }
+
   start(at: Instant, roundTripMs: number, now: Instant): void {
     this.#startAt = at;
+    this.#shots.start(roundTripMs);
     this.#grid = gridOf(roundTripMs);
     this.#patience = patienceOf(roundTripMs);
     for (const target of this.#targets) target.nextAt = this.#firstDialAt(target, now);
@@ -152,6 +183,9 @@ export class TcpOpening {
   }
 
   connected(id: ConnectionId, local: Endpoint, remote: Endpoint, now: Instant): void {
+    if (this.#shots.ended(id)) {
+      return this.#take({ id, local, remote, technique: this.#options.searchTechnique() }, now);
+    }
     const dial = this.#dials.get(id);
     if (!dial) return;
     this.#dials.delete(id);
@@ -161,15 +195,21 @@ export class TcpOpening {
   }
 
   failed(id: ConnectionId, code: string, now: Instant): void {
+    const shot = this.#shots.ended(id);
+    if (shot) {
+      this.#noteFailure(code);
+      if (code === 'ECONNREFUSED' && shot.socket === 0) this.#options.onRefused(shot.to, now);
+      return;
+    }
     const dial = this.#dials.get(id);
-    if (!dial) return;
-    this.#retire(id, dial, code, now);
+    if (dial) this.#retire(id, dial, code, now);
   }
 
   accepted(id: ConnectionId, local: Endpoint, remote: Endpoint, held: boolean, now: Instant): void {
     const from = otherRole(this.#options.role);
-    const technique = held && this.#held === 'simultaneous open' ? 'connect then listen' : undefined;
-    this.#take({ id, local, remote, technique: technique ?? listenerTechnique(isLocal(remote), from) }, now);
+    const waited = held && this.#held !== 'listen';
+    const technique = waited ? 'connect then listen' : listenerTechnique(isLocal(remote), from);
+    this.#take({ id, local, remote, technique }, now);
   }
 
   /** The search is over: everything but this connection goes. */
@@ -201,6 +241,7 @@ export class TcpOpening {
     for (const [id, dial] of this.#dials) {
       if (dial.giveUpAt <= now) this.#giveUp(id, dial, now);
     }
+    this.#shots.handleTimeout(now);
     this.#arrangeHeldPort(now);
     for (const target of this.#targets) {
       if (target.dialing === undefined && target.nextAt !== undefined && target.nextAt <= now) {
@@ -214,6 +255,7 @@ export class TcpOpening {
     this.#ended = true;
     for (const id of this.#dials.keys()) this.#options.emit({ type: 'cancel-dial', connection: id });
     this.#dials.clear();
+    this.#shots.end();
     this.#listen(false);
   }
 
@@ -222,6 +264,7 @@ export class TcpOpening {
       this.#options.emit({ type: 'cancel-dial', connection: connection.id });
       return;
     }
+    if (!isLocal(connection.remote)) this.#contactAt = now;
     this.#connections.push(connection);
     if (this.#options.role === 'responder' || this.#connections.length === 1) this.#handOut(connection, now);
   }
@@ -234,7 +277,7 @@ export class TcpOpening {
       transport: 'tcp',
       stage: technique,
       text,
-      packets: this.#dialed,
+      packets: this.dialed,
       elapsedMs,
     });
     const lan = technique === 'local addresses';
@@ -266,7 +309,7 @@ export class TcpOpening {
 
   #mayDial(target: Target, now: Instant): boolean {
     if (this.#isFromHeldPort(target)) return this.#listener(now) !== this.#options.role;
-    if (target.mapping) return this.#held === 'dial';
+    if (target.mapping) return this.#held === 'dial' || this.#held === 'dial the listener';
     return this.#connections.length === 0;
   }
 
@@ -284,10 +327,14 @@ export class TcpOpening {
   }
 
   #retire(id: ConnectionId, { target }: Dial, failure: string, now: Instant): void {
-    this.#failures.set(failure, (this.#failures.get(failure) ?? 0) + 1);
+    this.#noteFailure(failure);
     this.#dials.delete(id);
     target.dialing = undefined;
     target.nextAt = this.#retryAt(target, now);
+  }
+
+  #noteFailure(failure: string): void {
+    this.#failures.set(failure, (this.#failures.get(failure) ?? 0) + 1);
   }
 
   #firstDialAt(target: Target, now: Instant): Instant {
@@ -312,6 +359,7 @@ export class TcpOpening {
   #arrangeHeldPort(now: Instant): void {
     if (this.#ended) return;
     this.#nextPhaseAt = undefined;
+    if (this.#held === 'connect then listen') return this.#connectThenListen(now);
     if (this.#held !== 'simultaneous open') return this.#listen(this.#held === 'listen');
     const shouldListen = now >= this.#startAt! && this.#listener(now) === this.#options.role;
     if (shouldListen) this.#cancelHeldDials(now);
@@ -319,6 +367,16 @@ export class TcpOpening {
     const slot = Math.max(0, slotAt(now, this.#startAt!, this.#grid));
     const nextSlot = (Math.floor(slot / ONE_LISTENS_SLOTS) + 1) * ONE_LISTENS_SLOTS;
     this.#nextPhaseAt = this.#startAt! + nextSlot * this.#grid;
+  }
+
+  /** No dial can leave from a port that listens, so the one that opens the filter goes first. */
+  #connectThenListen(now: Instant): void {
+    const peer = this.#targets.find(({ mapping }) => mapping);
+    if (this.#opened || !peer || now < this.#startAt! || !this.#mayDisturb(peer, now)) return;
+    this.#opened = true;
+    this.#listen(false);
+    this.#shots.fire(0, peer.endpoint, now);
+    this.#listen(true);
   }
 
   #cancelHeldDials(now: Instant): void {
@@ -336,6 +394,7 @@ export class TcpOpening {
   /** Near the end of a phase, or with clocks apart, the two ends may name it differently. */
   #techniqueOf(target: Target, now: Instant): Technique {
     if (!this.#isFromHeldPort(target)) {
+      if (target.mapping && this.#held === 'dial the listener') return 'connect then listen';
       return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);
     }
     return this.#listener(now) === undefined ? 'simultaneous open' : 'connect then listen';

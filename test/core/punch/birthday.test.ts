@@ -57,19 +57,32 @@ describe('a birthday', () => {
   it('is the only one of its process, and the only one to its target in a minute', () => {
     const budget = new FloodBudget();
     const [first, second] = [{}, {}];
-    expect(budget.claim(first, '198.51.100.1', 0)).toBeUndefined();
-    expect(budget.claim(second, '198.51.100.2', 1_000)).toMatch(/another session/);
+    const flood = (host: number) =>
+      ({ transport: 'udp', address: `198.51.100.${host}`, peer: `peer ${host}` }) as const;
+    expect(budget.claim(first, flood(1), 0)).toBeUndefined();
+    expect(budget.claim(second, flood(2), 1_000)).toMatch(/another session/);
     budget.release(second);
-    expect(budget.claim(second, '198.51.100.2', 1_000)).toMatch(/another session/);
+    expect(budget.claim(second, flood(2), 1_000)).toMatch(/another session/);
     budget.release(first);
-    expect(budget.claim(second, '198.51.100.1', 59_000)).toMatch(/less than a minute/);
-    expect(budget.claim(second, '198.51.100.1', 60_000)).toBeUndefined();
+    expect(budget.claim(second, flood(1), 59_000)).toMatch(/less than a minute/);
+    expect(budget.claim(second, flood(1), 60_000)).toBeUndefined();
+  });
+
+  it('is held by TCP once an hour with the same peer, wherever that peer is', () => {
+    const budget = new FloodBudget();
+    const owner = {};
+    const flood = (host: number, peer: string) =>
+      ({ transport: 'tcp', address: `198.51.100.${host}`, peer }) as const;
+    expect(budget.claim(owner, flood(1, 'alice'), 0)).toBeUndefined();
+    expect(budget.claim(owner, flood(2, 'alice'), 3_599_999)).toMatch(/less than an hour/);
+    expect(budget.claim(owner, flood(2, 'bob'), 3_599_999)).toBeUndefined();
+    expect(budget.claim(owner, flood(1, 'alice'), 3_600_000)).toBeUndefined();
   });
 
   it('waits for its turn and says so', () => {
     const floods = new FloodBudget();
     const other = {};
-    floods.claim(other, '203.0.113.9', 0);
+    floods.claim(other, { transport: 'udp', address: '203.0.113.9', peer: 'other' }, 0);
     const agent = agentWith(easy, hard, true, floods);
     const traces: string[] = [];
     let sent = 0;

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../../src/core/endpoint.ts';
-import type { ConnectivityChecks } from '../../../src/core/punch/checks.ts';
 import { PortPrediction } from '../../../src/core/punch/prediction.ts';
 import { sequential } from '../../sim/nat-behavior.ts';
 import type { NatName } from '../../sim/presets.ts';
@@ -12,11 +11,16 @@ const busy = { udp: { allocation: sequential(1, 20) } };
 describe('port prediction', () => {
   it('follows six samples of a peer at most, and floods no more for further ones', () => {
     const sprayed: number[] = [];
-    const checks = { settled: undefined, spray: (_socket: number, { port }: Endpoint) => sprayed.push(port) };
+    const probes = {
+      isSettled: false,
+      contactAt: undefined,
+      spray: (_socket: number, { port }: Endpoint) => void sprayed.push(port),
+    };
     const target = { address: '192.0.2.1', port: 2_000 };
     const prediction = new PortPrediction(
       {
-        checks: checks as unknown as ConnectivityChecks,
+        probes,
+        width: () => 32,
         predicted: 'there',
         step: 1,
         target,

@@ -67,6 +67,8 @@ describe('an initiator with several connections', () => {
       role: 'initiator',
       emit: (output) => void outputs.push(output),
       roundMs: () => 10_000,
+      searchTechnique: () => 'birthday',
+      onRefused: () => {},
     });
     const endpoints = [1, 2].map((host) => ({ address: `198.51.100.${host}`, port: 5_000 }));
     for (const endpoint of endpoints) {

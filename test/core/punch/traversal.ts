@@ -41,6 +41,8 @@ export interface EndReport {
   traces: Trace[];
   /** Datagrams that the agent sent. */
   sent: number;
+  /** TCP connections that the agent asked for. */
+  dialed: number;
   done: boolean;
 }
 
@@ -127,13 +129,14 @@ function observeMappings(server: Host): Observers {
   server.tcp.listen(STUN_PORT, server.address).onConnection = (connection) => {
     connection.onData = (bytes) => observe(bytes, connection.remote);
   };
-  const sampling = server.udp(SAMPLING_PORT, server.address);
-  sampling.onDatagram = (bytes, from) => {
+  const answer = (bytes: Uint8Array, mapped: Endpoint) => {
     const { transactionId } = decodeStun(bytes);
-    sampling.send(
-      encodeStun({ class: 'success', transactionId, mapped: from }, { key: STUN_CREDENTIALS.key }),
-      from,
-    );
+    return encodeStun({ class: 'success', transactionId, mapped }, { key: STUN_CREDENTIALS.key });
+  };
+  const sampling = server.udp(SAMPLING_PORT, server.address);
+  sampling.onDatagram = (bytes, from) => sampling.send(answer(bytes, from), from);
+  server.tcp.listen(SAMPLING_PORT, server.address).onConnection = (connection) => {
+    connection.onData = (bytes) => connection.write(answer(bytes, connection.remote));
   };
   return observers;
 }
@@ -146,6 +149,7 @@ class End {
     failures: [],
     traces: [],
     sent: 0,
+    dialed: 0,
     done: false,
   };
   offeredAt = 0;
@@ -156,6 +160,8 @@ class End {
   readonly #profile: NatProfile | undefined;
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #connections = new Map<string, Tagged>();
+  /** By the names that the agent gave them. */
+  readonly #ports = new Map<string, number>();
   readonly #paths = new Map<string, Path & { transport: 'tcp' }>();
   readonly #mapped: Partial<Record<'udp' | 'tcp', Endpoint>> = {};
   readonly #listenerPort: number;
@@ -182,7 +188,7 @@ class End {
         sendKey: utf8(`probe ${role}`),
         receiveKey: utf8(`probe ${otherRole(role)}`),
       },
-      stun: { server, credentials: STUN_CREDENTIALS },
+      stun: { servers: { udp: server, tcp: server }, credentials: STUN_CREDENTIALS },
       random: (count) => Uint8Array.from({ length: count }, () => random.integer(0, 255)),
     });
     this.agent = drive(host, agent, (output) => this.#obey(output));
@@ -253,6 +259,8 @@ class End {
         return;
       case 'dial':
         return this.#dial(output);
+      case 'sample':
+        return this.#sample(output);
       case 'cancel-dial':
         return this.#connections.get(output.connection)?.destroy();
       case 'listen-held': {
@@ -278,8 +286,10 @@ class End {
   }
 
   #dial({ connection: id, to, from }: Extract<PunchOutput, { type: 'dial' }>): void {
-    const localPort = from === 'held' ? HELD_PORT : 0;
+    this.report.dialed++;
+    const localPort = from === 'held' ? HELD_PORT : (this.#ports.get(from) ?? 0);
     const socket = this.#host.tcp.connect({ remote: to, localPort });
+    if (from !== 'any') this.#ports.set(from, socket.local.port);
     const tagged = new Tagged(socket, this.#role);
     this.#connections.set(id, tagged);
     tagged.onBroken = () => this.agent.handle({ type: 'broken', connection: id });
@@ -288,6 +298,15 @@ class End {
       socket.onError = tagged.onBroken;
       this.agent.handle({ type: 'dialed', connection: id, local: socket.local, remote: socket.remote });
     };
+  }
+
+  #sample({ socket, to, bytes }: Extract<PunchOutput, { type: 'sample' }>): void {
+    const connection = this.#host.tcp.connect({ remote: to, localPort: 0 });
+    connection.onData = (answer) => {
+      this.agent.handle({ type: 'sampled', socket, bytes: answer });
+      connection.reset();
+    };
+    connection.write(bytes);
   }
 
   #accept(socket: TcpConnection, held: boolean): void {

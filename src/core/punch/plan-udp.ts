@@ -1,0 +1,64 @@
+import type { TransportProfile } from '../nat/behavior.ts';
+import type { SessionRole } from '../session/keys.ts';
+import { UNPREDICTABLE, type Obstacle } from './obstacle.ts';
+import type { Stage } from './plan.ts';
+import { planPrediction } from './plan-prediction.ts';
+import { BIRTHDAY_PROBES } from './schedule.ts';
+import { acceptsAnyPort, confidence, hasDependentMapping, isSequential } from './situation.ts';
+
+/**
+ * UDP: a datagram to the right port opens the own NAT and passes the other's, in whichever order they come.
+ *
+ * | mappings                          | what is done                                                        |
+ * |-----------------------------------|---------------------------------------------------------------------|
+ * | both endpoint-independent         | both send to what the STUN server saw, at the same moment           |
+ * | one dependent, the other's filter open | the dependent end sends first, the other answers where it came from |
+ * | one dependent, sequential         | its next port is predicted; then a birthday                         |
+ * | one dependent, random             | a birthday                                                          |
+ * | both dependent, both sequential   | both are predicted                                                  |
+ * | both dependent otherwise          | nothing: about 65,000 mappings would be needed                      |
+ */
+export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
+  const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
+  if (aDepends && bDepends) {
+    return isSequential(a) && isSequential(b) ? [planPrediction('udp', 'both', a, b)] : UNPREDICTABLE;
+  }
+  if (aDepends) return planOneDependent(a, b, 'initiator', planPrediction('udp', 'initiator', a, b));
+  if (bDepends) return planOneDependent(b, a, 'responder', planPrediction('udp', 'responder', a, b));
+  const probability = confidence(a) * confidence(b);
+  return [{ technique: 'simultaneous probes', transport: 'udp', packets: 32, seconds: 0.2, probability }];
+}
+
+/** `first` is the end whose mapping depends on the destination; all hangs on the other's filter. */
+function planOneDependent(
+  hard: TransportProfile,
+  other: TransportProfile,
+  first: SessionRole,
+  prediction: Stage,
+): Stage[] {
+  const answer = {
+    technique: 'peer-reflexive answer',
+    transport: 'udp',
+    first,
+    packets: 32,
+    seconds: 0.2,
+  } as const;
+  if (acceptsAnyPort(other)) return [{ ...answer, probability: 0.98 }];
+  const birthday = planBirthday(hard, first);
+  const search = isSequential(hard) ? [prediction, birthday] : [birthday];
+  // A filter seen from one server address may be more open than it looked.
+  const mayBeOpen = other.filtering === 'unknown' || other.provisional;
+  return mayBeOpen ? [{ ...answer, probability: 0.3 }, ...search] : search;
+}
+
+function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {
+  const probability = allocation.kind === 'random' ? 0.98 : 0.9;
+  return {
+    technique: 'birthday',
+    transport: 'udp',
+    many,
+    packets: BIRTHDAY_PROBES,
+    seconds: 0.5,
+    probability,
+  };
+}
