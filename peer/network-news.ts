@@ -43,6 +43,6 @@ function keyOf({ type, transport, endpoint, attestation }: Candidate): string {
 }
 
 /** The version grows even where nothing else has changed. */
-function textOf({ udp, tcp }: NatProfile): string {
-  return JSON.stringify([udp, tcp]);
+function textOf({ udp, tcp, ipv6 }: NatProfile): string {
+  return JSON.stringify([udp, tcp, ipv6]);
 }

@@ -1,8 +1,8 @@
 import { EventEmitter, once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
-import { canonicalAddress } from '../src/core/address.ts';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { canonicalAddress, familyOfAddress, type Family } from '../src/core/address.ts';
 import { base64url } from '../src/core/bytes.ts';
-import type { Endpoint } from '../src/core/endpoint.ts';
+import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { UNMEASURED, type NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
@@ -12,10 +12,11 @@ import type { StunService } from '../src/core/punch/sampler.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
-import { hostAddresses } from '../src/net/interfaces.ts';
+import { advertisedAddresses, hostAddresses } from '../src/net/interfaces.ts';
 import { NatDiscovery, type StunAccess } from '../src/net/nat-discovery.ts';
 import { readTag } from '../src/net/tag.ts';
 import { UdpSocket } from '../src/net/udx.ts';
+import { WILDCARD } from '../src/net/wildcard.ts';
 
 /** A session that shares the UDP socket: takes the datagrams that are its own. */
 export interface DatagramOwner {
@@ -31,6 +32,18 @@ export interface TaggedConnection {
   readonly held: boolean;
 }
 
+/** What is bound for one family. */
+interface FamilyPorts {
+  readonly udp: UdpSocket;
+  readonly listener: Server;
+}
+
+interface HeldListener {
+  /** Sessions that want it. */
+  users: number;
+  server: Server | undefined;
+}
+
 interface NetworkEvents {
   /** Our candidates or the profile changed. */
   changed: [];
@@ -43,41 +56,62 @@ const MAX_UNTAGGED_PER_ADDRESS = 16;
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
 /**
- * What this peer has of the network: one UDP socket for everything, one TCP listener, the port that its TCP STUN
- * connection holds, and what was measured of the NATs on those very sockets.
+ * What this peer has of the network, for each family: one UDP socket for everything, one TCP listener, the port that
+ * its TCP STUN connection holds, and what was measured of the NATs on those very sockets.
  */
 export class Network extends EventEmitter<NetworkEvents> {
-  readonly udp: UdpSocket;
   /** One for all sessions: what may be probed in great numbers, and when. */
   readonly floods = new FloodBudget();
   readonly probes = new ProbeBudget();
   #clock: Clock;
-  #listener: Server;
-  #heldListener: Server | undefined;
-  #discovery: NatDiscovery | undefined;
-  /** What `#discovery` was made for. */
+  readonly #ports: Readonly<Record<Family, FamilyPorts | undefined>> & { readonly 4: FamilyPorts };
+  #held: Record<Family, HeldListener> = {
+    4: { users: 0, server: undefined },
+    6: { users: 0, server: undefined },
+  };
+  #discoveries: Partial<Record<Family, NatDiscovery>> = {};
+  /** What `#discoveries` were made for. */
   #access: string | undefined;
   #stun: StunService | undefined;
   #owners = new Set<DatagramOwner>();
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
   #onLoopback = false;
-  #diagnosed = new Set<Transport>();
+  #diagnosed = new Set<string>();
   /** Addresses of connections whose tag hasn't come yet, one entry each. */
   #untagged: string[] = [];
-  #listeningHeld = 0;
 
-  private constructor(clock: Clock, udp: UdpSocket, listener: Server) {
+  private constructor(clock: Clock, over4: FamilyPorts, over6: FamilyPorts | undefined) {
     super();
     this.#clock = clock;
-    this.udp = udp;
-    this.#listener = listener;
-    udp.on('datagram', (bytes, from) => this.#route(bytes, from));
-    listener.on('connection', (socket) => void this.#identify(socket, false));
+    this.#ports = { 4: over4, 6: over6 };
+    for (const { udp, listener } of this.#opened) {
+      udp.on('datagram', (bytes, from) => this.#route(bytes, from));
+      listener.on('connection', (socket) => void this.#identify(socket, false));
+    }
   }
 
+  /** Without IPv6 where the system has none. */
   static async open(clock: Clock): Promise<Network> {
-    const udp = UdpSocket.open({ host: '0.0.0.0', port: 0 });
-    return new Network(clock, udp, await listenOn(0));
+    const over4 = await openPorts(4, { udp: 0, tcp: 0 });
+    const wanted = { udp: over4.udp.address.port, tcp: portOf(over4.listener) };
+    const over6 = await openPorts(6, wanted).catch(() =>
+      openPorts(6, { udp: 0, tcp: 0 }).catch(() => undefined),
+    );
+    return new Network(clock, over4, over6);
+  }
+
+  /** The UDP socket for IPv4. */
+  get udp(): UdpSocket {
+    return this.#ports[4].udp;
+  }
+
+  /** The UDP socket for a family; `undefined` where the system has no IPv6. */
+  udpOf(family: Family): UdpSocket | undefined {
+    return this.#ports[family]?.udp;
+  }
+
+  get #opened(): FamilyPorts[] {
+    return [this.#ports[4], this.#ports[6]].filter((ports) => ports !== undefined);
   }
 
   /** True where the rendezvous is on this very host: then, and only then, loopback addresses mean anything to a peer. */
@@ -91,28 +125,49 @@ export class Network extends EventEmitter<NetworkEvents> {
     const localAddresses = hostAddresses().map(({ address }) => address);
     // A registration that came back has the same STUN servers and key: what is held there stays held.
     const access = JSON.stringify([stun, localAddresses]);
-    if (access === this.#access) return this.#discovery?.refresh();
+    if (access === this.#access) return this.#all((discovery) => discovery.refresh());
     this.#access = access;
-    this.#discovery?.close();
-    this.#stun = { servers: { udp: stun.udp[0], tcp: stun.tcp[0] }, credentials: stun };
+    this.#all((discovery) => discovery.close());
+    const over4 = (servers: readonly Endpoint[]) => servers.find((server) => familyOf(server) === 4);
+    this.#stun = { servers: { udp: over4(stun.udp), tcp: over4(stun.tcp) }, credentials: stun };
+    const over6 = measures(6, stun, localAddresses) ? this.#ports[6]?.udp : undefined;
+    this.#discoveries = {
+      4: this.#measure(4, this.udp, stun, localAddresses),
+      ...(over6 && { 6: this.#measure(6, over6, stun, localAddresses) }),
+    };
+    this.#all((discovery) => discovery.start());
+  }
+
+  /** Measures one family's NATs on its own sockets. */
+  #measure(
+    family: Family,
+    datagrams: UdpSocket,
+    stun: StunAccess,
+    localAddresses: readonly string[],
+  ): NatDiscovery {
+    const freshDatagrams = () => Promise.resolve(UdpSocket.open({ host: WILDCARD[family], port: 0 }));
     const discovery = new NatDiscovery({
-      datagrams: this.udp,
-      freshDatagrams: () => Promise.resolve(UdpSocket.open({ host: '0.0.0.0', port: 0 })),
+      datagrams,
+      freshDatagrams,
       stun,
       localAddresses,
       clock: this.#clock,
     });
-    this.#discovery = discovery;
     discovery.on('mapped', () => this.emit('changed'));
     discovery.on('profile', (transport, _profile, complete) => {
-      if (complete) this.#diagnosed.add(transport);
+      if (complete) this.#diagnosed.add(`${family} ${transport}`);
       this.emit('changed');
     });
-    discovery.start();
+    return discovery;
   }
 
+  #all(act: (discovery: NatDiscovery) => void): void {
+    for (const discovery of Object.values(this.#discoveries)) act(discovery);
+  }
+
+  /** Of IPv4. */
   get discovery(): NatDiscovery | undefined {
-    return this.#discovery;
+    return this.#discoveries[4];
   }
 
   /** Where a fresh socket's mapping can be asked for. */
@@ -120,17 +175,21 @@ export class Network extends EventEmitter<NetworkEvents> {
     return this.#stun;
   }
 
-  get heldPort(): number | undefined {
-    return this.#discovery?.heldPort;
+  heldPortOf(family: Family): number | undefined {
+    return this.#discoveries[family]?.heldPort;
   }
 
   get profile(): NatProfile {
-    return this.#discovery?.profile ?? NOTHING_MEASURED;
+    const over4 = this.#discoveries[4]?.profile ?? NOTHING_MEASURED;
+    const over6 = this.#discoveries[6]?.profile;
+    if (!over6 || (over6.udp.reachable !== true && over6.tcp.reachable !== true)) return over4;
+    const { udp, tcp } = over6;
+    return { ...over4, version: over4.version + over6.version, ipv6: { udp, tcp } };
   }
 
   /** Server-reflexive candidates, as attested by the rendezvous: what may travel in the offer itself. */
   get publicCandidates(): Candidate[] {
-    return this.#discovery?.candidates ?? [];
+    return [4, 6].flatMap((family) => this.#discoveries[family as Family]?.candidates ?? []);
   }
 
   /** What a peer may know of us before it has proven the session's keys, as far as these kinds of path need it. */
@@ -145,24 +204,33 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Addresses of this host: for the peer's eyes only. The TCP ones name the listener's port. */
   get hostCandidates(): Candidate[] {
-    const ports: [Transport, number][] = [
-      ['udp', this.udp.address.port],
-      ['tcp', (this.#listener.address() as { port: number }).port],
-    ];
-    const addresses = hostAddresses().filter(({ family }) => family === 4);
-    return [...addresses.map(({ address }) => address), ...(this.#onLoopback ? ['127.0.0.1'] : [])].flatMap(
-      (address) =>
-        ports.map(([transport, port]): Candidate => ({
-          type: 'host',
-          transport,
-          endpoint: { address, port },
-        })),
+    const { publicCandidates } = this;
+    const seen = publicCandidates.map(({ endpoint }) => endpoint.address);
+    const addresses = advertisedAddresses(hostAddresses(), seen).map(({ address }) => address);
+    const candidates = [...addresses, ...(this.#onLoopback ? ['127.0.0.1'] : [])].flatMap((address) => {
+      const ports = this.#ports[familyOfAddress(address)];
+      if (!ports) return [];
+      return [
+        hostCandidate('udp', address, ports.udp.address.port),
+        hostCandidate('tcp', address, portOf(ports.listener)),
+      ];
+    });
+    // What isn't translated is known already, and attested.
+    return candidates.filter(
+      ({ transport, endpoint }) =>
+        !publicCandidates.some(
+          (known) => known.transport === transport && sameEndpoint(known.endpoint, endpoint),
+        ),
     );
   }
 
   /** Resolves when the UDP mapping is known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
   async mapped(capMs: number): Promise<void> {
-    const known = () => this.publicCandidates.some(({ transport }) => transport === 'udp');
+    const family = hostAddresses().some((address) => address.family === 4) ? 4 : 6;
+    const known = () =>
+      this.publicCandidates.some(
+        ({ transport, endpoint }) => transport === 'udp' && familyOf(endpoint) === family,
+      );
     const deadline = this.#clock.now() + capMs;
     while (!known() && this.#clock.now() < deadline) {
       await this.#changedOrAfter(deadline - this.#clock.now());
@@ -173,18 +241,20 @@ export class Network extends EventEmitter<NetworkEvents> {
   async diagnosed(capMs: number, signal?: AbortSignal): Promise<void> {
     const deadline = this.#clock.now() + capMs;
     const stopped = () => signal?.aborted === true;
-    while (this.#diagnosed.size < 2 && this.#clock.now() < deadline && !stopped()) {
+    const wanted = () => 2 * Object.keys(this.#discoveries).length || 2;
+    while (this.#diagnosed.size < wanted() && this.#clock.now() < deadline && !stopped()) {
       await this.#changedOrAfter(deadline - this.#clock.now());
     }
   }
 
   /** Asks for our mappings anew, as after a loss that may be a NAT's; resolves when they are known, or after `capMs`. */
   async refreshed(capMs: number): Promise<void> {
-    const discovery = this.#discovery;
-    if (!discovery) return;
+    const discoveries = Object.values(this.#discoveries);
+    if (discoveries.length === 0) return;
     const cap = deferred<void>();
     const cancel = this.#clock.setTimer(() => cap.resolve(), capMs);
-    await Promise.race([discovery.attested(), cap.promise]);
+    const attested = Promise.all(discoveries.map((discovery) => discovery.attested()));
+    await Promise.race([attested, cap.promise]);
     cancel();
   }
 
@@ -202,26 +272,28 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   /** Listens on the held port as well, for as long as anybody asks; no dial can leave from it meanwhile. */
-  async listenHeld(): Promise<void> {
-    const port = this.heldPort;
-    if (++this.#listeningHeld > 1 || port === undefined) return;
-    const listener = await listenOn(port).catch(() => undefined);
-    if (!listener || this.#listeningHeld === 0) return void listener?.close();
+  async listenHeld(family: Family): Promise<void> {
+    const held = this.#held[family];
+    const port = this.heldPortOf(family);
+    if (++held.users > 1 || port === undefined) return;
+    const listener = await listenOn(family, port).catch(() => undefined);
+    if (!listener || held.users === 0) return void listener?.close();
     listener.on('connection', (socket) => void this.#identify(socket, true));
-    this.#heldListener = listener;
+    held.server = listener;
   }
 
-  stopListeningHeld(): void {
-    if (this.#listeningHeld === 0 || --this.#listeningHeld > 0) return;
-    this.#heldListener?.close();
-    this.#heldListener = undefined;
+  stopListeningHeld(family: Family): void {
+    const held = this.#held[family];
+    if (held.users === 0 || --held.users > 0) return;
+    held.server?.close();
+    held.server = undefined;
   }
 
   async close(): Promise<void> {
-    this.#discovery?.close();
-    this.#heldListener?.close();
-    this.#listener.close();
-    await this.udp.close();
+    this.#all((discovery) => discovery.close());
+    for (const { server } of Object.values(this.#held)) server?.close();
+    for (const { listener } of this.#opened) listener.close();
+    await Promise.all(this.#opened.map(({ udp }) => udp.close()));
   }
 
   #route(bytes: Uint8Array, from: Endpoint): void {
@@ -264,9 +336,34 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 }
 
-async function listenOn(port: number): Promise<Server> {
+/** One family's UDP socket and TCP listener; with nothing left open where either can't be had. */
+async function openPorts(family: Family, ports: { udp: number; tcp: number }): Promise<FamilyPorts> {
+  const udp = UdpSocket.open({ host: WILDCARD[family], port: ports.udp });
+  try {
+    return { udp, listener: await listenOn(family, ports.tcp) };
+  } catch (error) {
+    await udp.close();
+    throw error;
+  }
+}
+
+async function listenOn(family: Family, port: number): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false });
-  server.listen({ host: '0.0.0.0', port });
+  server.listen({ host: WILDCARD[family], port, ipv6Only: family === 6 });
   await once(server, 'listening');
   return server;
+}
+
+function portOf(listener: Server): number {
+  return (listener.address() as AddressInfo).port;
+}
+
+function hostCandidate(transport: Transport, address: string, port: number): Candidate {
+  return { type: 'host', transport, endpoint: { address, port } };
+}
+
+/** There is something of this family to measure with, here and at the servers. */
+function measures(family: Family, { udp, tcp }: StunAccess, localAddresses: readonly string[]): boolean {
+  const hasServer = [...udp, ...tcp].some((server) => familyOf(server) === family);
+  return hasServer && localAddresses.some((address) => familyOfAddress(address) === family);
 }

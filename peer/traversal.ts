@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { equalBytes } from '../src/core/bytes.ts';
-import { formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
+import type { Family } from '../src/core/address.ts';
+import { familyOf, formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { asSallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
@@ -24,6 +25,7 @@ import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
 import { askStunOverTcp } from '../src/net/stun-sample.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
+import { WILDCARD } from '../src/net/wildcard.ts';
 import type { Network, TaggedConnection } from './network.ts';
 import type { TraceLine } from './trace.ts';
 
@@ -78,7 +80,7 @@ export class Traversal {
   /** Of the sockets beyond the shared one, the one that carries the path. */
   #pathSocket: number | undefined;
   #accepted = 0;
-  #listening = false;
+  #listening = new Set<Family>();
   /** Ways that were found and are being secured. */
   #securing = 0;
   #done = false;
@@ -135,13 +137,13 @@ export class Traversal {
     for (const socket of this.#connections.values()) socket.destroy();
     this.#closeSockets(this.#pathSocket);
     this.#ended.abort();
-    if (this.#listening) this.#options.network.stopListeningHeld();
+    for (const family of this.#listening) this.#options.network.stopListeningHeld(family);
   }
 
   #carryOut(output: PunchOutput): void {
     switch (output.type) {
       case 'send':
-        return this.#socket(output.socket)?.send(output.bytes, output.to, output.ttl);
+        return this.#socket(output.socket, output.to)?.send(output.bytes, output.to, output.ttl);
       case 'trickle':
         return this.#options.trickle(output.candidate);
       case 'close-sockets':
@@ -153,15 +155,15 @@ export class Traversal {
       case 'cancel-dial':
         return this.#drop(output.connection);
       case 'listen-held':
-        this.#listening = true;
-        return void this.#options.network.listenHeld();
+        this.#listening.add(output.family);
+        return void this.#options.network.listenHeld(output.family);
       case 'stop-listening':
-        this.#listening = false;
-        return this.#options.network.stopListeningHeld();
+        this.#listening.delete(output.family);
+        return this.#options.network.stopListeningHeld(output.family);
       case 'path':
         return output.transport === 'udp' ? this.#useUdp(output) : this.#useTcp(output);
       case 'moved':
-        return void this.#udpPipe?.changeRemote(output.remote);
+        return this.#move(output.socket, output.remote);
       case 'trace': {
         const { type: _, ...line } = output;
         return this.#options.onTrace(line);
@@ -176,8 +178,9 @@ export class Traversal {
     }
   }
 
-  #socket(number: number): UdpSocket | undefined {
-    if (number === 0) return this.#options.network.udp;
+  /** @param remote decides which of the shared sockets number 0 is */
+  #socket(number: number, remote: Endpoint): UdpSocket | undefined {
+    if (number === 0) return this.#options.network.udpOf(familyOf(remote));
     const open = this.#sockets.get(number);
     if (open) return open;
     const socket = UdpSocket.open({ host: '0.0.0.0', port: 0 });
@@ -197,11 +200,13 @@ export class Traversal {
   }
 
   #dial(connection: ConnectionId, to: Endpoint, from: LocalPort): void {
-    const localPort = from === 'held' ? this.#options.network.heldPort : (this.#ports.get(from) ?? 0);
+    const family = familyOf(to);
+    const localPort =
+      from === 'held' ? this.#options.network.heldPortOf(family) : (this.#ports.get(from) ?? 0);
     if (localPort === undefined) {
       return this.handle({ type: 'dial-failed', connection, code: 'EADDRNOTAVAIL' });
     }
-    const binding = from === 'any' ? {} : { localAddress: '0.0.0.0', localPort };
+    const binding = from === 'any' ? {} : { localAddress: WILDCARD[family], localPort };
     const options = { host: to.address, port: to.port, allowHalfOpen: true, noDelay: true, ...binding };
     const socket = connect(options);
     if (localPort === 0 && from !== 'any') this.#rememberPort(from, socket);
@@ -280,7 +285,7 @@ export class Traversal {
 
   #useUdp({ socket: number, remote, technique, lan, roundTripMs }: UdpPath): void {
     const { role, keys, round, onPath } = this.#options;
-    const socket = this.#socket(number)!;
+    const socket = this.#socket(number, remote)!;
     const pipe = socket.connect({
       localId: keys.udxStreamId(role, round),
       remoteId: keys.udxStreamId(otherRole(role), round),
@@ -304,6 +309,10 @@ export class Traversal {
       (thrown: unknown) => this.#failed('udp', thrown),
     );
     void secured.finally(() => this.#secured());
+  }
+
+  #move(socket: number, remote: Endpoint): void {
+    if (this.#udpPipe) void this.#socket(socket, remote)?.adopt(this.#udpPipe, remote);
   }
 
   #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {

@@ -16,6 +16,9 @@ export function rendezvousCommand(attachRelay: AttachRelay): Command {
     .addOption(option('--public-address <address>', 'the address at which the outside reaches this host'))
     .addOption(option('--alt-address <address>', 'a second public address of this host, for STUN'))
     .addOption(
+      option('--ipv6-address <address>', 'its IPv6 address for STUN (default: its own; "none": IPv4 alone)'),
+    )
+    .addOption(
       option('--stun-port <port>', 'first of two STUN ports (default: 3478)').argParser(
         integerBetween(0, 65_534),
       ),

@@ -1,8 +1,10 @@
-import { isAddress } from '../src/core/address.ts';
+import { canonicalAddress, familyOfAddress, isAddress } from '../src/core/address.ts';
 import { parseHostPort } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
+import { hostAddresses } from '../src/net/interfaces.ts';
 import { isWildcard } from '../src/net/public-url.ts';
 import type { TlsOptions } from '../src/net/tls-files.ts';
+import { WILDCARD } from '../src/net/wildcard.ts';
 
 export interface RendezvousOptions extends TlsOptions {
   /** `host:port`, port 0 for a free one. @default every address; port 443, or 80 with `insecure` */
@@ -13,6 +15,11 @@ export interface RendezvousOptions extends TlsOptions {
   readonly publicAddress?: string | undefined;
   /** A second public address of this host, for full RFC 5780 discovery. */
   readonly altAddress?: string | undefined;
+  /**
+   * This host's IPv6 address for STUN, beside IPv4; `none` for IPv4 alone. @default its first public one, where
+   * `listen` names no address
+   */
+  readonly ipv6Address?: string | undefined;
   /** The first of two STUN ports, the second follows it; 0 for two free ones. @default 3478, or 0 where `listen` has port 0 */
   readonly stunPort?: number | undefined;
   /** Whether this process relays too. @default true */
@@ -30,7 +37,16 @@ export interface RendezvousOptions extends TlsOptions {
 const STUN_PORT = 3478;
 
 /** Peers send STUN to these, so a name won't do. @throws SallyportError `USAGE` */
-export function checkAddresses({ publicAddress, altAddress }: RendezvousOptions): void {
+export function checkAddresses({ publicAddress, altAddress, ipv6Address }: RendezvousOptions): void {
+  if (ipv6Address !== undefined && ipv6Address !== 'none' && !isIPv6(ipv6Address)) {
+    throw new SallyportError(
+      'USAGE',
+      `--ipv6-address takes an IPv6 address, not ${JSON.stringify(ipv6Address)}`,
+      {
+        hint: 'or "none" for IPv4 alone',
+      },
+    );
+  }
   for (const [option, value] of Object.entries({
     '--public-address': publicAddress,
     '--alt-address': altAddress,
@@ -53,11 +69,12 @@ export function stunPorts(options: RendezvousOptions): readonly [number, number]
 }
 
 /**
- * Where to bind STUN: with a second address, both have to be named, since a wildcard would take the second too.
+ * Where to bind STUN: with a second address, both have to be named, since a wildcard would take the second too. HTTP on
+ * `::` serves both families; STUN has sockets for each, these for IPv4.
  * @throws SallyportError `USAGE`
  */
 export function stunAddresses(bound: string, { publicAddress, altAddress }: RendezvousOptions) {
-  if (altAddress === undefined) return [bound] as const;
+  if (altAddress === undefined) return [bound === WILDCARD[6] ? WILDCARD[4] : bound] as const;
   const primary = isWildcard(bound) ? publicAddress : bound;
   if (primary === undefined) {
     throw new SallyportError('USAGE', '--alt-address needs to know the first address too', {
@@ -65,4 +82,25 @@ export function stunAddresses(bound: string, { publicAddress, altAddress }: Rend
     });
   }
   return [primary, altAddress] as const;
+}
+
+/**
+ * Where to bind STUN over IPv6 besides, and under which address; `undefined` where there is none, or where STUN is on
+ * IPv6 alone anyway.
+ */
+export function stunOverIPv6(
+  bound: string,
+  { ipv6Address }: RendezvousOptions,
+): { readonly host: string; readonly address: string } | undefined {
+  if (ipv6Address === 'none') return undefined;
+  if (ipv6Address !== undefined) {
+    return { host: isWildcard(bound) ? WILDCARD[6] : ipv6Address, address: canonicalAddress(ipv6Address) };
+  }
+  if (!isWildcard(bound)) return undefined;
+  const own = hostAddresses().find(({ family, scope }) => family === 6 && scope === 'public');
+  return own && { host: WILDCARD[6], address: own.address };
+}
+
+function isIPv6(text: string): boolean {
+  return isAddress(text) && familyOfAddress(canonicalAddress(text)) === 6;
 }

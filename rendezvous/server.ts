@@ -12,11 +12,12 @@ import { loadJoinToken } from '../src/net/join-token.ts';
 import { reachableAddress, urlOf } from '../src/net/public-url.ts';
 import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { stateHome } from '../src/net/state-home.ts';
-import { StunServer } from '../src/net/stun-server.ts';
+import type { StunServerOptions } from '../src/net/stun-server.ts';
 import { readTls } from '../src/net/tls-files.ts';
-import { checkAddresses, listenAt, stunAddresses, stunPorts, type RendezvousOptions } from './options.ts';
+import { checkAddresses, listenAt, type RendezvousOptions } from './options.ts';
 import type { RegistryOutput } from './registry-events.ts';
 import { SignalServer } from './signal-server.ts';
+import { startStun, type RendezvousStun } from './stun.ts';
 
 /** Puts a relay onto the rendezvous's own port; handed in from outside, since roles don't know each other. */
 export type AttachRelay = (
@@ -32,7 +33,7 @@ interface Parts {
   readonly token: string | undefined;
   readonly relayToken: string | undefined;
   readonly front: Front;
-  readonly stun: StunServer;
+  readonly stun: RendezvousStun;
   readonly relay: ReturnType<AttachRelay> | undefined;
   readonly onEvent: (event: RegistryOutput) => void;
 }
@@ -90,17 +91,14 @@ export class RendezvousServer {
   ): Promise<RendezvousServer> {
     const { identity, token, relayToken, front, onEvent } = parts;
     let signal: SignalServer | undefined;
-    const stun = await StunServer.start({
-      addresses: stunAddresses(front.endpoint.address, options),
-      ports: stunPorts(options),
-      publicAddress: options.publicAddress,
-      alternateAddress: options.altAddress,
+    const lookup: StunServerOptions['lookup'] = (username) => {
+      const registration = signal?.registry.registrations.byStunUsername(username);
+      return registration && { peer: registration.id, key: registration.stun.key };
+    };
+    const stun = await startStun(options, front.endpoint.address, {
       deployment: identity,
       now: serverTime,
-      lookup: (username) => {
-        const registration = signal?.registry.registrations.byStunUsername(username);
-        return registration && { peer: registration.id, key: registration.stun.key };
-      },
+      lookup,
     });
     const wantsRelay = options.relay ?? true;
     const relay = wantsRelay ? attachRelay?.(front, { deployment: identity, now: serverTime }) : undefined;

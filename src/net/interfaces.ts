@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { canonicalAddress, familyOfAddress, scopeOf } from '../core/address.ts';
+import { canonicalAddress, familyOfAddress, scopeOf, sourceOf } from '../core/address.ts';
 import type { AddressScope, Family } from '../core/address.ts';
 import type { Clock } from './clock.ts';
 
@@ -26,6 +26,24 @@ export function hostAddresses(): HostAddress[] {
     }
   }
   return [...found.values()];
+}
+
+/**
+ * Of those, what is worth telling a peer: of the IPv6 addresses of one prefix (temporary and deprecated ones, RFC 8981)
+ * only the one that the system sends from. That is the one that servers have seen, else the newest, which comes first.
+ * @param seen addresses of ours that servers have seen
+ */
+export function advertisedAddresses(
+  addresses: readonly HostAddress[],
+  seen: readonly string[],
+): HostAddress[] {
+  const best = new Map<string, HostAddress>();
+  for (const each of addresses.filter(({ family }) => family === 6)) {
+    const prefix = sourceOf(each.address);
+    if (!best.has(prefix) || seen.includes(each.address)) best.set(prefix, each);
+  }
+  const over6 = [...best.values()].slice(0, ADVERTISED_IPV6);
+  return [...addresses.filter(({ family }) => family === 4), ...over6];
 }
 
 export type NetworkChange = 'addresses' | 'wake';
@@ -70,6 +88,8 @@ function fingerprint(addresses: HostAddress[]): string {
     .join('\n');
 }
 
+/** Each costs the peer ten probes. */
+const ADVERTISED_IPV6 = 3;
 const USABLE: ReadonlySet<AddressScope> = new Set(['private', 'shared', 'public']);
 /** Bridges that lead nowhere but to guests of this host; their addresses are the same on every host. */
 const INNER_BRIDGE = /^(docker\d|br-[0-9a-f]{12}$|virbr|lxcbr|lxdbr|podman|cni)/;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { canonicalAddress } from '../core/address.ts';
-import type { Endpoint } from '../core/endpoint.ts';
+import { sameEndpoint, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -129,11 +129,14 @@ function grantOf(
   host: string | undefined,
 ): Grant {
   const { leaseMs, time, observed, stun, relays } = registered;
-  const fill = (endpoints: readonly Endpoint[]) =>
-    endpoints.flatMap(({ address, port }) => {
-      const known = address === '' ? host : address;
-      return known === undefined ? [] : [{ address: canonicalAddress(known), port }];
+  const fill = (endpoints: readonly Endpoint[]) => {
+    const known = endpoints.flatMap(({ address, port }) => {
+      const named = address === '' ? host : address;
+      return named === undefined ? [] : [{ address: canonicalAddress(named), port }];
     });
+    // Reached over IPv6, a server of both families has named that address itself.
+    return known.filter((one, index) => known.findIndex((other) => sameEndpoint(one, other)) === index);
+  };
   return {
     deployment,
     leaseMs,

@@ -30,7 +30,7 @@ export interface UdxStats {
  */
 export class UdxPipe extends Duplex {
   readonly #stream: UDXStream;
-  readonly #socket: UDXSocket;
+  #socket: UDXSocket;
   readonly #remoteId: number;
   #remote: Endpoint;
   #closed = false;
@@ -96,10 +96,11 @@ export class UdxPipe extends Duplex {
    * receives, or while nothing is in flight; where a rebound NAT has swallowed packets the stream stays stuck, and a new one is needed.
    * Fails with `NO_PATH` when the stream ends first or another change is under way.
    */
-  async changeRemote(remote: Endpoint): Promise<void> {
+  async changeRemote(remote: Endpoint, socket: UDXSocket = this.#socket): Promise<void> {
     try {
-      const changed = this.#stream.changeRemote(this.#socket, this.#remoteId, remote.port, remote.address);
+      const changed = this.#stream.changeRemote(socket, this.#remoteId, remote.port, remote.address);
       this.#remote = remote;
+      this.#socket = socket;
       await changed;
     } catch (error) {
       throw asSallyportError(error, 'NO_PATH');

@@ -2,6 +2,7 @@ import assert from 'node:assert';
 import { EventEmitter } from 'node:events';
 import UDX from 'udx-native';
 import type { UDXAddress, UDXSocket } from 'udx-native';
+import { canonicalAddress } from '../core/address.ts';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
@@ -78,6 +79,11 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
     return new UdxPipe(stream, this.#socket, remoteId, remote);
   }
 
+  /** Moves a pipe of any of this process's sockets to this one; see `UdxPipe.changeRemote`. */
+  async adopt(pipe: UdxPipe, remote: Endpoint): Promise<void> {
+    await pipe.changeRemote(remote, this.#socket);
+  }
+
   /** Refuses new work at once; resolves when the pipes over this socket have closed and the port is free. */
   async close(): Promise<void> {
     await this.#socket.close();
@@ -85,7 +91,7 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
 
   #onMessage(bytes: Buffer, from: UDXAddress): void {
     if (bytes[0] === UDX_MAGIC) return; // a udx packet for a stream that isn't (or is no longer) there
-    this.emit('datagram', bytes, { address: from.host, port: from.port });
+    this.emit('datagram', bytes, { address: canonicalAddress(from.host), port: from.port });
   }
 }
 

@@ -28,21 +28,22 @@ export interface AccountedHost {
  * The rules that count and cut what is forwarded, in the forward hook: before translation on the way out and after it
  * on the way in, so that the host is seen under its inside address both ways. `bridge` is for hosts that share a LAN.
  */
-export function accountingRules(family: 'ip' | 'bridge', hosts: readonly AccountedHost[]): string {
+export function accountingRules(family: 'ip' | 'ip6' | 'bridge', hosts: readonly AccountedHost[]): string {
+  const ip = family === 'ip6' ? 'ip6' : 'ip';
   const names = hosts.flatMap(({ side }) => counterNames(side));
   return `
 table ${family} accounting {
   ${names.map((name) => `counter ${name} { }`).join('\n  ')}
-  set cut { type ipv4_addr . ipv4_addr; }
-  ${hosts.map(trafficMap).join('\n  ')}
+  set cut { type ${ADDRESS_TYPE[ip]} . ${ADDRESS_TYPE[ip]}; }
+  ${hosts.map((host) => trafficMap(host, ADDRESS_TYPE[ip])).join('\n  ')}
   chain cutting {
     type filter hook forward priority -10;
-    ip saddr . ip daddr @cut drop
-    ip daddr . ip saddr @cut drop
+    ${ip} saddr . ${ip} daddr @cut drop
+    ${ip} daddr . ${ip} saddr @cut drop
   }
   chain counting {
     type filter hook forward priority 10;
-    ${hosts.map(({ side }) => `counter name ip saddr . ip daddr . ip protocol map @traffic_${side}`).join('\n    ')}
+    ${hosts.map(({ side }) => `counter name ${ip} saddr . ${ip} daddr . meta l4proto map @traffic_${side}`).join('\n    ')}
   }
 }
 `;
@@ -82,7 +83,9 @@ function counterNames(side: string): string[] {
   );
 }
 
-function trafficMap({ side, address, remotes }: AccountedHost): string {
+const ADDRESS_TYPE = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const;
+
+function trafficMap({ side, address, remotes }: AccountedHost, addressType: string): string {
   const elements = TRAFFIC_GROUPS.flatMap((group) =>
     remotes[group].flatMap((remote) =>
       PROTOCOLS.flatMap((protocol) => [
@@ -91,7 +94,7 @@ function trafficMap({ side, address, remotes }: AccountedHost): string {
       ]),
     ),
   );
-  const type = 'type ipv4_addr . ipv4_addr . inet_proto : counter';
+  const type = `type ${addressType} . ${addressType} . inet_proto : counter`;
   return `map traffic_${side} { ${type}; elements = { ${elements.join(', ')} } }`;
 }
 

@@ -9,6 +9,10 @@ export const SERVERS = {
 
 export const SERVER_GATEWAY = '203.0.113.254';
 
+/** Over IPv6 (RFC 3849): one address of the rendezvous, and a /48 for each side. */
+export const SERVER_IPV6 = { address: '2001:db8:ffff::1', gateway: '2001:db8:ffff::fe' } as const;
+export const SIDE_IPV6: Record<SideName, string> = { a: '2001:db8:a', b: '2001:db8:b' };
+
 interface SideAddresses {
   readonly lan: string;
   readonly access: {

@@ -1,5 +1,5 @@
 import { cutRules, parseCounters, type NatCounters, type TrafficGroup } from './accounting.ts';
-import { SERVERS, type SideName } from './addresses.ts';
+import { SERVER_IPV6, SERVERS, type SideName } from './addresses.ts';
 import { startForeignTraffic } from './foreign-traffic.ts';
 import { parseFlows, type Flow } from './flows.ts';
 import { LabHost } from './host.ts';
@@ -45,6 +45,8 @@ export interface LabAddresses {
   readonly a: SideAddressPair;
   readonly b: SideAddressPair;
   readonly rendezvous: readonly [string, string];
+  /** Where one of the sides has IPv6. */
+  readonly rendezvousIPv6: string | undefined;
   readonly relay: string;
   readonly proxy: string;
 }
@@ -72,6 +74,7 @@ export class Lab {
       a: { lan: a.hostAddress, public: a.publicAddress },
       b: { lan: b.hostAddress, public: b.publicAddress },
       rendezvous: SERVERS.rendezvous,
+      rendezvousIPv6: a.ipv6 || b.ipv6 ? SERVER_IPV6.address : undefined,
       relay: SERVERS.relay[0],
       proxy: SERVERS.proxy[0],
     };
@@ -239,8 +242,11 @@ export class Lab {
   }
 
   async #changeCut(action: 'add' | 'delete', group: TrafficGroup): Promise<void> {
-    const change = ({ nat, account, families }: Side) => {
-      const rules = families.map((family) => cutRules(action, family, account, group)).join('');
+    const change = ({ nat, account, families, ipv6 }: Side) => {
+      const rules = [
+        ...families.map((family) => cutRules(action, family, account, group)),
+        ipv6 && ipv6.account.remotes[group].length > 0 ? cutRules(action, 'ip6', ipv6.account, group) : '',
+      ].join('');
       return this.#namespaces.run(nat, `nft -f - <<'RULES'\n${rules}RULES\n`);
     };
     await Promise.all([change(this.#side('a')), change(this.#side('b'))]);

@@ -45,6 +45,11 @@ export interface Nat {
   readonly addresses: 1 | 4;
   /** UDP mappings, and as many TCP ones, that others behind this NAT make meanwhile. */
   readonly foreignPerSecond: number;
+  /**
+   * `firewall`: IPv6 beside IPv4, untranslated, through a firewall that lets in answers only; `only`: the same without
+   * any IPv4 at the host. IPv4 alone without it.
+   */
+  readonly ipv6?: 'firewall' | 'only' | undefined;
   /** By which protocol hosts may ask for ports: UPnP-IGD, or PCP and NAT-PMP (a real `miniupnpd`). */
   readonly portMapping?: PortMappingService | undefined;
 }
@@ -89,6 +94,8 @@ export const NATS = {
   'same-nat-no-hairpin': { ...EASY, shape: 'segments' },
   'same-cgnat': { ...EASY, shape: 'shared-carrier', hairpin: 'external-source' },
   'same-cgnat-no-hairpin': { ...EASY, shape: 'shared-carrier' },
+  'ipv6-firewall': { ...HARD, ipv6: 'firewall' },
+  'ipv6-only': { ...HARD, ipv6: 'only' },
 } as const satisfies Record<string, Nat>;
 
 export const NAT_NAMES = Object.keys(NATS) as (keyof typeof NATS)[];
@@ -107,6 +114,7 @@ const TRAITS = {
   /** Maps ports on request. */
   upnp: { portMapping: 'upnp' },
   pcp: { portMapping: 'pcp' },
+  ipv6: { ipv6: 'firewall' },
 } as const satisfies Record<string, Partial<Nat>>;
 
 export const TRAIT_NAMES = Object.keys(TRAITS) as (keyof typeof TRAITS)[];

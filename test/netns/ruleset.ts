@@ -52,6 +52,18 @@ table ip passage {
 ${placement.nat.portMapping === undefined ? '' : PORT_MAPPING_CHAINS}`;
 }
 
+/** A stateful firewall (RFC 6092): everything may leave, answers come in, nothing is translated, strays are dropped. */
+export const IPV6_FIREWALL = `
+table ip6 firewall {
+  chain forward {
+    type filter hook forward priority filter;
+    ct state established,related accept
+    iifname "lan*" oifname "wan" ct state new accept
+    drop
+  }
+}
+`;
+
 const TO_MAPPING = 'dnat ip to meta l4proto . th dport map @mappings';
 
 function inwardRules({ nat, publicAddresses }: NatPlacement): string[] {

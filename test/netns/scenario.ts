@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
+import { natOf } from './nats.ts';
 import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts';
 
 export interface ScenarioOptions extends LabOptions {
@@ -117,7 +118,7 @@ export class Scenario {
 
   /** A `peer` command on a host of the lab. */
   peer(host: HostName, home: string, command: string, ...args: string[]): RunningCommand {
-    const where = ['--home', join(this.#folder, home), '--rendezvous', this.url, '--json'];
+    const where = ['--home', join(this.#folder, home), '--rendezvous', this.#urlFrom(host), '--json'];
     return this.run(host, 'peer', [command, ...args, ...where]);
   }
 
@@ -174,10 +175,20 @@ export class Scenario {
     await new Promise((resolve) => setTimeout(resolve, 1_600));
   }
 
+  /** A host without IPv4 needs the rendezvous's other address. */
+  #urlFrom(host: HostName): string {
+    const only6 = natOf(this.#options[host === 'b' ? 'b' : 'a']).ipv6 === 'only';
+    return only6 ? `http://[${this.lab.addresses.rendezvousIPv6}]:443` : this.url;
+  }
+
   /** On port 443, so that a network that lets nothing else out gets there. */
   startRendezvous(): RunningCommand {
     const [first, second] = this.lab.addresses.rendezvous;
-    const where = ['--listen', `${first}:443`, '--alt-address', second, '--home', join(this.#folder, 'r')];
+    const over6 = this.lab.addresses.rendezvousIPv6;
+    const listen = over6
+      ? ['--listen', '[::]:443', '--public-address', first, '--ipv6-address', over6]
+      : ['--listen', `${first}:443`];
+    const where = [...listen, '--alt-address', second, '--home', join(this.#folder, 'r')];
     const relay = this.#options.relay === 'separate' ? ['--no-relay'] : [];
     return this.run('rendezvous', 'rendezvous', [
       'start',

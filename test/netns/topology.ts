@@ -1,7 +1,7 @@
 import { accountingRules, type AccountedHost, type TrafficGroup } from './accounting.ts';
-import { ADDRESSES, SERVER_GATEWAY, SERVERS, type SideName } from './addresses.ts';
+import { ADDRESSES, SERVER_GATEWAY, SERVER_IPV6, SERVERS, SIDE_IPV6, type SideName } from './addresses.ts';
 import { isShared, natOf, NATS, type Nat, type NatName, type PortMappingService } from './nats.ts';
-import { natRules } from './ruleset.ts';
+import { IPV6_FIREWALL, natRules } from './ruleset.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 
 /**
@@ -45,6 +45,8 @@ export interface Side {
     | undefined;
   /** Where the accounting tables are: `bridge` for what stays inside of a LAN. */
   readonly families: readonly ('ip' | 'bridge')[];
+  /** Over IPv6, in the accounting table `ip6`; `undefined` where the side has none. */
+  readonly ipv6: { readonly hostAddress: string; readonly account: AccountedHost } | undefined;
 }
 
 export interface Node {
@@ -61,7 +63,7 @@ export interface Node {
 export interface Interface {
   readonly name: string;
   /** With prefix length; none on the faces of a wire or the ports of a bridge. */
-  readonly addresses: readonly string[];
+  readonly addresses: string[];
   /** This interface is a bridge over those. */
   readonly ports?: readonly string[];
   /** The bridge carries nothing from one port to another. */
@@ -106,6 +108,7 @@ class Plan {
 
   separate(natA: Nat, natB: Nat): Topology {
     this.#internet(['a', 'b']);
+    if (natA.ipv6 || natB.ipv6) this.#addServerIPv6();
     const hosts = { a: hostAddress('a', natA), b: hostAddress('b', natB) };
     const publics = { a: publicAddresses('a', natA), b: publicAddresses('b', natB) };
     const plan = (name: SideName, nat: Nat): Side => {
@@ -124,9 +127,11 @@ class Plan {
         portMapping: nat.portMapping,
         translation: translationOf(name, nat, translators.at(-1)),
         families: ['ip'],
+        ipv6: nat.ipv6 && this.#addIPv6(name, nat.ipv6),
       };
     };
-    return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a', natA), b: plan('b', natB) } };
+    const sides = { a: plan('a', natA), b: plan('b', natB) };
+    return { nodes: this.#nodes, links: this.#links, sides };
   }
 
   shared(nat: Nat): Topology {
@@ -164,6 +169,7 @@ class Plan {
         portMapping: name === 'a' ? nat.portMapping : undefined,
         translation: translationOf('a', nat, 'nat-a'),
         families,
+        ipv6: undefined,
       };
     };
     return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a'), b: plan('b') } };
@@ -201,6 +207,7 @@ class Plan {
         portMapping,
         translation: translationOf('a', nat, 'carrier-a'),
         families: ['ip'],
+        ipv6: undefined,
       };
     };
     return { nodes: this.#nodes, links: this.#links, sides: { a: plan('a'), b: plan('b') } };
@@ -256,6 +263,52 @@ class Plan {
     this.#links.push([`nat-${side}`, 'wan', `carrier-${side}`, 'lan']);
     this.#connectToIsp(side, `carrier-${side}`);
     return [`nat-${side}`, `carrier-${side}`];
+  }
+
+  /**
+   * IPv6 along the same boxes and links, each LAN in a /64 of its own:
+   *
+   *   host ::2 ─ ::1 nat (firewall) 1::2 ─ 1::1 isp 2::2 ─ 2::1 core ─ rendezvous
+   */
+  #addIPv6(side: SideName, kind: 'firewall' | 'only'): NonNullable<Side['ipv6']> {
+    const network = SIDE_IPV6[side];
+    const address = (node: string, name: string, text: string) =>
+      this.#node(node)
+        .interfaces.find((each) => each.name === name)!
+        .addresses.push(`${text}/64`);
+    const host = this.#node(`host-${side}`);
+    if (kind === 'only') {
+      host.interfaces[0]!.addresses.length = 0;
+      host.routes.length = 0;
+    }
+    address(`host-${side}`, 'eth0', `${network}::2`);
+    host.routes.push(`default via ${network}::1`);
+    address(`nat-${side}`, 'lan', `${network}::1`);
+    address(`nat-${side}`, 'wan', `${network}:1::2`);
+    this.#node(`nat-${side}`).routes.push(`default via ${network}:1::1`);
+    address(`isp-${side}`, 'access', `${network}:1::1`);
+    address(`isp-${side}`, 'uplink', `${network}:2::2`);
+    this.#node(`isp-${side}`).routes.push(
+      `default via ${network}:2::1`,
+      `${network}::/64 via ${network}:1::2`,
+    );
+    address('core', `to-isp-${side}`, `${network}:2::1`);
+    this.#node('core').routes.push(`${network}::/48 via ${network}:2::2`);
+    const peer = `${SIDE_IPV6[side === 'a' ? 'b' : 'a']}::2`;
+    const rendezvous = [SERVER_IPV6.address];
+    const remotes = { direct: [peer], rendezvous, relay: [], proxy: [] };
+    const account = { side, address: `${network}::2`, remotes };
+    this.#node(`nat-${side}`).rules += IPV6_FIREWALL + accountingRules('ip6', [account]);
+    return { hostAddress: `${network}::2`, account };
+  }
+
+  #addServerIPv6(): void {
+    const { address, gateway } = SERVER_IPV6;
+    const server = this.#node('rendezvous');
+    server.interfaces[0]!.addresses.push(`${address}/64`);
+    server.routes.push(`default via ${gateway}`);
+    const core = this.#node('core');
+    core.interfaces.find(({ name }) => name === 'to-rendezvous')!.addresses.push(`${gateway}/64`);
   }
 
   #addHost(

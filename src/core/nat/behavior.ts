@@ -39,6 +39,13 @@ export interface NatProfile {
   readonly version: number;
   readonly udp: TransportProfile;
   readonly tcp: TransportProfile;
+  /** The same over IPv6, where it leaves the network; `udp` and `tcp` speak of IPv4. */
+  readonly ipv6?: FamilyProfile | undefined;
+}
+
+export interface FamilyProfile {
+  readonly udp: TransportProfile;
+  readonly tcp: TransportProfile;
 }
 
 /** Nothing measured yet. The plan treats unknown as the hardest kind. */

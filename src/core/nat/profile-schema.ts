@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { isAddress } from '../address.ts';
-import type { NatProfile } from './behavior.ts';
+import type { NatProfile, TransportProfile } from './behavior.ts';
 
 const behavior = v.picklist([
   'none',
@@ -34,27 +34,30 @@ const transportProfile = v.object({
 
 /** A peer's profile as it travels inside the handshake; absent fields come back as `undefined`. */
 export const profileSchema = v.pipe(
-  v.object({ version: v.number(), udp: transportProfile, tcp: transportProfile }),
-  v.transform((profile): NatProfile => ({
-    version: profile.version,
-    udp: {
-      ...profile.udp,
-      hairpin: profile.udp.hairpin,
-      lifetimeSeconds: profile.udp.lifetimeSeconds,
-      reachable: profile.udp.reachable,
-    },
-    tcp: {
-      ...profile.tcp,
-      hairpin: profile.tcp.hairpin,
-      lifetimeSeconds: profile.tcp.lifetimeSeconds,
-      reachable: profile.tcp.reachable,
-    },
+  v.object({
+    version: v.number(),
+    udp: transportProfile,
+    tcp: transportProfile,
+    ipv6: v.optional(v.object({ udp: transportProfile, tcp: transportProfile })),
+  }),
+  v.transform(({ version, udp, tcp, ipv6 }): NatProfile => ({
+    version,
+    udp: withUnmeasured(udp),
+    tcp: withUnmeasured(tcp),
+    ...(ipv6 && { ipv6: { udp: withUnmeasured(ipv6.udp), tcp: withUnmeasured(ipv6.tcp) } }),
   })),
 );
 
+function withUnmeasured(profile: v.InferOutput<typeof transportProfile>): TransportProfile {
+  const { reachable, hairpin, lifetimeSeconds } = profile;
+  return { ...profile, reachable, hairpin, lifetimeSeconds };
+}
+
 /** The profile as plain data for the codec: MessagePack has no `undefined`, so unmeasured fields are left out. */
 export function profileFields(profile: NatProfile): Record<string, unknown> {
-  return { version: profile.version, udp: measuredFields(profile.udp), tcp: measuredFields(profile.tcp) };
+  const { version, udp, tcp, ipv6 } = profile;
+  const over6 = ipv6 && { ipv6: { udp: measuredFields(ipv6.udp), tcp: measuredFields(ipv6.tcp) } };
+  return { version, udp: measuredFields(udp), tcp: measuredFields(tcp), ...over6 };
 }
 
 function measuredFields(fields: object): Record<string, unknown> {

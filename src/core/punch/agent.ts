@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { sameEndpoint, type Endpoint } from '../endpoint.ts';
+import type { Family } from '../address.ts';
+import { familyOf, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
 import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
@@ -9,7 +10,7 @@ import { ConnectivityChecks } from './checks.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
 import { NO_HAIRPIN } from './obstacle.ts';
-import { plan, type Plan, type Stage } from './plan.ts';
+import { plan, type Plan, type Stage, type Technique } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
 import type { PortProbes } from './port-probes.ts';
 import { ProbeBudget } from './probe-budget.ts';
@@ -18,7 +19,8 @@ import type { StunService } from './sampler.ts';
 import { sharesPublicAddress, type PathChoice } from './situation.ts';
 import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { refusalOf } from './target.ts';
-import { TcpOpening, type HeldPortUse } from './tcp-open.ts';
+import type { HeldPortUse } from './tcp-open.ts';
+import { TcpOpenings } from './tcp-openings.ts';
 
 export interface PunchOptions {
   readonly role: SessionRole;
@@ -50,13 +52,13 @@ const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASU
  * ```
  *  local, remote ─▶ plan ─┬▶ ConnectivityChecks ─▶ send, path (udp)
  *                         │    ▲ PortSearch      ─▶ send, trickle
- *                         └▶ TcpOpening          ─▶ dial, listen-held, path (tcp)
+ *                         └▶ TcpOpenings         ─▶ dial, listen-held, path (tcp)
  * ```
  */
 export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #options: PunchOptions;
   #checks: ConnectivityChecks;
-  #tcp: TcpOpening;
+  #tcp: TcpOpenings;
   #outputs: PunchOutput[] = [];
   #profiles: Record<'local' | 'remote', NatProfile> = { local: NOTHING_MEASURED, remote: NOTHING_MEASURED };
   #remoteKinds: readonly PathChoice[];
@@ -83,11 +85,13 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       emit,
       budget,
       fraction: () => random(1)[0]! / 255,
-      technique: (flooded) =>
-        flooded ? this.#searches.udp.technique : (this.#stageOf('udp')?.technique ?? 'local addresses'),
+      technique: (family, flooded) =>
+        flooded
+          ? this.#searches.udp.technique
+          : (this.#stageOf('udp', family)?.technique ?? unplanned(family)),
       roundMs: () => this.#roundMs('udp'),
     });
-    this.#tcp = new TcpOpening({
+    this.#tcp = new TcpOpenings({
       role: options.role,
       emit,
       budget,
@@ -209,22 +213,23 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     const remote = { profile: this.#profiles.remote, kinds: this.#remoteKinds };
     const initiates = this.#options.role === 'initiator';
     this.#plan = initiates ? plan(local, remote) : plan(remote, local);
-    this.#tcp.useHeldPort(this.#heldPortUse(), now);
+    for (const family of [4, 6] as const) this.#tcp.useHeldPort(family, this.#heldPortUse(family), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
     this.#followSearch(now);
   }
 
   #useCandidate(candidate: RemoteCandidate, now: Instant): void {
-    const { transport, type, attested } = candidate;
-    if (!this.#allows(transport) || (type !== 'host' && !this.#stageOf(transport))) return;
+    const { transport, type, attested, endpoint } = candidate;
+    if (!this.#allows(transport) || (type !== 'host' && !this.#stageOf(transport, familyOf(endpoint))))
+      return;
     const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
     if (refusalOf(candidate, attested, rules) !== undefined) return;
     if (transport === 'udp') this.#checks.add(candidate, now);
     else this.#tcp.add(candidate, now);
   }
 
-  #heldPortUse(): HeldPortUse {
-    const stage = this.#stageOf('tcp');
+  #heldPortUse(family: Family): HeldPortUse {
+    const stage = this.#stageOf('tcp', family);
     const { role } = this.#options;
     switch (stage?.technique) {
       case 'direct dial':
@@ -244,10 +249,13 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
   }
 
-  /** The stage that uses the mappings of this transport. */
-  #stageOf(transport: Transport): Stage | undefined {
+  /** The stage that uses the mappings of this transport; of either family where none is named. */
+  #stageOf(transport: Transport, family?: Family): Stage | undefined {
     return this.#plan.stages.find(
-      (stage) => stage.transport === transport && stage.technique !== 'local addresses',
+      (stage) =>
+        stage.transport === transport &&
+        stage.technique !== 'local addresses' &&
+        (family === undefined || (family === 6) === (stage.ipv6 === true)),
     );
   }
 
@@ -352,6 +360,12 @@ function sameCandidate(a: Candidate, b: Candidate): boolean {
   return a.transport === b.transport && sameEndpoint(a.endpoint, b.endpoint);
 }
 
-function isAttestedMapping({ type, attested }: RemoteCandidate): boolean {
-  return type === 'srflx' && attested;
+/** Over IPv4, where a NAT may have put it: nothing is searched over IPv6. */
+function isAttestedMapping({ type, attested, endpoint }: RemoteCandidate): boolean {
+  return type === 'srflx' && attested && familyOf(endpoint) === 4;
+}
+
+/** How an address counts that isn't local, and that the plan knows nothing of. */
+function unplanned(family: Family): Technique {
+  return family === 6 ? 'simultaneous probes' : 'local addresses';
 }

@@ -1,4 +1,4 @@
-import { scopeOf } from '../address.ts';
+import { scopeOf, type Family } from '../address.ts';
 import { familyOf, formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import type { SessionRole } from '../session/keys.ts';
@@ -30,7 +30,7 @@ export interface ChecksOptions {
   /** A number from 0 to 1. */
   readonly fraction: () => number;
   /** Which technique a pair without a local address counts as, by the plan; `flooded`: it was found by `spray`. */
-  readonly technique: (flooded: boolean) => Technique;
+  readonly technique: (family: Family, flooded: boolean) => Technique;
   /** How long after T0 the search goes on. */
   readonly roundMs: () => number;
 }
@@ -292,7 +292,9 @@ export class ConnectivityChecks implements PortProbes {
 
   #announce(pair: CandidatePair, first: boolean, now: Instant): void {
     const { socket, remote, local: lan, roundTripMs } = pair;
-    const technique = lan ? 'local addresses' : this.#options.technique(this.#isFlooded(pair));
+    const technique = lan
+      ? 'local addresses'
+      : this.#options.technique(familyOf(remote), this.#isFlooded(pair));
     if (!first) return this.#options.emit({ type: 'moved', socket, remote });
     const elapsedMs = Math.max(0, now - (this.#startAt ?? now));
     const text = `${formatEndpoint(remote)} answered; ${this.describe()}`;

@@ -1,3 +1,4 @@
+import type { Family } from '../address.ts';
 import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import type { NatProfile } from '../nat/behavior.ts';
@@ -40,7 +41,7 @@ export type PunchInput =
   | { readonly type: 'start'; readonly at: Instant; readonly roundTripMs: number }
   | {
       readonly type: 'datagram';
-      /** 0 for the shared socket, else one that `send` named. */
+      /** 0 for the shared socket of the source's family, else one that `send` named. */
       readonly socket: number;
       readonly bytes: Uint8Array;
       readonly from: Endpoint;
@@ -94,7 +95,7 @@ export interface TcpPath {
 }
 
 export type PunchOutput =
-  /** Open `socket` if it is above 0 and new. `ttl`: hop limit; the system's default without it. */
+  /** Open `socket` if it is above 0 and new; 0 is the shared one of the family of `to`. `ttl`: hop limit; the system's default without it. */
   | {
       readonly type: 'send';
       readonly socket: number;
@@ -116,8 +117,8 @@ export type PunchOutput =
     }
   /** Destroy this connection, whether it is still being dialled or up. No `dial-failed` or `broken` is expected. */
   | { readonly type: 'cancel-dial'; readonly connection: ConnectionId }
-  | { readonly type: 'listen-held' }
-  | { readonly type: 'stop-listening' }
+  | { readonly type: 'listen-held'; readonly family: Family }
+  | { readonly type: 'stop-listening'; readonly family: Family }
   /**
    * UDP: confirmed, and nominated. TCP: connected; run TLS on it and report `secured` or `broken`. The initiator is
    * given one TCP connection at a time, the responder each: the initiator decides by starting TLS.

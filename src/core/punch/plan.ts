@@ -1,5 +1,5 @@
 import type { SessionRole } from '../session/keys.ts';
-import type { TransportProfile } from '../nat/behavior.ts';
+import type { FamilyProfile, TransportProfile } from '../nat/behavior.ts';
 import type { Transport } from './candidate.ts';
 import { BLOCKED, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';
 import { planTcp } from './plan-tcp.ts';
@@ -14,6 +14,8 @@ export type Technique = Stage['technique'];
  * works; `probability` that it does.
  */
 export type Stage = {
+  /** Over IPv6. The others are over IPv4, local addresses over both. */
+  readonly ipv6?: true;
   readonly packets: number;
   readonly seconds: number;
   readonly probability: number;
@@ -78,6 +80,7 @@ export function plan(a: PeerSituation, b: PeerSituation): Plan {
     if (!forbidden) stages.push(localAddresses(transport, a.profile[transport], b.profile[transport]));
     if (Array.isArray(planned)) stages.push(...planned);
     else unreachable[transport] = planned;
+    if (!forbidden) stages.push(...overIPv6(transport, a.profile.ipv6, b.profile.ipv6));
   }
   return { stages, unreachable };
 }
@@ -91,6 +94,21 @@ function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation)
 
 function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
   return [a, b].some(({ profile }) => profile[transport].reachable === false);
+}
+
+/** Mostly nothing is translated there, but firewalls let in only what was asked for; what is translated isn't searched. */
+function overIPv6(
+  transport: Transport,
+  a: FamilyProfile | undefined,
+  b: FamilyProfile | undefined,
+): readonly Stage[] {
+  const [x, y] = [a?.[transport], b?.[transport]];
+  if (x?.reachable !== true || y?.reachable !== true) return [];
+  const planned = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, false);
+  if (!Array.isArray(planned)) return [];
+  return planned
+    .filter(({ technique }) => technique !== 'port prediction' && technique !== 'birthday')
+    .map((stage): Stage => ({ ...stage, ipv6: true }));
 }
 
 function localAddresses(transport: Transport, a: TransportProfile, b: TransportProfile): Stage {

@@ -88,7 +88,10 @@ export class PortSearch {
     this.#followPrediction(prediction, startAt, tryMs);
     if (this.#birthday || birthday?.many === this.#birthdayStage?.many) return;
     this.#birthdayStage = birthday;
-    this.#birthdayAt = birthday && (prediction ? startAt + PREDICTION_TRIES * tryMs : startAt);
+    // No flood over IPv4 where a probe over IPv6 is about to be answered.
+    const overIPv6 = stages.some(({ transport, ipv6 }) => transport === 'udp' && ipv6);
+    const floodAt = startAt + (overIPv6 ? 2 * roundTripMs + 50 : 0);
+    this.#birthdayAt = birthday && (prediction ? startAt + PREDICTION_TRIES * tryMs : floodAt);
   }
 
   #followPrediction(stage: StageOf<'port prediction'> | undefined, startAt: Instant, tryMs: number): void {

@@ -1,3 +1,4 @@
+import type { Family } from '../address.ts';
 import { formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
@@ -11,6 +12,8 @@ import { TcpShots } from './tcp-shots.ts';
 
 export interface TcpOpeningOptions {
   readonly role: SessionRole;
+  /** Of the addresses that it dials and the port that it holds. @default 4 */
+  readonly family?: Family | undefined;
   readonly emit: (output: PunchOutput) => void;
   readonly budget: ProbeBudget;
   /** How long after T0 the search goes on. */
@@ -298,7 +301,7 @@ export class TcpOpening implements PortProbes {
     else if (!this.#mayDial(target, now) || !this.#mayDisturb(target, now)) {
       target.nextAt = this.#retryAt(target, now);
     } else {
-      const id = `dial-${++this.#dialed}`;
+      const id = `dial${this.#options.family === 6 ? '6' : ''}-${++this.#dialed}`;
       target.attemptsLeft--;
       target.dialing = id;
       this.#dials.set(id, { target, giveUpAt: now + this.#patience });
@@ -388,7 +391,8 @@ export class TcpOpening implements PortProbes {
   #listen(listening: boolean): void {
     if (listening === this.#listening) return;
     this.#listening = listening;
-    this.#options.emit({ type: listening ? 'listen-held' : 'stop-listening' });
+    const { emit, family = 4 } = this.#options;
+    emit({ type: listening ? 'listen-held' : 'stop-listening', family });
   }
 
   /** Near the end of a phase, or with clocks apart, the two ends may name it differently. */
