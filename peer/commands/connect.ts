@@ -5,13 +5,12 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
-import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { Forward, parseForward, parseTarget, type ForwardSpec } from '../services/forward.ts';
 import { splice } from '../services/splice.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
-import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { explain, parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface ConnectCommandOptions extends SharedOptions {
@@ -125,19 +124,4 @@ async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
     if (session.end) ended();
     if (stop.aborted) resolve();
   });
-}
-
-function explain(session: Session, reporter: Reporter): void {
-  session.on('trace', (entry) => {
-    const { at, transport, stage, text, packets } = entry;
-    const head = `${String(at).padStart(7)} ms  ${(transport ?? '').padEnd(5)}  ${stage}`;
-    const words = `${head}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
-    reporter.event('trace', { session: session.id, ...entry }, reporter.paint('dim', words));
-  });
-  const verdict = (why: Verdict) => {
-    const fields = { session: session.id, stage: 'verdict', ...why };
-    reporter.event('trace', fields, `relayed (${why.code}): ${why.text}`);
-  };
-  session.on('relayed', verdict);
-  if (session.relayedBecause) verdict(session.relayedBecause);
 }

@@ -5,6 +5,7 @@ import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { Peer, type PeerOptions } from '../peer.ts';
 import type { PathReport, Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
@@ -106,6 +107,22 @@ function reportSession(session: Session, reporter: Reporter): void {
     const words = `session with ${short} closed: ${message}`;
     reporter.event('closed', { session: session.id, peer: session.peer, reason, message, remote }, words);
   });
+}
+
+/** Prints a session's traversal trace as it goes, and in the end why it is relayed where it is. */
+export function explain(session: Session, reporter: Reporter): void {
+  session.on('trace', (entry) => {
+    const { at, transport, stage, text, packets } = entry;
+    const head = `${String(at).padStart(7)} ms  ${(transport ?? '').padEnd(5)}  ${stage}`;
+    const words = `${head}: ${text}${packets > 0 ? ` (${packets} packets)` : ''}`;
+    reporter.event('trace', { session: session.id, ...entry }, reporter.paint('dim', words));
+  });
+  const verdict = (why: Verdict) => {
+    const fields = { session: session.id, stage: 'verdict', ...why };
+    reporter.event('trace', fields, `relayed (${why.code}): ${why.text}`);
+  };
+  session.on('relayed', verdict);
+  if (session.relayedBecause) verdict(session.relayedBecause);
 }
 
 function pathWords(path: PathReport, reporter: Reporter): string {

@@ -8,7 +8,7 @@ import { parseExposure, type Exposure } from '../exposure.ts';
 import type { Peer } from '../peer.ts';
 import type { StreamRecord } from '../services/serve.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
-import { reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { explain, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface UpOptions extends SharedOptions {
@@ -16,6 +16,7 @@ interface UpOptions extends SharedOptions {
   allow: string[];
   expose: Exposure[];
   pipe?: boolean;
+  explain?: boolean;
 }
 
 /** `peer up`: stay reachable until stopped. */
@@ -42,6 +43,7 @@ export function addUpCommand(program: Command): void {
       [],
     )
     .option('--pipe', "join this command's stdin and stdout to whoever connects")
+    .option('--explain', "print every session's traversal trace")
     .action(up);
 }
 
@@ -54,6 +56,7 @@ async function up(options: UpOptions): Promise<void> {
     name: options.name,
     signal: stop,
   });
+  if (options.explain) peer.on('session', (session) => explain(session, reporter));
   for (const exposure of options.expose) peer.addExposure(exposure);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
   peer.on('stream', (record) => reportStream(record, reporter));

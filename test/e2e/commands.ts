@@ -36,6 +36,11 @@ export class RunningCommand {
   readonly child: ChildProcess;
   readonly events: CommandEvent[] = [];
   readonly ended: Promise<Ended>;
+  /**
+   * When its clock, the `ms` of its events, stood at zero by `performance.now()` here: as close as its promptest event
+   * tells, `Infinity` before the first.
+   */
+  startedAt = Infinity;
   #stdout: Buffer[] = [];
   #stderr: string[] = [];
   #wake = new Set<() => void>();
@@ -95,7 +100,11 @@ export class RunningCommand {
 
   #onLine(line: string): void {
     this.#stderr.push(line);
-    if (line.startsWith('{')) this.events.push(JSON.parse(line) as CommandEvent);
+    if (line.startsWith('{')) {
+      const event = JSON.parse(line) as CommandEvent;
+      this.events.push(event);
+      this.startedAt = Math.min(this.startedAt, performance.now() - event.ms);
+    }
     for (const wake of this.#wake) wake();
     this.#wake.clear();
   }

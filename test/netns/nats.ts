@@ -137,6 +137,11 @@ export function natOf(name: NatName): Nat {
   return Object.assign({}, NATS[base as keyof typeof NATS], ...different) as Nat;
 }
 
+/** Whether what a STUN server sees is not what another host would see. */
+export function dependsOnDestination({ mapping }: Nat): boolean {
+  return mapping === 'address-dependent' || mapping === 'address-and-port-dependent';
+}
+
 /** Whether the two hosts share that NAT. */
 export function isShared(nat: Nat): boolean {
   return nat.shape !== 'single' && nat.shape !== 'carrier';

@@ -29,6 +29,15 @@ export interface Meeting {
   readonly firstByteMs: number;
   /** From the answer's arrival at A to the first direct path active there; `undefined` where none was. */
   readonly directMs: number | undefined;
+  /**
+   * From A's registration, upon which its offer leaves at once, until the later of both ends held an authenticated
+   * answer to a probe of its own (UDP) or a connection that it took for the peer's (TCP); `undefined` where one did not.
+   */
+  readonly confirmedMs: number | undefined;
+  /** What A confirmed its first direct way by; `technique` is that of the path which both ended up on. */
+  readonly confirmedBy: string | undefined;
+  /** What A sent and B sent for that: UDP probes, or SYNs; as their traces count them. */
+  readonly packets: readonly [a: number, b: number];
   /** Direct paths that A has up at the end. */
   readonly kinds: readonly string[];
   /** What A's NAT itself forwarded between the two peers while 64 KiB went to and fro; seen from A. */
@@ -45,6 +54,8 @@ interface MeetOptions {
   readonly patienceMs?: number;
   /** Instead of the scenario's own. */
   readonly paths?: string | undefined;
+  /** How long to wait for the second kind of direct path once there is one. @default 700 */
+  readonly lingerMs?: number;
 }
 
 /** In a meeting's `reason`, where no verdict came. */
@@ -63,6 +74,7 @@ export class Scenario {
   readonly #commands: RunningCommand[] = [];
   readonly #exposed: string[] = [];
   #dials = 0;
+  #homesOfB = 0;
   rendezvous!: RunningCommand;
   relay: RunningCommand | undefined;
   up!: RunningCommand;
@@ -88,7 +100,11 @@ export class Scenario {
   }
 
   /** Connects once from A, with a fresh identity, and waits until it is as good as it gets. */
-  async meet({ patienceMs = 15_000, paths = this.#options.paths }: MeetOptions = {}): Promise<Meeting> {
+  async meet({
+    patienceMs = 15_000,
+    paths = this.#options.paths,
+    lingerMs = 700,
+  }: MeetOptions = {}): Promise<Meeting> {
     const before = this.up.events.length;
     const restriction = paths === undefined ? [] : ['--paths', paths];
     const connect = this.connect('-W', 'echo', '--explain', ...restriction);
@@ -98,14 +114,14 @@ export class Scenario {
     const seen = await registered.then(() => performance.now());
     const firstByteMs = (await Promise.race([echoed, failed(connect)])) - seen;
     const session = await connect.event('session');
-    if (paths !== 'relay') await this.#settled(connect, before, patienceMs);
+    if (paths !== 'relay') await this.#settled(connect, before, { patienceMs, lingerMs });
     const counted = await this.#proveOnOnePath(connect, before);
     connect.child.stdin!.end();
     await connect.ended;
-    return meetingOf(connect.events, this.up.events.slice(before), session, firstByteMs, counted);
+    return meetingOf(connect, this.up, before, session, firstByteMs, counted);
   }
 
-  /** B anew: what it remembers of earlier meetings is gone, such as that it may flood an address once a minute only. */
+  /** Another peer at B: whatever is capped or remembered per peer and time, such as floods, begins anew. */
   async restartUp(): Promise<void> {
     await this.up.stop();
     await this.#startUp();
@@ -168,7 +184,7 @@ export class Scenario {
 
   async #startUp(): Promise<void> {
     const exposures = this.#exposed.flatMap((each) => ['--expose', each]);
-    this.up = this.peer('b', 'b', 'up', '--allow', 'any', ...exposures);
+    this.up = this.peer('b', `b${this.#homesOfB++}`, 'up', '--allow', 'any', '--explain', ...exposures);
     this.id = String((await this.up.event('registered'))['id']);
     await this.up.event('up');
     // As a peer that has been up for a while: its NAT is known.
@@ -208,7 +224,11 @@ export class Scenario {
   }
 
   /** Until both ends send on a direct path, or one says why that is not to be. */
-  async #settled(connect: RunningCommand, before: number, patienceMs: number): Promise<void> {
+  async #settled(
+    connect: RunningCommand,
+    before: number,
+    { patienceMs, lingerMs }: { patienceMs: number; lingerMs: number },
+  ): Promise<void> {
     const until = performance.now() + patienceMs;
     const both = () => [connect.events, this.up.events.slice(before)].map(activePath);
     const relayed = () => connect.events.some(({ event, stage }) => event === 'trace' && stage === 'verdict');
@@ -219,7 +239,7 @@ export class Scenario {
     }
     // The second kind of direct path may be a moment behind the first.
     if (both().some((path) => path?.['direct'] === true))
-      await new Promise((resolve) => setTimeout(resolve, 700));
+      await new Promise((resolve) => setTimeout(resolve, lingerMs));
   }
 
   /** Once more where an end has moved to another kind of path meanwhile. */
@@ -271,17 +291,20 @@ function activePath(events: readonly CommandEvent[]): CommandEvent | undefined {
 }
 
 function meetingOf(
-  a: readonly CommandEvent[],
-  b: readonly CommandEvent[],
+  connect: RunningCommand,
+  up: RunningCommand,
+  before: number,
   session: CommandEvent,
   firstByteMs: number,
   counted: Meeting['counted'],
 ): Meeting {
+  const [a, b] = [connect.events, up.events.slice(before)];
   const [here, there] = [activePath(a), activePath(b)];
+  const confirmedBy = a.find(isConfirmation);
   const firstDirect = a.find(({ event, state, direct }) => event === 'path' && state === 'active' && direct);
   const verdict = a.findLast(({ event, stage }) => event === 'trace' && stage === 'verdict');
   const direct = [here, there].every((path) => path?.['direct'] === true);
-  const up = a.filter(({ event, state, direct }) => event === 'path' && state === 'up' && direct);
+  const ups = a.filter(({ event, state, direct }) => event === 'path' && state === 'up' && direct);
   return {
     a: String(here?.['kind']),
     b: String(there?.['kind']),
@@ -290,7 +313,10 @@ function meetingOf(
     reason: direct ? undefined : textOf(verdict),
     firstByteMs: Math.round(firstByteMs),
     directMs: firstDirect && firstDirect.ms - session.ms,
-    kinds: [...new Set(up.map(({ kind }) => String(kind)))],
+    confirmedMs: confirmedMs(connect, up, before),
+    confirmedBy: confirmedBy === undefined ? undefined : String(confirmedBy['stage']),
+    packets: [packetsOf(a), packetsOf(b)],
+    kinds: [...new Set(ups.map(({ kind }) => String(kind)))],
     counted,
   };
 }
@@ -298,4 +324,25 @@ function meetingOf(
 function textOf(verdict: CommandEvent | undefined): string {
   const text = verdict?.['text'];
   return typeof text === 'string' ? text : NOTHING_SAID;
+}
+
+/** What an end's trace says when it has confirmed a way; the words of `ConnectivityChecks` and `TcpOpening`. */
+const CONFIRMED = / answered; |^connected to /;
+
+function isConfirmation({ event, text }: CommandEvent): boolean {
+  return event === 'trace' && typeof text === 'string' && CONFIRMED.test(text);
+}
+
+/** Both ends by one clock: this process's. */
+function confirmedMs(connect: RunningCommand, up: RunningCommand, before: number): number | undefined {
+  const offer = connect.events.find(({ event }) => event === 'registered');
+  const ends = [connect.events.find(isConfirmation), up.events.slice(before).find(isConfirmation)];
+  const [here, there] = ends;
+  if (offer === undefined || here === undefined || there === undefined) return undefined;
+  const offeredAt = connect.startedAt + offer.ms;
+  return Math.round(Math.max(connect.startedAt + here.ms, up.startedAt + there.ms) - offeredAt);
+}
+
+function packetsOf(events: readonly CommandEvent[]): number {
+  return Math.max(0, ...events.map(({ event, packets }) => (event === 'trace' ? Number(packets ?? 0) : 0)));
 }

@@ -1,0 +1,57 @@
+import { dependsOnDestination, natOf, type NatName } from '../../test/netns/nats.ts';
+import { Scenario, type Meeting } from '../../test/netns/scenario.ts';
+import { shortfallOf } from '../../test/netns/verdict.ts';
+import { failedRun, type Run } from './cell.ts';
+import type { Pair } from './pairs.ts';
+
+export interface KernelConditions {
+  readonly runs: number;
+  /** One way of each access link. */
+  readonly delayMs: number;
+  readonly lossPercent?: number | undefined;
+}
+
+/**
+ * Meets by the real commands over real NATs, in one laboratory; each time the one that calls is a new peer, and where
+ * floods may be needed, the one that is called too: what is learned or capped per peer must not colour the next run.
+ */
+export async function meetOverKernel(
+  { a, b, paths, best }: Pair,
+  { runs, delayMs, lossPercent }: KernelConditions,
+  onRun: (run: Run, number: number) => void,
+): Promise<Run[]> {
+  const done: Run[] = [];
+  const add = (run: Run) => onRun(run, done.push(run));
+  const scenario = await Scenario.start({ a, b, paths, delayMs, lossPercent });
+  try {
+    while (done.length < runs) {
+      try {
+        if (done.length > 0 && mayFlood(a, b)) await scenario.restartUp();
+        add(runOf(await scenario.meet({ lingerMs: 0 }), best));
+      } catch (thrown) {
+        add(failedRun((thrown as Error).message));
+      }
+    }
+  } finally {
+    await scenario.close();
+  }
+  return done;
+}
+
+/** Where a mapping depends on the destination, its port has to be searched for, which is capped. */
+function mayFlood(...names: NatName[]): boolean {
+  return names.some((name) => dependsOnDestination(natOf(name)));
+}
+
+function runOf(meeting: Meeting, best: Pair['best']): Run {
+  const { direct, confirmedBy, confirmedMs, packets, reason } = meeting;
+  // Better than thought possible is no shortfall.
+  const shortfall = shortfallOf(meeting, best === 'relay' && direct ? 'direct' : best);
+  return {
+    shortfall,
+    technique: direct ? (confirmedBy ?? meeting.technique) : undefined,
+    confirmedMs: direct ? confirmedMs : undefined,
+    packets: Math.max(...packets),
+    reason,
+  };
+}

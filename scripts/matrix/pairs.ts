@@ -1,0 +1,78 @@
+import { dependsOnDestination, natOf, type Nat } from '../../test/netns/nats.ts';
+import type { NatName } from '../../test/netns/lab.ts';
+import type { BestKind } from '../../test/netns/verdict.ts';
+
+/** Two NATs that are to be passed, and the best kind of path that theory allows. */
+export interface Pair {
+  readonly name: string;
+  readonly a: NatName;
+  readonly b: NatName;
+  /** The kinds that the peers are restricted to; all of them where not said. */
+  readonly paths?: string | undefined;
+  readonly best: BestKind;
+}
+
+/** The eight that are passed in all 36 combinations. */
+export const EIGHT: readonly NatName[] = [
+  'open',
+  'ei/ei',
+  'ei/ad',
+  'ei/apd',
+  'apd/apd-random',
+  'apd/apd-sequential',
+  'cgnat-random',
+  'udp-blocked',
+];
+
+/** NATs with something special, each against an easy one and against its like. */
+const SPECIAL: readonly NatName[] = [
+  'ei/apd-random',
+  'ad/apd',
+  'cgnat',
+  'ei/apd+rst',
+  'ei/apd+accept',
+  'ei/apd+short',
+  'ei/apd+pool',
+  'apd/apd-random+pool',
+  'apd/apd-sequential+busy',
+];
+
+/** What only shows by TCP. */
+const BY_TCP: readonly (readonly [NatName, NatName])[] = [
+  ['ei/apd+rst', 'ei/apd+rst'],
+  ['ei/apd+crossing-drop', 'ei/apd'],
+  ['ei/apd+crossing-rst', 'ei/apd'],
+  ['ei/apd+crossing-drop', 'ei/apd+crossing-drop'],
+  ['ei/apd+crossing-rst', 'ei/apd+crossing-rst'],
+];
+
+export const eightByEight: readonly Pair[] = EIGHT.flatMap((a, index) =>
+  EIGHT.slice(index).map((b) => pairOf(a, b)),
+);
+
+export const specialPairs: readonly Pair[] = [
+  ...SPECIAL.map((nat) => pairOf(nat, 'ei/apd')),
+  ...SPECIAL.map((nat) => pairOf(nat, nat)),
+  pairOf('ei/apd+rst', 'ei/apd+accept'),
+  pairOf('apd/apd-sequential', 'apd/apd-sequential+busy'),
+  pairOf('udp-blocked', 'apd/apd-sequential+busy'),
+  ...BY_TCP.map(([a, b]) => pairOf(a, b, 'tcp')),
+];
+
+function pairOf(a: NatName, b: NatName, paths?: string): Pair {
+  const restriction = paths === undefined ? '' : ` --paths ${paths}`;
+  return { name: `${a} × ${b}${restriction}`, a, b, paths, best: bestOf(natOf(a), natOf(b), paths) };
+}
+
+/**
+ * Direct, unless both mappings depend on the destination and not both can be predicted; by TCP where UDP can't leave
+ * or isn't allowed, and there not where both NATs refuse crossing SYNs.
+ */
+function bestOf(a: Nat, b: Nat, paths = 'udp,tcp'): BestKind {
+  const both = [a, b];
+  const countsUp = both.every(({ allocation }) => allocation === 'sequential');
+  if (both.every(dependsOnDestination) && !countsUp) return 'relay';
+  const udp = paths.includes('udp') && both.every(({ passage }) => passage === 'everything');
+  if (udp) return 'direct';
+  return both.every(({ crossingSyns }) => crossingSyns !== 'allow') ? 'relay' : 'tcp';
+}
