@@ -102,13 +102,17 @@ export class Conversation {
       trickle: (candidate) => void this.#send({ candidates: [candidate] }),
       onPath: (path) => this.session.addDirectPath(path),
       onTrace: (line) => this.session.note(line),
+      onKeepalive: (everyMs) => this.session.driver.keepAlive(everyMs),
       onFailed: (verdict) => this.session.punchingFailed(verdict),
     });
     this.session.on('path', (path) => this.#onPath(path));
     // Whoever got through TLS holds the session's keys.
     this.session.on('attached', () => this.#confirm());
     this.session.on('updates', (stream) => this.#readUpdates(stream));
-    this.session.driver.on('need-path', () => this.#punching.wake());
+    this.session.driver.on('need-path', () => {
+      deployment.check();
+      this.#punching.wake();
+    });
     this.session.on('closed', () => this.end());
     if (!this.confirmed) this.#cancelExpiry = clock.setTimer(() => this.#expire(), LIMITS.confirmationMs);
   }

@@ -29,10 +29,15 @@ interface DeploymentEvents {
   registered: [];
   unregistered: [why: SallyportError];
   message: [message: SignalMessage];
+  /** This host has other addresses, or was asleep, or its NAT has another address: what goes by old ways may be lost. */
+  moved: [];
   error: [error: SallyportError];
 }
 
 const RESOLVE_MS = 5_000;
+
+/** How often this host's addresses and clocks are looked at. */
+const WATCH_MS = 1_000;
 
 /** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
 export class Deployment extends EventEmitter<DeploymentEvents> {
@@ -60,7 +65,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     signal.on('down', (why) => this.emit('unregistered', why));
     signal.on('error', (error) => this.emit('error', error));
     signal.on('message', (message) => this.#onMessage(message));
-    this.#stopWatching = watchNetwork({ clock }, () => this.#onNetworkChange());
+    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS }, () => this.#onNetworkChange());
+    network.on('moved', () => this.#onNetworkChange());
     if (signal.grant) this.#onRegistered(signal.grant);
   }
 
@@ -128,9 +134,9 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     return this.#relays.get(id);
   }
 
-  /** The old connection may be dead in silence. */
-  reconnect(): void {
-    this.#signal.reconnectNow();
+  /** A path was lost: the connection to the rendezvous may be dead in silence as well. */
+  check(): void {
+    this.#signal.check();
   }
 
   /** Whose name this is, by the rendezvous's word; `undefined` for nobody's. */
@@ -178,6 +184,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   #onNetworkChange(): void {
     this.#signal.reconnectNow();
     for (const relay of this.#relays.values()) relay.reset();
+    this.emit('moved');
   }
 
   #warmRelays(): void {

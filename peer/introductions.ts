@@ -84,6 +84,9 @@ export class Introductions {
     this.#options = options;
     this.#replays = new ReplayMemory(LIMITS.offerReplayWindowMs, options.clock);
     options.deployment.on('message', (message) => this.#onMessage(message));
+    options.deployment.on('moved', () => {
+      for (const { session } of this.#conversations.values()) session.driver.question();
+    });
     options.network.on('changed', () => {
       for (const conversation of this.#conversations.values()) conversation.networkChanged();
     });

@@ -47,6 +47,8 @@ interface HeldListener {
 interface NetworkEvents {
   /** Our candidates or the profile changed. */
   changed: [];
+  /** The NAT in front of us has another public address than before. */
+  moved: [];
 }
 
 /** Unauthenticated TCP connections at a time, in all and from one address; more are closed at once. */
@@ -79,6 +81,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   #diagnosed = new Set<string>();
   /** Addresses of connections whose tag hasn't come yet, one entry each. */
   #untagged: string[] = [];
+  /** Of our UDP mapping over IPv4, by the present discovery. */
+  #publicAddress: string | undefined;
 
   private constructor(clock: Clock, over4: FamilyPorts, over6: FamilyPorts | undefined) {
     super();
@@ -128,6 +132,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     if (access === this.#access) return this.#all((discovery) => discovery.refresh());
     this.#access = access;
     this.#all((discovery) => discovery.close());
+    this.#publicAddress = undefined;
     const over4 = (servers: readonly Endpoint[]) => servers.find((server) => familyOf(server) === 4);
     this.#stun = { servers: { udp: over4(stun.udp), tcp: over4(stun.tcp) }, credentials: stun };
     const over6 = measures(6, stun, localAddresses) ? this.#ports[6]?.udp : undefined;
@@ -153,7 +158,11 @@ export class Network extends EventEmitter<NetworkEvents> {
       localAddresses,
       clock: this.#clock,
     });
-    discovery.on('mapped', () => this.emit('changed'));
+    discovery.on('mapped', (transport, { endpoint }) => {
+      const moved = family === 4 && this.#hasMoved(transport, endpoint.address);
+      this.emit('changed');
+      if (moved) this.emit('moved');
+    });
     discovery.on('profile', (transport, _profile, complete) => {
       if (complete) this.#diagnosed.add(`${family} ${transport}`);
       this.emit('changed');
@@ -163,6 +172,15 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   #all(act: (discovery: NatDiscovery) => void): void {
     for (const discovery of Object.values(this.#discoveries)) act(discovery);
+  }
+
+  /** A NAT that keeps one port for all destinations keeps its address as well, unless it was given another. */
+  #hasMoved(transport: Transport, address: string): boolean {
+    if (transport !== 'udp') return false;
+    const before = this.#publicAddress;
+    this.#publicAddress = address;
+    const keeps = this.profile.udp.mapping === 'endpoint-independent';
+    return keeps && before !== undefined && before !== address;
   }
 
   /** Of IPv4. */
@@ -247,14 +265,17 @@ export class Network extends EventEmitter<NetworkEvents> {
     }
   }
 
-  /** Asks for our mappings anew, as after a loss that may be a NAT's; resolves when they are known, or after `capMs`. */
-  async refreshed(capMs: number): Promise<void> {
+  /**
+   * Resolves when our mappings are known and freshly attested, or after `capMs`.
+   * @param anew asks for them whatever is known, as after a loss that may be a NAT's
+   */
+  async refreshed(capMs: number, anew = false): Promise<void> {
     const discoveries = Object.values(this.#discoveries);
     if (discoveries.length === 0) return;
     const cap = deferred<void>();
     const cancel = this.#clock.setTimer(() => cap.resolve(), capMs);
-    const attested = Promise.all(discoveries.map((discovery) => discovery.attested()));
-    await Promise.race([attested, cap.promise]);
+    const answers = discoveries.map((discovery) => (anew ? discovery.reasked() : discovery.attested()));
+    await Promise.race([anew ? answers[0] : Promise.all(answers), cap.promise]);
     cancel();
   }
 

@@ -7,6 +7,7 @@ import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
+import { KEEPALIVE_MS, keepaliveMs } from '../src/core/session/keepalive.ts';
 import { MAX_START_LEAD_MS, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
@@ -32,6 +33,8 @@ export interface PunchingOptions {
   readonly serverTime: () => number;
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
+  /** How often direct paths have to be used, by what is known of both ends' NATs. */
+  readonly onKeepalive: (everyMs: number) => void;
   /** A round ended without any direct path. */
   readonly onFailed: (verdict: Verdict) => void;
 }
@@ -69,6 +72,7 @@ const ROUNDS = { perSecond: 10 / 60, burst: 4 };
 export class Punching {
   #options: PunchingOptions;
   #traversal: Traversal | undefined;
+  #keepaliveMs = KEEPALIVE_MS;
   #circumstances = new Circumstances();
   #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined, candidates: [] };
   #round = -1;
@@ -123,10 +127,23 @@ export class Punching {
   /** What could not be before may be now, at whichever end something has changed. */
   #consider(end: 'here' | 'there', face: Face): void {
     const changed = this.#circumstances.learn(end, face);
+    this.#followLifetimes();
     if (this.#busy) this.#tellCircumstances();
     if (!changed) return;
     this.#failures = 0;
     this.wake();
+  }
+
+  #followLifetimes(): void {
+    const { here, there } = this.#circumstances.profiles;
+    const lifetimes = [here.udp.lifetimeSeconds, there.udp.lifetimeSeconds];
+    const everyMs = keepaliveMs(...lifetimes);
+    if (everyMs === this.#keepaliveMs) return;
+    this.#keepaliveMs = everyMs;
+    this.#options.onKeepalive(everyMs);
+    const shorter = Math.min(...lifetimes.map((seconds) => seconds ?? Infinity));
+    const text = `a mapping lives ${shorter} s here or there, so paths on standby are used every ${everyMs / 1_000} s`;
+    this.#options.onTrace({ transport: 'udp', stage: 'keepalive', text });
   }
 
   #tellCircumstances(): void {
@@ -245,7 +262,7 @@ export class Punching {
   async #proposeNext(): Promise<void> {
     const next = this.#round + 1;
     this.#busy = true;
-    await this.#options.network.refreshed(REFRESH_MS);
+    await this.#options.network.refreshed(REFRESH_MS, true);
     if (this.#stopped || this.#round >= next) return;
     this.#busy = false;
     if (this.#directPaths > 0) return;

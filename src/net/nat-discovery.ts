@@ -170,6 +170,24 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     }
   }
 
+  /** Asks for both mappings anew, whatever is known; resolves when the UDP one has come, or TCP's where UDP is blocked. */
+  async reasked(): Promise<void> {
+    const awaited = this.#profile.udp.reachable === false ? 'tcp' : 'udp';
+    const come = new Promise<void>((resolve) => {
+      const cancel = this.#clock.setTimer(() => done(awaited), ANSWER_MS);
+      const done = (transport: Transport): void => {
+        if (transport !== awaited) return;
+        cancel();
+        this.off('mapped', done);
+        resolve();
+      };
+      this.on('mapped', done);
+    });
+    this.#udp.refresh();
+    this.#tcp.refresh();
+    await come;
+  }
+
   /** The sockets given stay open; the held port is let go. */
   close(): void {
     this.#cancelRepeat?.();

@@ -131,6 +131,16 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#dropPath(id, reason);
   }
 
+  /** The network has changed: paths that don't answer within a second or so are given up. */
+  question(): void {
+    this.#driver.handle({ type: 'question' });
+  }
+
+  /** Direct paths on standby are pinged this often. */
+  keepAlive(everyMs: number): void {
+    this.#driver.handle({ type: 'keepalive', everyMs });
+  }
+
   /** Later paths come from the keys of this handshake. */
   setEpoch(epoch: number): void {
     this.#driver.handle({ type: 'epoch', epoch });

@@ -49,6 +49,7 @@ const RETRY_MAX_MS = 5_000;
 const FIRST_PINGS_MS = [0, 250, 500];
 const PING_MS = 20_000;
 const PONG_MS = 5_000;
+const CHECK_PONG_MS = 1_500;
 
 /** A node's standing registration at a rendezvous: comes back by itself after every loss until closed or refused. */
 export class SignalConnection extends EventEmitter<SignalEvents> {
@@ -142,6 +143,13 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     });
   }
 
+  /** Something else has gone silent: this connection has to answer soon, or another takes its place. */
+  check(): void {
+    if (!this.#channel) return;
+    this.#cancelPing?.();
+    this.#ping(FIRST_PINGS_MS.length, CHECK_PONG_MS);
+  }
+
   /** Drops the connection, which may be dead in silence, and opens a new one at once. */
   reconnectNow(): void {
     if (this.#closed) return;
@@ -223,13 +231,13 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     }
   }
 
-  #ping(count: number): void {
+  #ping(count: number, patienceMs = PONG_MS): void {
     const wait = (FIRST_PINGS_MS[count + 1] ?? Infinity) - (FIRST_PINGS_MS[count] ?? 0);
     this.#channel?.send({ t: 'ping', sent: this.#clock.now() });
     const silent = () =>
       this.#lose(new SallyportError('RENDEZVOUS_UNREACHABLE', 'the rendezvous fell silent'));
     this.#cancelPongTimeout?.();
-    this.#cancelPongTimeout = this.#clock.setTimer(silent, PONG_MS);
+    this.#cancelPongTimeout = this.#clock.setTimer(silent, patienceMs);
     this.#cancelPing = this.#clock.setTimer(() => this.#ping(count + 1), Math.min(wait, PING_MS));
   }
 

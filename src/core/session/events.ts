@@ -39,6 +39,10 @@ export type SessionInput =
   | { type: 'datagram'; bytes: Uint8Array }
   /** Measures one round trip, on the sending path unless one is named. */
   | { type: 'ping'; token: number; path?: PathId | undefined }
+  /** The network has changed: each path has to show soon that it still works. */
+  | { type: 'question' }
+  /** How often a direct path that this end doesn't send on is used, so that NATs on it keep their mappings. */
+  | { type: 'keepalive'; everyMs: number }
   /** A new handshake of this session was made; later paths must name this epoch. */
   | { type: 'epoch'; epoch: number }
   /**

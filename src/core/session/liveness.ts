@@ -25,6 +25,7 @@ export class Liveness {
   #progressAt: Instant;
   #pingAt: Instant;
   #quickPings = PINGS_AT_START;
+  #standbyPingMs = STANDBY_PING_MS;
   /** The other paths have been asked in this silence. */
   #doubted = false;
   /** An answer, or progress, has to come by then. */
@@ -42,7 +43,13 @@ export class Liveness {
 
   pinged(now: Instant, active: boolean): void {
     this.#quickPings -= 1;
-    this.#pingAt = now + (active ? ACTIVE_PING_MS : STANDBY_PING_MS);
+    this.#pingAt = now + (active ? ACTIVE_PING_MS : this.#standbyPingMs);
+  }
+
+  /** While the path is not sent on, it is pinged this often. */
+  keepAlive(everyMs: number, now: Instant): void {
+    this.#standbyPingMs = everyMs;
+    this.#pingAt = Math.min(this.#pingAt, now + everyMs);
   }
 
   /** The first pings follow one another at once, so that the round trip is known early. */
@@ -76,7 +83,6 @@ export class Liveness {
 
   activated(now: Instant): void {
     this.restarted(now);
-    this.#answerBy = Infinity;
     this.#pingAt = Math.min(this.#pingAt, now + ACTIVE_PING_MS);
     this.#provenAt = Math.max(this.#provenAt, now - IDLE_DEATH_MS + ACTIVE_PING_MS);
   }
@@ -94,7 +100,7 @@ export class Liveness {
 
   /** When the path is to be left for another. */
   deadAt(load: PathLoad): Instant {
-    const silence = IDLE_DEATH_MS + (load.active ? 0 : STANDBY_PING_MS);
+    const silence = IDLE_DEATH_MS + (load.active ? 0 : this.#standbyPingMs);
     const idleDeath = Math.min(this.#provenAt + silence, this.#answerBy);
     return load.inFlight > 0 ? Math.min(idleDeath, this.#progressAt + patienceMs(load)) : idleDeath;
   }

@@ -26,4 +26,5 @@ export class MoveGate {
 
 const MIN_INTERVAL_MS = 10_000;
 const MAX_INTERVAL_MS = 300_000;
-const LASTED_MS = 60_000;
+/** A path that carried the session for so long was worth moving to. */
+const LASTED_MS = 10_000;

@@ -1,5 +1,6 @@
 import type { Instant } from '../machine.ts';
 import type { PathEvent, PathId, SessionOutput } from './events.ts';
+import { KEEPALIVE_MS } from './keepalive.ts';
 import { MoveGate } from './move-gate.ts';
 import type { Path } from './path.ts';
 import type { ResendBuffer } from './resend.ts';
@@ -21,6 +22,7 @@ export class PathSet {
   /** A better path waits for its gate to open. */
   #moveAt: Instant | undefined;
   #pathlessSince: Instant | undefined;
+  #keepaliveMs = KEEPALIVE_MS;
 
   constructor(resend: ResendBuffer, emit: (output: SessionOutput) => void, now: Instant) {
     this.#resend = resend;
@@ -59,6 +61,7 @@ export class PathSet {
 
   add(path: Path, now: Instant): void {
     this.#paths.set(path.info.id, path);
+    if (path.info.direct) path.liveness.keepAlive(this.#keepaliveMs, now);
     this.#pathlessSince = undefined;
     this.#select(now);
   }
@@ -119,6 +122,23 @@ export class PathSet {
     }
   }
 
+  /** The network has changed under all of them: what doesn't answer soon is dead. */
+  question(now: Instant): void {
+    for (const path of this.#paths.values()) {
+      if (!path.confirmed) continue;
+      path.ping(path === this.#active, now);
+      path.liveness.questioned(now, path.load(path === this.#active, this.#resend.oldestBytes));
+    }
+  }
+
+  /** Of direct paths on standby, and of those to come. */
+  keepalive(everyMs: number, now: Instant): void {
+    this.#keepaliveMs = everyMs;
+    for (const path of this.#paths.values()) {
+      if (path.info.direct) path.liveness.keepAlive(everyMs, now);
+    }
+  }
+
   get #doubtAt(): Instant {
     const active = this.#active;
     return active ? active.liveness.doubtAt(active.load(true, this.#resend.oldestBytes)) : Infinity;
@@ -152,7 +172,8 @@ export class PathSet {
   #deadAt(path: Path): Instant {
     const load = path.load(path === this.#active, this.#resend.oldestBytes);
     if (path.suspect) return path.liveness.lastDeadAt(load);
-    const unheardUntil = (path.unheardSince ?? Infinity) + UNHEARD_MS;
+    const patience = path.info.direct ? UNHEARD_DIRECT_MS : UNHEARD_MS;
+    const unheardUntil = (path.unheardSince ?? Infinity) + patience;
     return Math.min(path.liveness.deadAt(load), unheardUntil);
   }
 
@@ -216,3 +237,5 @@ export class PathSet {
 
 /** A path that was asked whether it still works, and has not answered for so long, does not. */
 const UNHEARD_MS = 5_000;
+/** Sooner where another can be made in its place. */
+const UNHEARD_DIRECT_MS = 2_000;

@@ -198,6 +198,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
         return this.#queueDatagram(input.bytes);
       case 'ping':
         return this.#ping(input.token, input.path, now);
+      case 'question':
+        return this.#paths.question(now);
+      case 'keepalive':
+        return this.#paths.keepalive(input.everyMs, now);
       case 'epoch':
         this.#epoch = input.epoch;
         return;

@@ -249,6 +249,21 @@ describe('death of a path', () => {
     expect(pair.a.states(first)).toContain('down');
   });
 
+  it('shows within two seconds on every path after a change of network, and not on those that answer', () => {
+    const pair = new Pair();
+    const alive = pair.addPath(relay);
+    const lost = [pair.addPath(direct), pair.addPath(direct)];
+    pair.run(30_000);
+    for (const path of lost) pair.blackhole(path);
+    pair.a.handle({ type: 'question' });
+    const started = pair.now;
+    pair.run(60_000, () => lost.every((path) => pair.a.states(path).includes('down')));
+    expect(pair.now - started).toBeLessThanOrEqual(2_000);
+    pair.run(10_000);
+    expect(pair.a.active).toBe(alive);
+    expect(pair.a.states(alive)).not.toContain('down');
+  });
+
   it('of the last path is only a suspicion for 15 s, while another is asked for', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
