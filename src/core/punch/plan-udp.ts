@@ -4,7 +4,7 @@ import { UNPREDICTABLE, type Obstacle } from './obstacle.ts';
 import type { Stage } from './plan.ts';
 import { planPrediction } from './plan-prediction.ts';
 import { BIRTHDAY_PROBES } from './schedule.ts';
-import { acceptsAnyPort, confidence, hasDependentMapping, isSequential } from './situation.ts';
+import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSequential } from './situation.ts';
 
 /**
  * UDP: a datagram to the right port opens the own NAT and passes the other's, in whichever order they come.
@@ -15,12 +15,15 @@ import { acceptsAnyPort, confidence, hasDependentMapping, isSequential } from '.
  * | one dependent, the other's filter open | the dependent end sends first, the other answers where it came from |
  * | one dependent, sequential         | its next port is predicted; then a birthday                         |
  * | one dependent, random             | a birthday                                                          |
+ * | both dependent, one's filter open to all, the other's to any port | that other one sends first         |
  * | both dependent, both sequential   | both are predicted                                                  |
  * | both dependent otherwise          | nothing: about 65,000 mappings would be needed                      |
  */
 export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
   if (aDepends && bDepends) {
+    if (meetByOpenFilters(b, a)) return [planAnswer('initiator', 0.9)];
+    if (meetByOpenFilters(a, b)) return [planAnswer('responder', 0.9)];
     return isSequential(a) && isSequential(b) ? [planPrediction('udp', 'both', a, b)] : UNPREDICTABLE;
   }
   if (aDepends) return planOneDependent(a, b, 'initiator', planPrediction('udp', 'initiator', a, b));
@@ -36,19 +39,22 @@ function planOneDependent(
   first: SessionRole,
   prediction: Stage,
 ): Stage[] {
-  const answer = {
-    technique: 'peer-reflexive answer',
-    transport: 'udp',
-    first,
-    packets: 32,
-    seconds: 0.2,
-  } as const;
-  if (acceptsAnyPort(other)) return [{ ...answer, probability: 0.98 }];
+  if (acceptsAnyPort(other)) return [planAnswer(first, 0.98)];
   const birthday = planBirthday(hard, first);
   const search = isSequential(hard) ? [prediction, birthday] : [birthday];
   // A filter seen from one server address may be more open than it looked.
   const mayBeOpen = other.filtering === 'unknown' || other.provisional;
-  return mayBeOpen ? [{ ...answer, probability: 0.3 }, ...search] : search;
+  return mayBeOpen ? [planAnswer(first, 0.3), ...search] : search;
+}
+
+/** `open` lets anybody in by the mapping that a server saw; `sender` sends there, and takes the answer from any port. */
+function meetByOpenFilters(open: TransportProfile, sender: TransportProfile): boolean {
+  return hasOpenFilter(open) && (hasOpenFilter(sender) || sender.filtering === 'address-dependent');
+}
+
+function planAnswer(first: SessionRole, probability: number): Stage {
+  const answer = { technique: 'peer-reflexive answer', transport: 'udp', first } as const;
+  return { ...answer, packets: 32, seconds: 0.2, probability };
 }
 
 function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {

@@ -16,11 +16,14 @@ export function hasDependentMapping({ mapping }: TransportProfile): boolean {
 }
 
 /** Anybody may send to the mapping, asked or not. */
-export function acceptsAnybody({ mapping, filtering }: TransportProfile): boolean {
-  return (
-    (mapping === 'none' || mapping === 'endpoint-independent') &&
-    (filtering === 'none' || filtering === 'endpoint-independent')
-  );
+export function acceptsAnybody(profile: TransportProfile): boolean {
+  const { mapping } = profile;
+  return (mapping === 'none' || mapping === 'endpoint-independent') && hasOpenFilter(profile);
+}
+
+/** Each mapping, whomever it was made for, lets anybody in. */
+export function hasOpenFilter({ filtering }: TransportProfile): boolean {
+  return filtering === 'none' || filtering === 'endpoint-independent';
 }
 
 /** Whoever was sent anything may answer from any of its ports. */

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { NatProfile, TransportProfile } from '../../../src/core/nat/behavior.ts';
-import { plan, type Plan } from '../../../src/core/punch/plan.ts';
+import { UNMEASURED, type NatProfile, type TransportProfile } from '../../../src/core/nat/behavior.ts';
+import { PunchAgent } from '../../../src/core/punch/agent.ts';
+import { plan, type Plan, type Stage } from '../../../src/core/punch/plan.ts';
 import type { PathChoice, PeerSituation } from '../../../src/core/punch/situation.ts';
 
 const behavior = fc.constantFrom(
@@ -20,6 +21,7 @@ const transportProfile: fc.Arbitrary<TransportProfile> = fc.record({
   allocation: fc.constantFrom(
     { kind: 'preserving' as const },
     { kind: 'sequential' as const, step: 1 },
+    { kind: 'sequential' as const, step: -2 },
     { kind: 'random' as const },
     { kind: 'unknown' as const },
   ),
@@ -108,4 +110,148 @@ describe('plan', () => {
       }),
     );
   });
+
+  it('gives every pair that theory allows a way, and no other', () => {
+    fc.assert(
+      fc.property(measured, measured, (x, y) => {
+        const { unreachable } = plan(allowingAll(x), allowingAll(y));
+        expect(unreachable.udp === undefined).toBe(udpCanMeet(x.udp, y.udp));
+        const udpBlocked = !x.udp.reachable || !y.udp.reachable;
+        expect(unreachable.tcp === undefined).toBe(tcpCanMeet(x.tcp, y.tcp, udpBlocked));
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
+  it('spends nothing on two dependent mappings of which one is unpredictable, and says why', () => {
+    const dependent = measured.map((nat) => withDependent(nat));
+    fc.assert(
+      fc.property(dependent, dependent, (x, y) => {
+        if (isCounting(x.udp) && isCounting(y.udp)) return;
+        const { stages, unreachable } = plan(allowingAll(x), allowingAll(y));
+        expect(stages.every(({ technique }) => technique === 'local addresses')).toBe(true);
+        expect(unreachable.udp?.code).toBe('BOTH_UNPREDICTABLE');
+        expect(unreachable.tcp?.code).toBe('BOTH_UNPREDICTABLE');
+        expect(unreachable.udp?.remedy).toMatch(/UPnP/);
+      }),
+    );
+  });
+
+  it('has a birthday over TCP only where no UDP passes', () => {
+    fc.assert(
+      fc.property(situation, situation, (a, b) => {
+        const held = plan(a, b).stages.some((stage) => isBirthday(stage) && stage.transport === 'tcp');
+        const blocked = [a, b].some(({ profile: { udp } }) => udp.reachable === false);
+        expect(held && !blocked).toBe(false);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('sends 2,048 packets at most by one transport, all its stages together', () => {
+    fc.assert(
+      fc.property(situation, situation, (a, b) => {
+        for (const transport of ['udp', 'tcp'] as const) {
+          const ways = plan(a, b).stages.filter(
+            (stage) => stage.transport === transport && stage.technique !== 'local addresses',
+          );
+          expect(ways.reduce((sum, { packets }) => sum + packets, 0)).toBeLessThanOrEqual(2_048);
+        }
+      }),
+    );
+  });
+
+  it('is the same at both ends', () => {
+    const keys = { username: 'u', sendKey: new Uint8Array(32), receiveKey: new Uint8Array(32) };
+    fc.assert(
+      fc.property(situation, situation, (a, b) => {
+        const [initiator, responder] = (['initiator', 'responder'] as const).map((role) => {
+          const [local, remote] = role === 'initiator' ? [a, b] : [b, a];
+          const agent = new PunchAgent({ role, credentials: keys, kinds: local.kinds });
+          agent.handle({ type: 'local', profile: local.profile }, 0);
+          agent.handle({ type: 'remote', profile: remote.profile, kinds: remote.kinds }, 0);
+          return agent.plan;
+        });
+        expect(initiator).toEqual(responder);
+      }),
+    );
+  });
+
+  it.each([
+    ['none', 'peer-reflexive answer', 'direct dial'],
+    ['endpoint-independent', 'peer-reflexive answer', 'direct dial'],
+    ['address-dependent', 'peer-reflexive answer', 'connect then listen'],
+    ['address-and-port-dependent', 'birthday', undefined],
+  ] as const)('meets an address-dependent mapping where the other filter is %s', (filtering, udp, tcp) => {
+    const hard = nat({ mapping: 'address-dependent', allocation: { kind: 'random' } });
+    const easy = nat({ mapping: 'endpoint-independent', filtering });
+    const { stages } = plan(allowingAll(hard), allowingAll(easy));
+    const by = (transport: 'udp' | 'tcp') =>
+      stages.find((stage) => stage.transport === transport && stage.technique !== 'local addresses');
+    expect([by('udp')?.technique, by('tcp')?.technique]).toEqual([udp, tcp]);
+  });
+
+  it('tries a filter that is not known with a few dials, before it gives up on TCP', () => {
+    const hard = nat({ mapping: 'address-and-port-dependent', allocation: { kind: 'random' } });
+    const easy = nat({ mapping: 'endpoint-independent', filtering: 'unknown' });
+    const { stages } = plan(allowingAll(easy), allowingAll(hard));
+    expect(stages.at(-1)).toMatchObject({ technique: 'connect then listen', listener: 'initiator' });
+  });
 });
+
+/** Of one network, everything measured; the two networks have nothing in common. */
+const known: fc.Arbitrary<TransportProfile> = transportProfile
+  .filter(({ mapping, filtering }) => mapping !== 'unknown' && filtering !== 'unknown')
+  .map((profile) => ({
+    ...profile,
+    reachable: profile.reachable ?? true,
+    provisional: false,
+    publicAddresses: [],
+  }));
+
+const measured: fc.Arbitrary<NatProfile> = fc.record({ version: fc.constant(1), udp: known, tcp: known });
+
+function nat(fields: Partial<TransportProfile>): NatProfile {
+  const strict = { ...UNMEASURED, reachable: true, provisional: false };
+  const profile = { ...strict, filtering: 'address-and-port-dependent' as const, ...fields };
+  return { version: 1, udp: profile, tcp: profile };
+}
+
+function allowingAll(profile: NatProfile): PeerSituation {
+  return { profile, kinds: ['udp', 'tcp', 'relay'] };
+}
+
+function withDependent({ version, udp, tcp }: NatProfile): NatProfile {
+  const hard = {
+    reachable: true,
+    mapping: 'address-and-port-dependent',
+    filtering: 'address-and-port-dependent',
+  } as const;
+  return { version, udp: { ...udp, ...hard }, tcp: { ...tcp, ...hard, allocation: udp.allocation } };
+}
+
+const isDependent = ({ mapping }: TransportProfile) =>
+  mapping.endsWith('dependent') && mapping.startsWith('address');
+const isCounting = ({ allocation }: TransportProfile) => allocation.kind === 'sequential';
+const isOpen = ({ filtering }: TransportProfile) =>
+  filtering === 'none' || filtering === 'endpoint-independent';
+const isOpenToPorts = (profile: TransportProfile) =>
+  isOpen(profile) || profile.filtering === 'address-dependent';
+const isBirthday = ({ technique }: Stage) => technique === 'birthday';
+
+/** One end that can be aimed at is enough; else both have to count, or one to be open. */
+function udpCanMeet(x: TransportProfile, y: TransportProfile): boolean {
+  if (!x.reachable || !y.reachable) return false;
+  if (!isDependent(x) || !isDependent(y)) return true;
+  const isOpenEnough = (isOpen(x) && isOpenToPorts(y)) || (isOpen(y) && isOpenToPorts(x));
+  return isOpenEnough || (isCounting(x) && isCounting(y));
+}
+
+/** As for UDP, but that a random port is not searched while UDP passes. */
+function tcpCanMeet(x: TransportProfile, y: TransportProfile, udpBlocked: boolean): boolean {
+  if (!x.reachable || !y.reachable) return false;
+  if (!isDependent(x) && !isDependent(y)) return true;
+  if (isDependent(x) && isDependent(y)) return isCounting(x) && isCounting(y);
+  const [hard, easy] = isDependent(x) ? [x, y] : [y, x];
+  return isCounting(hard) || isOpenToPorts(easy) || udpBlocked;
+}
