@@ -266,7 +266,10 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   #roundMs(transport: Transport): number {
     if (this.#stageOf(transport)) return ROUND_MS;
-    return this.#allows(transport) ? LOCAL_ROUND_MS : 0;
+    if (!this.#allows(transport)) return 0;
+    // What is still being measured may yet give this transport a way.
+    const profiles = Object.values(this.#profiles);
+    return profiles.some(({ udp }) => udp.reachable === undefined) ? ROUND_MS : LOCAL_ROUND_MS;
   }
 
   #start(at: Instant, roundTripMs: number, now: Instant): void {

@@ -40,6 +40,8 @@ function planOneDependent(
   prediction: Stage,
 ): Stage[] {
   if (acceptsAnyPort(other)) return [planAnswer(first, 0.98)];
+  // While UDP may be blocked altogether, a search would be in vain, and keep others from theirs.
+  if (hard.reachable !== true || other.reachable !== true) return [planAnswer(first, 0.3)];
   const birthday = planBirthday(hard, first);
   const search = isSequential(hard) ? [prediction, birthday] : [birthday];
   // A filter seen from one server address may be more open than it looked.

@@ -110,12 +110,13 @@ export class PortSearch {
 
   /** A STUN server's answer to one of our samples; false for anything else. */
   takeSample(socket: number, bytes: Uint8Array, now: Instant): boolean {
-    return this.#prediction?.takeSample(socket, bytes, now) ?? false;
+    return !this.#ended && (this.#prediction?.takeSample(socket, bytes, now) ?? false);
   }
 
   /** A new attested mapping of the peer's; false where it is no sample of a counter that we predict. */
   learnSample(mapping: Endpoint, now: Instant): boolean {
-    if (!this.#prediction || this.#predictionStage?.predicted === this.#options.role) return false;
+    if (this.#ended || !this.#prediction || this.#predictionStage?.predicted === this.#options.role)
+      return false;
     if (mapping.address !== this.#target?.address) return false;
     this.#prediction.learnSample(mapping, now);
     return true;
@@ -123,7 +124,7 @@ export class PortSearch {
 
   /** `to` answered a probe from the socket that the peer knows by a refusal. */
   refused(to: Endpoint, now: Instant): void {
-    this.#birthday?.refused(to, now);
+    if (!this.#ended) this.#birthday?.refused(to, now);
   }
 
   end(): void {

@@ -72,6 +72,21 @@ describe('a TCP birthday', () => {
     expect(result.dials).toBeLessThanOrEqual(2_048);
   });
 
+  it('is held as soon as UDP turns out to be blocked, up to two seconds after T0', () => {
+    const kinds = ['udp', 'tcp', 'relay'] as const;
+    for (const late of [0, 500, 2_000]) {
+      const { a, b } = traverse({
+        a: 'udp-blocked',
+        b: 'apd/apd-random',
+        initiatorMeasuredAfterMs: late,
+        delayMs: 20,
+        kinds,
+      });
+      expect([a.tcp?.technique, b.tcp?.technique]).toEqual(['birthday', 'birthday']);
+      expect(a.sent + b.sent).toBeLessThanOrEqual(200); // no search by UDP before
+    }
+  });
+
   it('is not held where UDP passes', () => {
     const kinds = ['udp', 'tcp', 'relay'] as const;
     const { a, b } = traverse({ a: 'ei/apd', b: 'apd/apd-random', delayMs: 20, kinds });
