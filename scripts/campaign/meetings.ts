@@ -28,6 +28,8 @@ const HARD: readonly (readonly [NatName, NatName, BestKind])[] = [
   ['proxy-only', 'ei/apd', 'relay'],
   ['same-lan', 'same-lan', 'direct'],
   ['same-nat', 'same-nat', 'direct'],
+  ['ipv6-firewall', 'ipv6-firewall', 'direct'],
+  ['ipv6-only', 'ipv6-firewall', 'direct'],
   ['same-nat-internal', 'same-nat-internal', 'direct'],
   ['same-nat-no-hairpin', 'same-nat-no-hairpin', 'relay'],
   ['same-cgnat', 'same-cgnat', 'direct'],

@@ -15,7 +15,8 @@ export function familyOfAddress(address: string): Family {
 
 /**
  * One spelling for each address, so that no filter can be passed by writing it differently: every IPv6 embedding
- * of an IPv4 address (mapped, compatible, 6to4, NAT64) becomes that IPv4 address; a zone id is dropped.
+ * of an IPv4 address (mapped, compatible, translated, 6to4, NAT64, Teredo, ISATAP) becomes that IPv4 address; a zone id
+ * is dropped.
  * @throws SallyportError `USAGE` on anything that is not an address
  */
 export function canonicalAddress(text: string): string {
@@ -56,7 +57,7 @@ function scopeOfIPv4(bytes: Uint8Array): AddressScope {
   if (a === 10 || (a === 172 && b >> 4 === 1) || (a === 192 && b === 168)) return 'private';
   if (a === 100 && b >> 6 === 1) return 'shared';
   if (a >> 4 === 14) return 'multicast';
-  if (a >> 4 === 15) return 'reserved';
+  if (a >> 4 === 15 || (a === 192 && b === 0 && bytes[2] === 0)) return 'reserved';
   return 'public';
 }
 
@@ -68,13 +69,28 @@ function scopeOfIPv6(bytes: Uint8Array): AddressScope {
   if (a === 0xfe && b >> 6 === 3) return 'private'; // fec0::/10, site-local, deprecated
   if (a >> 1 === 0x7e) return 'private'; // fc00::/7, unique local
   if (a === 0xff) return 'multicast';
-  return 'public';
+  return isReservedIPv6(bytes) ? 'reserved' : 'public';
 }
 
-/** The IPv4 address inside ::ffff:0:0/96, ::/96, 2002::/16 and 64:ff9b::/96. */
+/** Discard-only 100::/64, ORCHID 2001:10::/28 and 2001:20::/28, local NAT64 64:ff9b:1::/48, segment routing 5f00::/16. */
+function isReservedIPv6(bytes: Uint8Array): boolean {
+  const [a, b, c, d] = [0, 2, 4, 6].map((at) => (bytes[at]! << 8) | bytes[at + 1]!);
+  if (a === 0x100) return b === 0 && c === 0 && d === 0;
+  if (a === 0x2001) return b! >> 4 === 1 || b! >> 4 === 2;
+  if (a === 0x64) return b === 0xff9b && c === 1;
+  return a === 0x5f00;
+}
+
+/**
+ * The IPv4 address inside ::ffff:0:0/96, ::/96, ::ffff:0:0:0/96 (RFC 2765), 2002::/16, 64:ff9b::/96, 2001::/32 (Teredo,
+ * where it is inverted: RFC 4380 §4) and interface identifiers 0:5efe:… and 200:5efe:… (ISATAP, RFC 5214 §6.1).
+ */
 function embeddedIPv4(bytes: Uint8Array): Uint8Array | undefined {
   const zeros = (from: number, to: number) => bytes.subarray(from, to).every((byte) => byte === 0);
   const last = bytes.subarray(12);
+  if (zeros(0, 8) && bytes[8] === 0xff && bytes[9] === 0xff && zeros(10, 12)) return last;
+  if (bytes[0] === 0x20 && bytes[1] === 0x01 && zeros(2, 4)) return last.map((byte) => byte ^ 0xff);
+  if ((bytes[8]! | 2) === 2 && bytes[9] === 0 && bytes[10] === 0x5e && bytes[11] === 0xfe) return last;
   if (zeros(0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return last;
   if (zeros(0, 12) && !(zeros(12, 15) && bytes[15]! <= 1)) return last;
   if (bytes[0] === 0x20 && bytes[1] === 0x02) return bytes.subarray(2, 6);

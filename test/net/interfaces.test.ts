@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/net/clock.ts';
-import { hostAddresses, watchNetwork } from '../../src/net/interfaces.ts';
+import { advertisedAddresses, hostAddresses, watchNetwork } from '../../src/net/interfaces.ts';
 import type { HostAddress, NetworkChange } from '../../src/net/interfaces.ts';
 
 /** Time that moves when told; one timer is enough here. */
@@ -48,6 +48,28 @@ function watched(): {
 }
 
 const lan = (address: string): HostAddress => ({ address, family: 4, scope: 'private', interface: 'eth0' });
+
+const over6 = (address: string): HostAddress => ({
+  address,
+  family: 6,
+  scope: 'public',
+  interface: 'eth0',
+});
+
+describe('the addresses that a peer is told', () => {
+  const told = (addresses: HostAddress[], seen: string[] = []) =>
+    advertisedAddresses(addresses, seen).map(({ address }) => address);
+
+  it('are every IPv4 one, and of each IPv6 prefix the one that servers see', () => {
+    const all = [lan('192.168.1.2'), over6('2001:db8::9'), over6('2001:db8::1'), over6('fd00::1')];
+    expect(told(all)).toEqual(['192.168.1.2', '2001:db8::9', 'fd00::1']);
+    expect(told(all, ['2001:db8::1'])).toEqual(['192.168.1.2', '2001:db8::1', 'fd00::1']);
+  });
+
+  it('are three of IPv6 at most', () => {
+    expect(told(Array.from({ length: 9 }, (_, n) => over6(`2001:db8:${n}::1`)))).toHaveLength(3);
+  });
+});
 
 describe('host addresses', () => {
   it('are of this host, and never loopback or link-local', () => {
