@@ -4,7 +4,7 @@ import { canonicalAddress, familyOfAddress, type Family } from '../src/core/addr
 import { base64url } from '../src/core/bytes.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
-import { UNMEASURED, type NatProfile } from '../src/core/nat/behavior.ts';
+import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
 import { FloodBudget } from '../src/core/punch/flood-budget.ts';
 import { ProbeBudget } from '../src/core/punch/probe-budget.ts';
@@ -14,6 +14,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { advertisedAddresses, hostAddresses } from '../src/net/interfaces.ts';
 import { NatDiscovery, type StunAccess } from '../src/net/nat-discovery.ts';
+import { PortMapping, type PortMappingReport } from '../src/net/port-mapping.ts';
 import { readTag } from '../src/net/tag.ts';
 import { UdpSocket } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
@@ -78,6 +79,7 @@ export class Network extends EventEmitter<NetworkEvents> {
   #owners = new Set<DatagramOwner>();
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
   #onLoopback = false;
+  #portMapping: PortMapping;
   #diagnosed = new Set<string>();
   /** Addresses of connections whose tag hasn't come yet, one entry each. */
   #untagged: string[] = [];
@@ -92,6 +94,14 @@ export class Network extends EventEmitter<NetworkEvents> {
       udp.on('datagram', (bytes, from) => this.#route(bytes, from));
       listener.on('connection', (socket) => void this.#identify(socket, false));
     }
+    this.#portMapping = new PortMapping({
+      clock,
+      datagrams: over4.udp,
+      tcpPort: portOf(over4.listener),
+      accept: (tag, accept) => this.accept(tag, ({ socket }) => accept(socket)),
+      publicAddresses: () => this.discovery?.profile.udp.publicAddresses ?? [],
+    });
+    this.#portMapping.on('changed', () => this.emit('changed'));
   }
 
   /** Without IPv6 where the system has none. */
@@ -141,6 +151,8 @@ export class Network extends EventEmitter<NetworkEvents> {
       ...(over6 && { 6: this.#measure(6, over6, stun, localAddresses) }),
     };
     this.#all((discovery) => discovery.start());
+    // A deployment on this very host says nothing about the world outside of the router.
+    if (!onLoopback) this.#portMapping.start(stun);
   }
 
   /** Measures one family's NATs on its own sockets. */
@@ -198,16 +210,30 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   get profile(): NatProfile {
-    const over4 = this.#discoveries[4]?.profile ?? NOTHING_MEASURED;
+    const over4 = this.#withMappedPorts(this.#discoveries[4]?.profile ?? NOTHING_MEASURED);
     const over6 = this.#discoveries[6]?.profile;
     if (!over6 || (over6.udp.reachable !== true && over6.tcp.reachable !== true)) return over4;
     const { udp, tcp } = over6;
     return { ...over4, version: over4.version + over6.version, ipv6: { udp, tcp } };
   }
 
-  /** Server-reflexive candidates, as attested by the rendezvous: what may travel in the offer itself. */
+  #withMappedPorts(profile: NatProfile): NatProfile {
+    const withMapping = (transport: Transport): TransportProfile =>
+      this.#portMapping.isVerified(transport)
+        ? { ...profile[transport], portMapped: true }
+        : profile[transport];
+    return { ...profile, udp: withMapping('udp'), tcp: withMapping('tcp') };
+  }
+
+  /** What the router says to requests for ports; `null` where none maps any. */
+  get portMapping(): PortMappingReport | null {
+    return this.#portMapping.report;
+  }
+
+  /** Candidates that were seen or reached from outside, as attested by the rendezvous: what may travel in the offer itself. */
   get publicCandidates(): Candidate[] {
-    return [4, 6].flatMap((family) => this.#discoveries[family as Family]?.candidates ?? []);
+    const seen = [4, 6].flatMap((family) => this.#discoveries[family as Family]?.candidates ?? []);
+    return [...seen, ...this.#portMapping.candidates];
   }
 
   /** What a peer may know of us before it has proven the session's keys, as far as these kinds of path need it. */
@@ -255,12 +281,14 @@ export class Network extends EventEmitter<NetworkEvents> {
     }
   }
 
-  /** Resolves when both transports are fully measured, or after `capMs`. */
+  /** Resolves when both transports are fully measured and the router has been asked for ports, or after `capMs`. */
   async diagnosed(capMs: number, signal?: AbortSignal): Promise<void> {
     const deadline = this.#clock.now() + capMs;
     const stopped = () => signal?.aborted === true;
     const wanted = () => 2 * Object.keys(this.#discoveries).length || 2;
-    while (this.#diagnosed.size < wanted() && this.#clock.now() < deadline && !stopped()) {
+    const isRouterAsked = () => this.#onLoopback || this.#portMapping.settled;
+    const known = () => this.#diagnosed.size >= wanted() && isRouterAsked();
+    while (!known() && this.#clock.now() < deadline && !stopped()) {
       await this.#changedOrAfter(deadline - this.#clock.now());
     }
   }
@@ -312,6 +340,7 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   async close(): Promise<void> {
     this.#all((discovery) => discovery.close());
+    await this.#portMapping.close();
     for (const { server } of Object.values(this.#held)) server?.close();
     for (const { listener } of this.#opened) listener.close();
     await Promise.all(this.#opened.map(({ udp }) => udp.close()));

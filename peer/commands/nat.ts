@@ -4,6 +4,7 @@ import { scopeOf } from '../../src/core/address.ts';
 import { popularName, type PortAllocation, type TransportProfile } from '../../src/core/nat/behavior.ts';
 import type { Transport } from '../../src/core/punch/candidate.ts';
 import { hostAddresses } from '../../src/net/interfaces.ts';
+import type { PortMappingReport } from '../../src/net/port-mapping.ts';
 import { proxyFor } from '../../src/net/proxy.ts';
 import type { Peer } from '../peer.ts';
 import { prognosisFor, type Prognosis } from '../prognosis.ts';
@@ -19,8 +20,8 @@ interface NatReport {
   readonly tcp: TransportReport;
   /** The popular name of what UDP meets. */
   readonly type: string;
-  /** `null`: not measured. */
-  readonly portMapping: string | null;
+  /** `null` where no router maps ports on request. */
+  readonly portMapping: PortMappingReport | null;
   readonly ipv6: boolean;
   readonly cgnat: boolean | null;
   readonly proxy: boolean;
@@ -71,7 +72,7 @@ function reportOf(peer: Peer): NatReport {
     udp: transportReport(udp),
     tcp: transportReport(tcp),
     type: popularName(udp),
-    portMapping: null,
+    portMapping: peer.network.portMapping,
     ipv6: addresses.some(({ family, scope }) => family === 6 && scope === 'public'),
     // Only an address of the carrier's own range is proof; without a port mapping protocol nothing else tells.
     cgnat: addresses.some(({ address }) => scopeOf(address) === 'shared') ? true : null,
@@ -110,7 +111,7 @@ function allocationText(allocation: PortAllocation): string {
 }
 
 function words(report: NatReport): string {
-  const { udp, tcp, ipv6, proxy, servers, prognosis } = report;
+  const { udp, tcp, portMapping, ipv6, proxy, servers, prognosis } = report;
   const lines = [
     `Your NAT for UDP is ${article(udp.type)}; for TCP ${article(tcp.type)}.`,
     '',
@@ -118,6 +119,7 @@ function words(report: NatReport): string {
     '',
     ...transportWords('tcp', tcp),
     '',
+    `Ports: ${portMappingWords(portMapping)}`,
     `IPv6:  ${ipv6 ? 'this host has a global address' : 'no global address on this host'}`,
     ...(proxy ? ['Proxy: signalling and relay go through an HTTP proxy'] : []),
     '',
@@ -147,6 +149,17 @@ function transportWords(transport: Transport, report: TransportReport): string[]
     `  filtering:  ${report.filtering}: ${FILTERING_MEANS[report.filtering] ?? ''}`,
     `  ports:      ${report.allocation}`,
   ];
+}
+
+function portMappingWords(report: PortMappingReport | null): string {
+  if (report === null) return 'no router maps any on request (UPnP, NAT-PMP, PCP)';
+  const { protocol, externalAddress, ports, verified, note } = report;
+  const name = { pcp: 'PCP', 'nat-pmp': 'NAT-PMP', upnp: 'UPnP' }[protocol];
+  if (note !== null) return `the router maps some by ${name}, to no avail: ${note}`;
+  const reached = (['udp', 'tcp'] as const)
+    .filter((transport) => verified[transport])
+    .map((transport) => `${transport.toUpperCase()} ${ports[transport]}`);
+  return `the router maps some by ${name}, reached from outside: ${externalAddress} ${reached.join(', ')}`;
 }
 
 const MAPPING_MEANS: Record<string, string> = {

@@ -19,7 +19,7 @@ interface PortMappingRouter {
 }
 
 /** Whether this machine has the daemon; the Debian package is `miniupnpd-nftables`. */
-async function hasMiniupnpd(): Promise<boolean> {
+export async function hasMiniupnpd(): Promise<boolean> {
   return (await runCommand(['sh', '-c', 'command -v miniupnpd || test -x /usr/sbin/miniupnpd'])).code === 0;
 }
 

@@ -32,6 +32,8 @@ export interface TransportProfile {
   readonly lifetimeSeconds: number | undefined;
   /** Public addresses seen, one unless the NAT has a pool. */
   readonly publicAddresses: readonly string[];
+  /** A router leads a port of its own here on request (UPnP-IGD, NAT-PMP, PCP), and it was reached from outside. */
+  readonly portMapped?: boolean | undefined;
 }
 
 /** Both transports' profiles; `version` grows with each trickled update so that both ends plan from the same. */

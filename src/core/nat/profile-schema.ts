@@ -29,6 +29,7 @@ const transportProfile = v.object({
   strays: v.picklist(['drop', 'reset', 'unknown']),
   hairpin: v.optional(v.boolean()),
   lifetimeSeconds: v.optional(v.number()),
+  portMapped: v.optional(v.boolean()),
   publicAddresses: v.pipe(v.array(v.pipe(v.string(), v.check(isAddress, 'not an address'))), v.maxLength(16)),
 });
 

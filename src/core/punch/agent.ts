@@ -229,7 +229,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   }
 
   #heldPortUse(family: Family): HeldPortUse {
-    const stage = this.#stageOf('tcp', family);
+    // A mapped port leads to the listener; the held port may do something else beside that.
+    const stage = this.#stagesOf('tcp', family).find(({ technique }) => technique !== 'mapped port');
     const { role } = this.#options;
     switch (stage?.technique) {
       case 'direct dial':
@@ -242,6 +243,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       case 'port prediction': // a search dials by itself
       case 'birthday':
       case 'local addresses':
+      case 'mapped port':
       case 'simultaneous probes':
       case 'peer-reflexive answer':
       case undefined:
@@ -251,7 +253,11 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   /** The stage that uses the mappings of this transport; of either family where none is named. */
   #stageOf(transport: Transport, family?: Family): Stage | undefined {
-    return this.#plan.stages.find(
+    return this.#stagesOf(transport, family)[0];
+  }
+
+  #stagesOf(transport: Transport, family?: Family): Stage[] {
+    return this.#plan.stages.filter(
       (stage) =>
         stage.transport === transport &&
         stage.technique !== 'local addresses' &&

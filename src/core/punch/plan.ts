@@ -21,6 +21,12 @@ export type Stage = {
   readonly probability: number;
 } & (
   | { readonly technique: 'local addresses'; readonly transport: Transport }
+  /** The router in front of `towards` leads a port there, so the other end sends or dials it. */
+  | {
+      readonly technique: 'mapped port';
+      readonly transport: Transport;
+      readonly towards: SessionRole | 'both';
+    }
   | { readonly technique: 'simultaneous probes'; readonly transport: 'udp' }
   /** `first` sends to the other's mapping, which sees where that came from and answers there. */
   | { readonly technique: 'peer-reflexive answer'; readonly transport: 'udp'; readonly first: SessionRole }
@@ -68,6 +74,9 @@ export interface Plan {
  * by prediction where the NAT counts its ports up, by a birthday where it picks them at random. With two dependent
  * mappings there is nowhere to aim, unless both NATs count.
  *
+ * None of this matters where a router leads a port to one end on request, and that was tried from outside: then the
+ * other end sends or dials there.
+ *
  * Pure, and the same at both ends: `a` is the session's initiator, `b` its responder. What isn't measured yet counts
  * as endpoint-independent with little confidence: trying costs a few packets.
  */
@@ -89,7 +98,29 @@ function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation)
   const [x, y] = [a.profile[transport], b.profile[transport]];
   if (isBlocked(transport, a, b)) return BLOCKED[transport];
   if (sharesPublicAddress(x, y) && (x.hairpin === false || y.hairpin === false)) return NO_HAIRPIN;
-  return transport === 'udp' ? planUdp(x, y) : planTcp(x, y, isBlocked('udp', a, b));
+  const punched = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, isBlocked('udp', a, b));
+  const towards = mappedEnd(x, y);
+  return towards === undefined ? punched : planMappedPort(transport, towards, punched);
+}
+
+function mappedEnd(a: TransportProfile, b: TransportProfile): SessionRole | 'both' | undefined {
+  if (a.portMapped === true) return b.portMapped === true ? 'both' : 'initiator';
+  return b.portMapped === true ? 'responder' : undefined;
+}
+
+/** Whoever is reachable at a mapped port needs no search; what costs little is tried beside it. */
+function planMappedPort(
+  transport: Transport,
+  towards: SessionRole | 'both',
+  punched: readonly Stage[] | Obstacle,
+): Stage[] {
+  const stage = { technique: 'mapped port', transport, towards } as const;
+  const beside = Array.isArray(punched) ? (punched as readonly Stage[]).filter(isCheap) : [];
+  return [{ ...stage, packets: 32, seconds: 0.2, probability: 0.99 }, ...beside];
+}
+
+function isCheap({ technique }: Stage): boolean {
+  return technique !== 'port prediction' && technique !== 'birthday';
 }
 
 function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
