@@ -4,6 +4,7 @@ import { SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
 import type { Instant } from '../core/machine.ts';
 import { StunResponder, type StunLocal, type StunPeer } from '../core/stun/responder.ts';
+import { StunDelivery } from './stun-delivery.ts';
 import { StunDialer } from './stun-dial.ts';
 import { StunTcpPort } from './stun-tcp.ts';
 import { StunUdpPort } from './stun-udp.ts';
@@ -42,6 +43,7 @@ export class StunServer {
   #ports: number[] = [];
   readonly #responder: StunResponder;
   readonly #dialer = new StunDialer();
+  readonly #delivery = new StunDelivery();
   readonly #now: () => Instant;
 
   private constructor(options: StunServerOptions) {
@@ -75,6 +77,7 @@ export class StunServer {
 
   async close(): Promise<void> {
     this.#dialer.close();
+    this.#delivery.close();
     const seats = this.#seats.splice(0).flat();
     await Promise.all(seats.flatMap(({ udp, tcp }) => [udp.close(), tcp.close()]));
   }
@@ -124,8 +127,13 @@ export class StunServer {
       this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, reply.to);
     };
     const tcp = new StunTcpPort({
-      respond: (bytes, from) =>
-        this.#responder.respond(bytes, { transport: 'tcp', from, on: this.#local(row, index) }, this.#now()),
+      respond: (bytes, from) => {
+        const arrival = { transport: 'tcp', from, on: this.#local(row, index) } as const;
+        const reply = this.#responder.respond(bytes, arrival, this.#now());
+        if (!reply || reply.to.port === from.port) return reply;
+        this.#delivery.send(bytes, reply);
+        return undefined;
+      },
       dial: ({ to, fromOtherAddress }, contacted) =>
         this.#dialer.dial(to, fromOtherAddress ? (this.#addresses[1 - row] ?? contacted) : contacted),
     });

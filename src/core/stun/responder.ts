@@ -70,17 +70,25 @@ export interface StunResponderOptions {
 /** What a stranger is sent at most; a plain reply with three IPv6 addresses has 92 bytes. */
 export const STRANGER_REPLY_BYTES = 96;
 
+/** Below, somebody else's DNS or NTP could be disturbed. */
+const FIRST_ORDINARY_PORT = 1_024;
+
 const UNCHANGED = { address: false, port: false } as const;
 
 /**
  * Answers Binding requests (RFC 8489, RFC 5780; docs/protocol.md, "STUN"): a registered peer gets an attestation of the
  * source it was seen at, in a reply that is no longer than its request; a stranger gets a short plain reply, five a
  * second for each network. RESPONSE-PORT and dials back are for registered peers.
+ *
+ * RESPONSE-PORT (RFC 5780 §7.5) is also how a peer shows that a router leads one of its ports to it: the reply goes to
+ * that port of the very address that the request came from, and attests it, so that only who is reached there gets the
+ * attestation. Seldom, never to a port below 1024, and with no more bytes than came; over TCP the port is dialled.
  */
 export class StunResponder {
   readonly #options: StunResponderOptions;
   readonly #strangers: RateTable;
   readonly #peers: RateTable;
+  readonly #diversions: RateTable;
   readonly #dialsOfPeer: RateTable;
   readonly #dialsToNetwork: RateTable;
 
@@ -88,6 +96,7 @@ export class StunResponder {
     this.#options = options;
     this.#strangers = new RateTable({ perSecond: 5, burst: 5, seed: options.seed });
     this.#peers = new RateTable({ perSecond: 50, burst: 100, seed: options.seed });
+    this.#diversions = new RateTable({ perSecond: 1, burst: 16, seed: options.seed });
     this.#dialsOfPeer = new RateTable({ ...DIALS_OF_PEER, seed: options.seed });
     this.#dialsToNetwork = new RateTable({ ...DIALS_TO_NETWORK, seed: options.seed });
   }
@@ -118,7 +127,10 @@ export class StunResponder {
     now: Instant,
   ): StunReply | undefined {
     const { transport, from } = arrival;
-    const attestation = attest(this.#options.deployment, peer, transport, from, now);
+    const to = { address: from.address, port: request.responsePort ?? from.port };
+    const isDiverted = to.port !== from.port;
+    if (isDiverted && !this.#mayDivert(request, arrival, now)) return undefined;
+    const attestation = attest(this.#options.deployment, peer, transport, to, now);
     const success = successFor(request, arrival);
     const encode = (dialOutcome?: DialOutcome) =>
       encodeStun(success ? { ...success, attestation, dialOutcome } : unsupported(request), {
@@ -127,11 +139,19 @@ export class StunResponder {
       });
     const bytes = encode();
     if (transport === 'udp' && bytes.length > budget) return undefined;
-    const port = transport === 'udp' ? (request.responsePort ?? from.port) : from.port;
-    const reply = { bytes, change: changeOf(request, arrival), to: { ...from, port }, authenticated: true };
-    if (!this.#mayDialBack(request, arrival, now)) return reply;
+    const reply = { bytes, change: changeOf(request, arrival), to, authenticated: true };
+    if (isDiverted || !this.#mayDialBack(request, arrival, now)) return reply;
     const fromOtherAddress = request.change!.address;
     return { ...reply, dialBack: { to: from, fromOtherAddress, answer: encode } };
+  }
+
+  #mayDivert(
+    { username, responsePort }: StunMessage,
+    { transport, from }: StunArrival,
+    now: Instant,
+  ): boolean {
+    if (responsePort! < FIRST_ORDINARY_PORT || !this.#diversions.take(utf8(username!), now)) return false;
+    return transport === 'udp' || this.#dialsToNetwork.take(networkOf(from.address), now);
   }
 
   /** What is not dialled is answered without an outcome. */

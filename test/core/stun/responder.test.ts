@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../../src/core/endpoint.ts';
 import { identityFromSeed } from '../../../src/core/identity.ts';
 import { isAttested } from '../../../src/core/protocol/attestation.ts';
 import { decodeStun, encodeStun, verifyIntegrity } from '../../../src/core/stun/message.ts';
@@ -191,15 +192,35 @@ describe('the STUN responder', () => {
     });
   });
 
-  it('answers to another port of the same address, for registered peers only', () => {
-    const reply = responder().respond(bindingRequest(id, credentials, { responsePort: 7 }), arrival, 0)!;
-    expect(reply.to).toEqual({ address: from.address, port: 7 });
-    expect(decodeStun(reply.bytes).mapped).toEqual(from);
-    const stranger = encodeStun({ class: 'request', transactionId: id, responsePort: 7 }, { padTo: 200 });
-    expect(decodeStun(responder().respond(stranger, arrival, 0)!.bytes).errorCode).toBe(420);
-    const tcp: StunArrival = { ...arrival, transport: 'tcp' };
-    const same = responder().respond(bindingRequest(id, credentials, { responsePort: 7 }), tcp, 0)!;
-    expect(same.to).toEqual(from);
+  it('answers to another port of the same address and attests that, for registered peers only', () => {
+    for (const transport of ['udp', 'tcp'] as const) {
+      const request = bindingRequest(id, credentials, { responsePort: 40_007 });
+      const reply = responder().respond(request, { ...arrival, transport }, 0)!;
+      expect(reply.to).toEqual({ address: from.address, port: 40_007 });
+      expect(reply.dialBack).toBe(undefined);
+      expect(reply.bytes.length).toBeLessThanOrEqual(request.length);
+      const { mapped, attestation } = decodeStun(reply.bytes);
+      expect(mapped).toEqual(from);
+      const proves = (endpoint: Endpoint) =>
+        isAttested({ type: 'mapped', transport, endpoint, attestation }, peer.id, deployment.id, 0);
+      expect([proves(reply.to), proves(from)]).toEqual([true, false]);
+    }
+    const stranger = encodeStun(
+      { class: 'request', transactionId: id, responsePort: 40_007 },
+      { padTo: 200 },
+    );
+    const refusal = responder().respond(stranger, arrival, 0)!;
+    expect([decodeStun(refusal.bytes).errorCode, refusal.to]).toEqual([420, from]);
+  });
+
+  it('answers to other ports seldom, and never to one below 1024', () => {
+    const low = bindingRequest(id, credentials, { responsePort: 1_023 });
+    expect(responder().respond(low, arrival, 0)).toBe(undefined);
+    const server = responder();
+    const request = bindingRequest(id, credentials, { responsePort: 1_024 });
+    const answered = Array.from({ length: 50 }, () => server.respond(request, arrival, 0));
+    expect(answered.filter((reply) => reply !== undefined)).toHaveLength(16);
+    expect(server.respond(request, arrival, 1_000)).not.toBe(undefined);
   });
 
   it('is silent on everything that is not a request, and never throws', () => {
