@@ -177,6 +177,49 @@ describe('easy pairs under delay, 5 % loss, reordering, duplication, skew and cl
   }
 });
 
+/** [a, b, the techniques that may win, percent of loss, how many of 100 runs are direct at least] */
+const HARD_BY_TCP: [NatName, NatName, Technique[], number, number][] = [
+  ['udp-blocked', 'ei/apd', ['simultaneous open', 'connect then listen'], 5, 98],
+  ['udp-blocked', 'cgnat', ['simultaneous open', 'connect then listen'], 10, 95],
+  ['udp-blocked', 'udp-blocked', ['simultaneous open', 'connect then listen'], 30, 60],
+  ['udp-blocked', 'apd/apd-sequential', ['port prediction', 'birthday'], 5, 95],
+  ['apd/apd-sequential', 'udp-blocked', ['port prediction', 'birthday'], 10, 90],
+  ['udp-blocked', 'apd/apd-sequential', ['port prediction', 'birthday'], 30, 60],
+  ['apd/apd-random', 'udp-blocked', ['birthday'], 5, 95],
+  ['udp-blocked', 'cgnat-random', ['birthday'], 10, 90],
+  ['udp-blocked', 'apd/apd-random', ['birthday'], 30, 60],
+];
+
+describe('pairs without UDP, starts up to 500 ms apart, clocks up to a day', () => {
+  it.each(HARD_BY_TCP)(
+    '%s × %s by %s, at %i percent loss, at least %i times of 100',
+    (a, b, techniques, loss, least) => {
+      const times: number[] = [];
+      for (let seed = 0; seed < 100; seed++) {
+        const random = new Random(`pairs without UDP ${seed}`);
+        const report = traverse({
+          a,
+          b,
+          seed,
+          delayMs: 20,
+          lossPercent: loss,
+          skewMs: random.integer(0, 500),
+          clockOffsetB: random.integer(-86_400_000, 86_400_000),
+          kinds: ['tcp', 'relay'],
+        });
+        for (const { tcp, dialed } of [report.a, report.b]) {
+          if (tcp) expect(techniques, `seed ${seed}`).toContain(tcp.technique);
+          expect(dialed).toBeLessThanOrEqual(2_048);
+        }
+        if (report.a.tcp && report.b.tcp)
+          times.push(Math.max(report.a.tcp.elapsedMs, report.b.tcp.elapsedMs));
+      }
+      print(`${a} × ${b}, TCP, ${loss} % loss`, times);
+      expect(times.length).toBeGreaterThanOrEqual(least);
+    },
+  );
+});
+
 function outcomeOf(end: EndReport, transport: 'udp' | 'tcp'): string {
   const failure = end.failures.find((failed) => failed.transport === transport);
   return end[transport]?.technique ?? failure?.reason ?? 'neither a path nor a reason';
