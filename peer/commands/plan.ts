@@ -75,8 +75,8 @@ function verdictWords({ peer, expected, probability, stages, kinds }: Prospect):
   }
 }
 
-function stageWords({ transport, technique, probability, packets, seconds }: Stage): string {
-  const name = `${transport}  ${technique}`.padEnd(28);
+function stageWords({ transport, technique, probability, packets, seconds, ipv6 }: Stage): string {
+  const name = `${transport}  ${technique}${ipv6 ? ', IPv6' : ''}`.padEnd(32);
   return `  ${name} ${percent(probability).padStart(5)}, at most ${packets} packets, ${seconds} s`;
 }
 

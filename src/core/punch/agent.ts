@@ -311,8 +311,11 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   }
 
   #planned(transport: Transport): string {
-    const stage = this.#stageOf(transport);
-    if (stage) return `${stage.technique}, works in ${Math.round(100 * stage.probability)} of 100 cases`;
+    const [over4, over6] = [this.#stageOf(transport, 4), this.#stageOf(transport, 6)];
+    const stage = over4 ?? over6;
+    const chance = stage && `works in ${Math.round(100 * stage.probability)} of 100 cases`;
+    if (over4) return `${over4.technique}${over6 ? `, and ${over6.technique} over IPv6` : ''}, ${chance}`;
+    if (over6) return `${over6.technique} over IPv6, ${chance}`;
     const { reason } = this.#plan.unreachable[transport] ?? { reason: 'nothing is known of the other peer' };
     return this.#allows(transport) ? `only local addresses: ${reason}` : reason;
   }
