@@ -72,7 +72,7 @@ export interface Plan {
  * So two endpoint-independent mappings always meet. With one dependent mapping, that end has to send first, and the
  * other learns from the packet where it came from, if its filter lets the packet in. If not, the port has to be found:
  * by prediction where the NAT counts its ports up, by a birthday where it picks them at random. With two dependent
- * mappings there is nowhere to aim, unless both NATs count.
+ * mappings there is nowhere to aim, unless both NATs count. `planUdp` and `planTcp` have it case by case.
  *
  * None of this matters where a router leads a port to one end on request, and that was tried from outside: then the
  * other end sends or dials there.
