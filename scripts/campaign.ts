@@ -1,4 +1,4 @@
-// npm run campaign [-- --runs <n>] [--only <words>]… [--mib <n>] [--json]
+// npm run campaign [-- --runs <n>] [--only <words>]… [--mib <n>] [--idle <s>] [--json]
 // The acceptance table of the main job, on real kernel NATs with the real commands: one JSON line per row on stdout, and the table.
 import { Command } from 'commander';
 import { integerBetween, runCommandLine } from '../src/cli/run.ts';
@@ -6,16 +6,23 @@ import { SallyportError } from '../src/core/errors.ts';
 import { meetingExercises } from './campaign/meetings.ts';
 import { currentLoad, type Exercise, type Figures, type Row } from './campaign/row.ts';
 import { signallingExercise } from './campaign/signalling.ts';
+import { stayingExercises } from './campaign/staying.ts';
 import { transferExercise } from './campaign/transfer.ts';
 
 interface CampaignOptions {
   runs: number;
   only: string[];
   mib: number;
+  idle: number;
   json?: boolean;
 }
 
-const exercises: readonly Exercise[] = [...meetingExercises, signallingExercise, transferExercise];
+const exercises: readonly Exercise[] = [
+  ...meetingExercises,
+  signallingExercise,
+  transferExercise,
+  ...stayingExercises,
+];
 
 const program = new Command('campaign')
   .description('the acceptance table, on real kernel NATs with the real commands')
@@ -27,12 +34,13 @@ const program = new Command('campaign')
     [],
   )
   .option('--mib <n>', 'of the transfer, each way', integerBetween(8, 4_096), 256)
+  .option('--idle <s>', 'how long nothing is said behind NATs that forget', integerBetween(1, 3_600), 600)
   .option('--json', 'no table')
   .action(campaign);
 
 await runCommandLine(program, process.argv.slice(2));
 
-async function campaign({ runs, only, mib, json }: CampaignOptions): Promise<void> {
+async function campaign({ runs, only, mib, idle, json }: CampaignOptions): Promise<void> {
   const wanted = exercises.filter(
     ({ name }) => only.length === 0 || only.some((words) => name.includes(words)),
   );
@@ -46,7 +54,7 @@ async function campaign({ runs, only, mib, json }: CampaignOptions): Promise<voi
     const { name } = exercise;
     const say = (words: string) => process.stderr.isTTY && process.stderr.write(`  ${name}: ${words}\n`);
     try {
-      await exercise.run({ runs, bytes: mib * 1024 * 1024, report, say });
+      await exercise.run({ runs, bytes: mib * 1024 * 1024, idleSeconds: idle, report, say });
     } catch (thrown) {
       report({ row: name, asked: 'an answer', reached: (thrown as Error).message, ok: false });
     }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Technique } from '../src/core/punch/plan.ts';
 import { traverse, type EndReport, type TraversalReport } from './core/punch/traversal.ts';
+import { ofSeed } from './sim/conditions.ts';
 import { Random } from './sim/random.ts';
 import type { NatName } from './sim/presets.ts';
 
@@ -163,16 +164,14 @@ describe('easy pairs under delay, 5 % loss, reordering, duplication, skew and cl
 
   /** 5–60 ms per link, up to 300 ms of skew, up to a day between the clocks. */
   function roughly(seed: number) {
-    const random = new Random(`conditions ${seed}`);
+    const random = new Random(`links ${seed}`);
     return {
-      seed,
+      ...ofSeed(seed, 300),
       delayMs: random.integer(5, 60),
       jitterMs: random.integer(0, 5),
       lossPercent: 5,
       reorderPercent: 5,
       duplicatePercent: 2,
-      skewMs: random.integer(0, 300),
-      clockOffsetB: random.integer(-86_400_000, 86_400_000),
     };
   }
 });

@@ -18,6 +18,8 @@ export interface ExerciseOptions {
   readonly runs: number;
   /** Of a transfer, each way. */
   readonly bytes: number;
+  /** How long nothing is said where a NAT may forget. */
+  readonly idleSeconds: number;
   readonly report: (figures: Figures) => void;
   /** What happens meanwhile, for whoever watches. */
   readonly say: (words: string) => void;

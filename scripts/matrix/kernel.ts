@@ -46,7 +46,10 @@ function mayFlood(...names: NatName[]): boolean {
 function runOf(meeting: Meeting, best: Pair['best']): Run {
   const { direct, confirmedBy, confirmedMs, packets, reason } = meeting;
   // Better than thought possible is no shortfall.
-  const shortfall = shortfallOf(meeting, best === 'relay' && direct ? 'direct' : best);
+  const hopeless = best === 'relay' && !direct;
+  const sprayed =
+    hopeless && Math.max(...packets) > FEW_PACKETS ? `${packets.join(' and ')} packets in vain` : undefined;
+  const shortfall = shortfallOf(meeting, best === 'relay' && direct ? 'direct' : best) ?? sprayed;
   return {
     shortfall,
     technique: direct ? (confirmedBy ?? meeting.technique) : undefined,
@@ -55,3 +58,6 @@ function runOf(meeting: Meeting, best: Pair['best']): Run {
     reason,
   };
 }
+
+/** To local addresses, and primers: nobody sprays where it is hopeless. */
+const FEW_PACKETS = 64;

@@ -1,8 +1,8 @@
 import { traverse, type EndReport, type TraversalReport } from '../../test/core/punch/traversal.ts';
 import type { NatName as KernelNatName } from '../../test/netns/lab.ts';
+import { ofSeed } from '../../test/sim/conditions.ts';
 import { RANDOM, sequential, type NatOverrides } from '../../test/sim/nat-behavior.ts';
 import { NAT_NAMES, type NatName } from '../../test/sim/presets.ts';
-import { Random } from '../../test/sim/random.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
 import { failedRun, type Run } from './cell.ts';
 import type { Pair } from './pairs.ts';
@@ -43,26 +43,21 @@ export function meetInVirtualTime(
   const [natA, natB] = [inSimulation(a)!, inSimulation(b)!];
   const kinds = paths && { kinds: [...(paths.split(',') as PathChoice[]), 'relay' as const] };
   return Array.from({ length: runs }, (_, seed) => {
-    const random = new Random(`conditions ${seed}`);
     const report = traverse({
       a: natA.name,
       b: natB.name,
       natA: natA.overrides,
       natB: natB.overrides,
       ...kinds,
-      seed,
+      ...ofSeed(seed, skewMs),
       delayMs,
       lossPercent: lossPercent ?? 0,
-      skewMs: random.integer(0, skewMs),
-      clockOffsetB: random.integer(-A_DAY_MS, A_DAY_MS),
     });
     const run = runOf(report, best);
     onRun(run, seed + 1);
     return run;
   });
 }
-
-const A_DAY_MS = 86_400_000;
 
 function inSimulation(name: KernelNatName): { name: NatName; overrides: NatOverrides } | undefined {
   const [base = '', ...traits] = name.split('+');

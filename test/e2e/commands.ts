@@ -67,6 +67,11 @@ export class RunningCommand {
     });
   }
 
+  /** What it has printed on stdout by now. */
+  get stdoutSoFar(): readonly Buffer[] {
+    return this.#stdout;
+  }
+
   /** The first event of this name that fits, waiting for it if need be. */
   async event(name: string, fits: (event: CommandEvent) => boolean = () => true): Promise<CommandEvent> {
     for (;;) {

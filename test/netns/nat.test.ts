@@ -55,7 +55,7 @@ const MEASURED: Partial<Record<NatName, Measurement>> = {
   'ei/apd+pool': easy, // one host keeps one address
   'apd/apd-random+pool': behaves(APD, APD, 'random', { pool: true }),
   'ei/apd+crossing-drop': easy,
-  'ei/apd+crossing-rst': easy,
+  'ei/apd+crossing-rst': { ...easy, tcp: behaves(EI, APD, 'preserving', ANSWERED).tcp },
   'ei/apd+short': easy,
 };
 

@@ -14,7 +14,10 @@ type Allocation = 'preserving' | 'random' | 'sequential' | 'by-source' | 'by-des
  */
 type StrayPolicy = 'drop' | 'rst' | 'accept';
 
-/** What a NAT does with a SYN that answers a SYN of its own host (a simultaneous open; RFC 5382 REQ-2 says allow). */
+/**
+ * What a NAT whose filter is address-and-port-dependent does with a SYN that crosses a SYN of its own host (a
+ * simultaneous open; RFC 5382 REQ-2 says allow), and then with every SYN from outside.
+ */
 type CrossingPolicy = 'allow' | 'drop' | 'rst';
 
 /** What may leave: everything, TCP only, TCP to port 443 only, or TCP to the proxy only. */

@@ -34,10 +34,13 @@ table ip translation {
   }
 }
 table ip passage {
+  chain crossing {
+    type filter hook prerouting priority raw;
+    ${crossingRules(placement.nat).join('\n    ')}
+  }
   chain forward {
     type filter hook forward priority filter;
     ct state invalid drop
-    ${crossingRules(placement.nat).join('\n    ')}
     ${placement.nat.passage === 'everything' ? '' : 'meta l4proto udp drop'}
     ct state established,related accept
     ct status dnat accept
@@ -140,13 +143,13 @@ function passageMatch({ nat, proxyAddress }: NatPlacement): string {
 }
 
 /**
- * A SYN in the direction of the answers, that is while our own SYN is out. Connection tracking saw it, and takes the
- * other end's SYN-ACK all the same.
+ * Refuses a SYN while our own is out, before connection tracking sees it: what it saw would decide on later SYNs. That
+ * takes a filter which lets nothing else in that begins with a SYN; then strays meet the same.
  */
-function crossingRules({ crossingSyns }: Nat): string[] {
-  const crossing = 'iifname "wan" ct direction reply tcp flags & (fin | syn | rst | ack) == syn';
-  if (crossingSyns === 'allow') return [];
-  return [`${crossing} ${crossingSyns === 'rst' ? 'reject with tcp reset' : 'drop'}`];
+function crossingRules({ crossingSyns, filtering }: Nat): string[] {
+  if (crossingSyns === 'allow' || filtering !== 'address-and-port-dependent') return [];
+  const syn = 'iifname "wan" tcp flags & (fin | syn | rst | ack) == syn';
+  return [`${syn} ${crossingSyns === 'rst' ? 'reject with tcp reset' : 'drop'}`];
 }
 
 /** Strays are dropped before connection tracking confirms them: they leave no trace that could move a later mapping. */

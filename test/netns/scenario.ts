@@ -164,6 +164,12 @@ export class Scenario {
     return Number(line.toString());
   }
 
+  /** The options by which `peer connect` is kept to the scenario's kinds of path. */
+  get restriction(): string[] {
+    const { paths } = this.#options;
+    return paths === undefined ? [] : ['--paths', paths];
+  }
+
   async close(): Promise<void> {
     await this.lab.close();
     rmSync(this.#folder, { recursive: true, force: true });
