@@ -9,6 +9,8 @@ export type Grant = 'all' | ReadonlySet<string>;
 export interface AllowList {
   /** The grant of `id`; `undefined` for a peer that isn't allowed, which learns nothing but that. */
   grantOf(id: PeerId): Grant | undefined;
+  /** Denied by name, whatever else may be said. */
+  isDenied(id: PeerId): boolean;
 }
 
 /** One `--allow` value: `ID`, `any`, or `ID=service,…`; a line of the file may also be `!ID`, which denies. */
@@ -36,7 +38,10 @@ export function allowListOf(rules: readonly AllowRule[]): AllowList {
     if (grant === 'none') denied.add(id);
     else grants.set(id, grant);
   }
-  return { grantOf: (id) => (denied.has(id) ? undefined : (grants.get(id) ?? grants.get('any'))) };
+  return {
+    grantOf: (id) => (denied.has(id) ? undefined : (grants.get(id) ?? grants.get('any'))),
+    isDenied: (id) => denied.has(id),
+  };
 }
 
 /** The allow list kept in a file, one rule a line; `peer allow` and `peer deny` edit it. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addConnectCommand } from './commands/connect.ts';
 import { addIdentityCommands } from './commands/identity.ts';
+import { addInviteCommand } from './commands/invite.ts';
 import { addNatCommand } from './commands/nat.ts';
 import { addPingCommand } from './commands/ping.ts';
 import { addPlanCommand } from './commands/plan.ts';
@@ -15,6 +16,7 @@ export function peerProgram(version: string): Command {
     )
     .version(version);
   addIdentityCommands(program);
+  addInviteCommand(program);
   addUpCommand(program);
   addConnectCommand(program);
   addPingCommand(program);

@@ -42,6 +42,8 @@ const WATCH_MS = 1_000;
 /** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
 export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly url: string;
+  /** What admitted us there. */
+  readonly token: string | undefined;
   /** Its id, if it was not known before and is trusted from now on. */
   readonly firstSeen: PeerId | undefined;
   readonly #signal: SignalConnection;
@@ -53,8 +55,14 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   #coarseOffsetMs = 0;
   #stopWatching: () => void;
 
-  private constructor(signal: SignalConnection, { network, clock }: JoinOptions, firstSeen?: PeerId) {
+  private constructor(
+    signal: SignalConnection,
+    { network, clock }: JoinOptions,
+    token?: string,
+    firstSeen?: PeerId,
+  ) {
     super();
+    this.token = token;
     this.firstSeen = firstSeen;
     this.url = signal.url;
     this.#signal = signal;
@@ -84,7 +92,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
         });
         try {
           await connection.whenRegistered({ firstAttemptOnly: true, signal });
-          return new Deployment(connection, options, firstSeen);
+          return new Deployment(connection, options, rendezvous.token, firstSeen);
         } catch (thrown) {
           connection.close();
           failure = thrown;

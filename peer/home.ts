@@ -24,6 +24,11 @@ export class Home {
     return join(this.folder, 'allow');
   }
 
+  /** Invites that can still be used, one file each. */
+  get invitesFolder(): string {
+    return join(this.folder, 'invites');
+  }
+
   /** Sockets of the agents that run with this home, one per process. */
   get agentsFolder(): string {
     return join(this.folder, 'agents');

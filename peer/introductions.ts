@@ -22,6 +22,7 @@ import {
   type Offer,
   type RoundStart,
 } from '../src/core/session/introduction.ts';
+import { proveInvite } from '../src/core/invite.ts';
 import { SessionKeys } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
@@ -29,6 +30,7 @@ import type { SignalMessage } from '../src/net/signal.ts';
 import type { Grant } from './allow-list.ts';
 import { Conversation } from './conversation.ts';
 import type { Deployment } from './deployment.ts';
+import type { InviteFolder, OpenInvite } from './invite-folder.ts';
 import type { Network } from './network.ts';
 import { ReplayMemory } from './replay-memory.ts';
 import type { Session } from './session.ts';
@@ -39,7 +41,20 @@ export interface IntroductionsOptions {
   readonly deployment: Deployment;
   readonly clock: Clock;
   readonly grantOf: (id: PeerId) => Grant | undefined;
+  /** No invite helps a peer that is denied by name. */
+  readonly isDenied: (id: PeerId) => boolean;
+  readonly invites: InviteFolder;
+  /** A guest is in a session. @throws SallyportError `NOT_AUTHORIZED` where its invite was used meanwhile */
+  readonly onGuest: (guest: PeerId, invite: OpenInvite) => void;
   readonly onSession: (session: Session) => void;
+}
+
+/** What an offer is made with, beside whom it is for. */
+export interface OfferTerms {
+  readonly kinds: readonly PathChoice[];
+  /** 16 bytes: of the invite that lets us in. */
+  readonly inviteSecret?: Uint8Array | undefined;
+  readonly planOnly?: boolean;
 }
 
 type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
@@ -77,6 +92,8 @@ const MAPPING_ROUND_TRIPS = 1.5;
 export class Introductions {
   #options: IntroductionsOptions;
   #conversations = new Map<string, Conversation>();
+  /** Sessions whose invite isn't used up, since their keys aren't proven yet. */
+  #guests = new Set<Session>();
   #pending = new Map<string, PendingOffer>();
   #replays: ReplayMemory;
 
@@ -96,12 +113,18 @@ export class Introductions {
     return [...this.#conversations.values()].map(({ session }) => session);
   }
 
+  /** Those that begin or live by the allow list: all but a guest's that is not on it yet. */
+  get admitted(): Session[] {
+    return this.sessions.filter((session) => !this.#guests.has(session));
+  }
+
   /** @see Peer.connect */
-  async initiate(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Session> {
+  async initiate(to: PeerId, terms: OfferTerms, signal?: AbortSignal): Promise<Session> {
+    const { kinds } = terms;
     const { deployment, network } = this.#options;
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
-    const { session, told, handshake, answer, read } = await this.#introduce(to, kinds, false, signal);
+    const { session, told, handshake, answer, read } = await this.#introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({
       role: 'initiator',
@@ -122,7 +145,7 @@ export class Introductions {
     const { network } = this.#options;
     await network.diagnosed(DIAGNOSIS_MS, signal);
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
-    const { read } = await this.#introduce(to, kinds, true, signal);
+    const { read } = await this.#introduce(to, { kinds, planOnly: true }, signal);
     return {
       here: { profile: network.profile, kinds },
       there: { profile: read.profile, kinds: read.kinds },
@@ -135,7 +158,7 @@ export class Introductions {
   }
 
   /** One offer, and the answer to it as far as the handshake proves it. */
-  async #introduce(to: PeerId, kinds: readonly PathChoice[], planOnly: boolean, signal?: AbortSignal) {
+  async #introduce(to: PeerId, { kinds, inviteSecret, planOnly }: OfferTerms, signal?: AbortSignal) {
     const { identity, deployment, network } = this.#options;
     const session = new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
@@ -147,6 +170,7 @@ export class Introductions {
       ...told,
       roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
       ...(planOnly && { planOnly }),
+      ...(inviteSecret && { invite: proveInvite(inviteSecret, context) }),
     });
     const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
     return { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
@@ -278,15 +302,9 @@ export class Introductions {
 
   /** @throws SallyportError whose code is all that the offerer is told */
   #accept(message: Forwarded<'offer'>, from: PeerId): void {
-    const { identity, deployment, network } = this.#options;
-    if (!this.#options.grantOf(from)) throw new SallyportError('NOT_AUTHORIZED', 'not on the allow list');
-    this.#checkLimits(message.session, from);
+    const { deployment, network } = this.#options;
     const { session, instance } = message;
-    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
-    const handshake = Handshake.responder(identity, context);
-    const offer = decodeOffer(handshake.read(message.noise));
-    if (offer.version !== INTRODUCTION_VERSION)
-      throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
+    const { offer, invite, handshake } = this.#read(message, from);
     const start = this.#startOf(offer);
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
     const told = network.publicFace(offer.kinds);
@@ -308,8 +326,49 @@ export class Introductions {
       tickets: message.tickets,
       told,
     });
+    if (invite) this.#expectGuest(conversation.session, invite);
     const { kinds: theirs, profile, candidates } = offer;
     conversation.begin({ kinds: theirs, profile, candidates: this.#vouched(candidates, from) }, start);
+  }
+
+  /** An offer, opened if its sender is allowed or may be a guest. To anybody else every failure is the same refusal. */
+  #read(message: Forwarded<'offer'>, from: PeerId) {
+    const { grantOf, isDenied, invites } = this.#options;
+    if (grantOf(from)) return this.#readAllowed(message, from);
+    if (isDenied(from) || invites.isEmpty) throw notAllowed();
+    try {
+      const read = this.#readAllowed(message, from);
+      if (read.invite) return read;
+    } catch (thrown) {
+      if (!(thrown instanceof SallyportError)) throw thrown;
+    }
+    throw notAllowed();
+  }
+
+  #readAllowed({ session, noise }: Forwarded<'offer'>, from: PeerId) {
+    const { identity, deployment, invites } = this.#options;
+    this.#checkLimits(session, from);
+    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
+    const handshake = Handshake.responder(identity, context);
+    const offer = decodeOffer(handshake.read(noise));
+    if (offer.version !== INTRODUCTION_VERSION)
+      throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
+    return { offer, handshake, invite: offer.invite && invites.check(offer.invite, context) };
+  }
+
+  /** The invite is used up by the first path, which takes the session's keys, and not by an offer that somebody repeats. */
+  #expectGuest(session: Session, invite: OpenInvite): void {
+    this.#guests.add(session);
+    session.on('closed', () => this.#guests.delete(session));
+    session.once('attached', () => {
+      this.#guests.delete(session);
+      try {
+        this.#options.onGuest(session.peer, invite);
+      } catch (thrown) {
+        const { code, message } = asSallyportError(thrown);
+        session.driver.destroy(code, message);
+      }
+    });
   }
 
   /**
@@ -376,6 +435,10 @@ export class Introductions {
       attested: isAttested(candidate, peer, deployment.id, now),
     }));
   }
+}
+
+function notAllowed(): SallyportError {
+  return new SallyportError('NOT_AUTHORIZED', 'not on the allow list');
 }
 
 /** An id that is no point of the curve is nobody's, and no handshake can be made with it. */

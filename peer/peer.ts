@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import { parseInvite } from '../src/core/invite.ts';
 import type { StreamPurpose } from '../src/core/protocol/open.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
@@ -19,6 +20,7 @@ import { authorize, parseExposure, type Destination, type Exposure } from './exp
 import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
+import { InviteFolder, type OpenInvite } from './invite-folder.ts';
 import { Network } from './network.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
 import type { Session } from './session.ts';
@@ -50,6 +52,11 @@ export interface ConnectOptions {
   acceptName?: boolean | undefined;
 }
 
+export interface InviteOptions {
+  /** What the guest may reach; all that is exposed where nothing is named. */
+  services?: readonly string[] | undefined;
+}
+
 export interface PeerEvents {
   registered: [];
   /** No connection to the rendezvous; direct sessions go on, and it is tried again. */
@@ -57,6 +64,8 @@ export interface PeerEvents {
   /** A session began, here or there. */
   session: [session: Session];
   stream: [record: StreamRecord];
+  /** An invite was used: this peer is on the allow list from now on. */
+  guest: [guest: PeerId];
   /** The allow list can't be read any more, and so allows nobody. */
   'allow-list': [why: SallyportError];
   /** The registration is lost for good; sessions that are direct go on. */
@@ -77,6 +86,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #deployment: Deployment;
   #introductions: Introductions;
   #allowFile: AllowFile;
+  #invites: InviteFolder;
   #extraRules: readonly AllowRule[];
   #allowList: AllowList;
   #exposures: Exposure[] = [];
@@ -106,6 +116,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#clock = clock;
     this.#deployment = deployment;
     this.#allowFile = new AllowFile(home.allowFile);
+    this.#invites = new InviteFolder(home.invitesFolder, this.#allowFile);
     this.#extraRules = rules;
     this.#allowList = this.#readAllowList();
     this.#introductions = new Introductions({
@@ -114,6 +125,9 @@ export class Peer extends EventEmitter<PeerEvents> {
       deployment,
       clock,
       grantOf: (id) => this.#allowList.grantOf(id),
+      isDenied: (id) => this.#allowList.isDenied(id),
+      invites: this.#invites,
+      onGuest: (guest, invite) => this.#admit(guest, invite),
       onSession: (session) => this.#adopt(session),
     });
     deployment.on('registered', () => this.emit('registered'));
@@ -205,7 +219,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     to: string,
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Session> {
-    return this.#introductions.initiate(await this.#idOf(to, acceptName), paths, signal);
+    return this.#introductions.initiate(await this.#idOf(to, acceptName), { kinds: paths }, signal);
   }
 
   /**
@@ -219,6 +233,38 @@ export class Peer extends EventEmitter<PeerEvents> {
   ): Promise<Prospect> {
     const id = await this.#idOf(to, acceptName);
     return prospectOf(id, await this.#introductions.plan(id, paths, signal));
+  }
+
+  /**
+   * An invite for one guest, good for ten minutes, as text that is handed over by some other way. Any process that
+   * listens with this peer's key honours it.
+   */
+  invite({ services }: InviteOptions = {}): string {
+    const { url, id, token } = this.#deployment;
+    return this.#invites.create(this.id, { url, id, token }, services);
+  }
+
+  /**
+   * Accepts an invite: opens a session with the inviter, in which each comes onto the other's allow list.
+   * @throws SallyportError `NOT_AUTHORIZED` when it was used, has expired or never was; `URL_INVALID`; like `connect`
+   */
+  async accept(
+    invite: string,
+    { paths = ['udp', 'tcp', 'relay'], signal }: ConnectOptions = {},
+  ): Promise<Session> {
+    const { inviter, secret } = parseInvite(invite);
+    const id = await this.#idOf(inviter, false);
+    const session = await this.#introductions.initiate(id, { kinds: paths, inviteSecret: secret }, signal);
+    try {
+      // Only with an answer in the session is it certain that nobody else was faster with the same invite.
+      await session.ping().catch(() => session.ping());
+    } catch (thrown) {
+      await session.close();
+      throw thrown;
+    }
+    if (!this.#allowFile.rules().some(({ id }) => id === inviter)) this.#allowFile.allow(inviter);
+    this.#allowList = this.#readAllowList();
+    return session;
   }
 
   async close(): Promise<void> {
@@ -304,6 +350,19 @@ export class Peer extends EventEmitter<PeerEvents> {
     return grant;
   }
 
+  #admit(guest: PeerId, invite: OpenInvite): void {
+    try {
+      if (this.#readAllowList().isDenied(guest)) throw new SallyportError('NOT_AUTHORIZED', 'it was denied');
+      invite.admit(guest);
+    } catch (thrown) {
+      const error = asSallyportError(thrown);
+      if (error.code !== 'NOT_AUTHORIZED') this.#tellOfAllowFile(error);
+      throw error;
+    }
+    this.#allowList = this.#readAllowList();
+    this.emit('guest', guest);
+  }
+
   #readAllowList(): AllowList {
     return allowListOf([...this.#allowFile.rules(), ...this.#extraRules]);
   }
@@ -331,7 +390,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** What the allow list no longer allows ends: sessions that the peer opened, and any stream of its. */
   #enforce(): void {
-    for (const session of this.sessions) {
+    for (const session of this.#introductions.admitted) {
       const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);
       if (denied) session.driver.destroy('NOT_AUTHORIZED', 'this peer is no longer allowed');
     }

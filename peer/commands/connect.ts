@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import { looksLikeInvite } from '../../src/core/invite.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
@@ -10,6 +11,7 @@ import { Forward, parseForward, parseTarget, type ForwardSpec } from '../service
 import { splice } from '../services/splice.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
+import { acceptInvite, meetingPlace } from './invite.ts';
 import { explain, parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
@@ -26,7 +28,7 @@ export function addConnectCommand(program: Command): void {
   withPeerOptions(
     program
       .command('connect')
-      .argument('<id|name>', 'the peer to connect to')
+      .argument('<id|name|invite>', 'the peer to connect to, or what its `peer invite` printed')
       .description("connect; without forwards, join stdin and stdout to the other side's --pipe"),
   )
     .option(
@@ -50,7 +52,10 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   }
   const reporter = reporterOf(options);
   const stop = stopSignal();
-  const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
+  const peer = await startPeer({ ...options, ...meetingPlace(to) }, reporter, {
+    role: 'dial',
+    signal: stop,
+  });
   if (options.explain) peer.on('session', (session) => explain(session, reporter));
   let forwards: Forward[] = [];
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () =>
@@ -61,11 +66,10 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
     ),
   );
   try {
-    const session = await peer.connect(to, {
-      paths: options.paths,
-      signal: stop,
-      acceptName: options.accept,
-    });
+    const terms = { paths: options.paths, signal: stop };
+    const session = looksLikeInvite(to)
+      ? await acceptInvite(peer, to, terms)
+      : await peer.connect(to, { ...terms, acceptName: options.accept });
     if (options.L.length > 0) {
       forwards = await startForwards(options.L, session, reporter);
       await untilEnded(session, stop);

@@ -60,6 +60,9 @@ async function up(options: UpOptions): Promise<void> {
   for (const exposure of options.expose) peer.addExposure(exposure);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
   peer.on('stream', (record) => reportStream(record, reporter));
+  peer.on('guest', (guest) =>
+    reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
+  );
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
   try {

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { decode, encode, milliseconds } from '../codec.ts';
+import { bytesOf, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import { profileFields, profileSchema } from '../nat/profile-schema.ts';
@@ -40,6 +40,8 @@ const offerSchema = v.object({
   roundTripMs,
   /** The initiator only wants to know what would be tried: the answer is all that comes of it. */
   planOnly: v.optional(v.boolean()),
+  /** The initiator was invited, and is to come onto the allow list. */
+  invite: v.optional(v.object({ key: bytesOf(32), signature: bytesOf(64) })),
 });
 
 const answerSchema = v.object({
