@@ -21,7 +21,13 @@ export async function bundleCommands(commands, notices) {
     rmSync(`${file}.map`, { force: true });
   }
   const packages = new Set([...modules].filter((module) => module.includes('node_modules')).map(packageOf));
-  writeFileSync(notices, [...packages].toSorted((a, b) => (a < b ? -1 : 1)).map(noticeOf).join('\n\n'));
+  writeFileSync(
+    notices,
+    [...packages]
+      .toSorted((a, b) => (a < b ? -1 : 1))
+      .map(noticeOf)
+      .join('\n\n'),
+  );
 }
 
 /** The folder of the package that a module belongs to. */
