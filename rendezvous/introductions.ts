@@ -19,8 +19,8 @@ export interface IntroductionOptions {
 }
 
 /** What a flooder may spend: offers per pair, offers per callee, look-ups per asker. */
-const OFFERS_PER_PAIR = { perSecond: 0.5, burst: 5 };
-const OFFERS_PER_CALLEE = { perSecond: 20, burst: 20 };
+const OFFERS_PER_PAIR = { perSecond: 2, burst: 20 };
+const OFFERS_PER_CALLEE = { perSecond: 20, burst: 40 };
 /** Answers, refusals and trickled boxes from one instance to another. */
 const FORWARDED_PER_PAIR = { perSecond: 20, burst: 100 };
 const LOOKUPS = { perSecond: 10, burst: 30 };
