@@ -31,10 +31,14 @@ const transportProfile: fc.Arbitrary<TransportProfile> = fc.record({
   publicAddresses: fc.subarray(['192.0.2.1', '192.0.2.2', '192.0.2.3']),
 });
 
+const mappable = fc
+  .tuple(transportProfile, fc.constantFrom(true, undefined))
+  .map(([measured, portMapped]) => ({ ...measured, portMapped }));
+
 const profile: fc.Arbitrary<NatProfile> = fc.record({
   version: fc.nat(9),
-  udp: transportProfile,
-  tcp: transportProfile,
+  udp: mappable,
+  tcp: mappable,
 });
 
 const situation: fc.Arbitrary<PeerSituation> = fc.record({
@@ -43,6 +47,39 @@ const situation: fc.Arbitrary<PeerSituation> = fc.record({
 });
 
 describe('plan', () => {
+  it('sends or dials to a port that a router leads to an end, and searches none then', () => {
+    const hard: TransportProfile = {
+      ...UNMEASURED,
+      reachable: true,
+      mapping: 'address-and-port-dependent',
+      filtering: 'address-and-port-dependent',
+      provisional: false,
+      allocation: { kind: 'random' },
+    };
+    const easy: TransportProfile = { ...hard, mapping: 'endpoint-independent' };
+    const kinds = ['udp', 'tcp', 'relay'] as const;
+    const behind = (measured: TransportProfile): PeerSituation => ({
+      profile: { version: 1, udp: measured, tcp: measured },
+      kinds,
+    });
+    const techniques = (a: TransportProfile, b: TransportProfile) =>
+      plan(behind(a), behind(b))
+        .stages.filter(({ technique }) => technique !== 'local addresses')
+        .map(({ technique, transport }) => `${transport} ${technique}`);
+    const mapped = { ...hard, portMapped: true };
+    expect(techniques(hard, hard)).toEqual([]);
+    for (const other of [hard, easy, mapped]) {
+      expect(techniques(other, mapped)).toEqual(['udp mapped port', 'tcp mapped port']);
+      expect(techniques(mapped, other)).toEqual(['udp mapped port', 'tcp mapped port']);
+    }
+    expect(techniques(easy, { ...easy, portMapped: true })).toEqual([
+      'udp mapped port',
+      'udp simultaneous probes',
+      'tcp mapped port',
+      'tcp simultaneous open',
+    ]);
+  });
+
   it('says for each transport what is tried beyond local addresses, or why not', () => {
     fc.assert(
       fc.property(situation, situation, (a, b) => {
