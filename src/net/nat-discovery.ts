@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { DiscoveryOptions } from '../core/nat/discovery.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../core/nat/behavior.ts';
 import { addFinding, mergeSurvey } from '../core/nat/merge.ts';
 import type { Candidate, Transport } from '../core/punch/candidate.ts';
@@ -18,12 +19,20 @@ export interface StunAccess extends StunCredentials {
   readonly tcp: readonly Endpoint[];
 }
 
+/** Servers of anybody's, asked without credentials. */
+export interface PlainStunAccess {
+  readonly udp: readonly Endpoint[];
+  readonly tcp: readonly Endpoint[];
+  /** They answer from elsewhere on request (RFC 5780). */
+  readonly canChangeOrigin: boolean;
+}
+
 export interface NatDiscoveryOptions {
   /** The UDP socket that will be used. */
   readonly datagrams: DatagramPort;
   /** Opens another socket, for the tests that need one which has contacted nobody. */
   readonly freshDatagrams: OpenDatagramPort;
-  readonly stun: StunAccess;
+  readonly stun: StunAccess | PlainStunAccess;
   /** Addresses of this host's interfaces. */
   readonly localAddresses: readonly string[];
   readonly clock: Clock;
@@ -61,13 +70,15 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   readonly #udp: UdpDiscoverer;
   readonly #tcp: TcpDiscoverer;
   readonly #survey: NatSurvey;
-  readonly #surveyAfterMs: number;
+  readonly #servers: Readonly<Record<Transport, readonly Endpoint[]>>;
+  #surveyAfterMs: number;
   #profile: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
   /** The newest diagnosis by itself. */
   readonly #diagnosed: Record<Transport, TransportProfile> = { udp: UNMEASURED, tcp: UNMEASURED };
   /** What surveys have found since the network was last seen to be another one. */
   readonly #found: Record<Transport, Partial<TransportProfile>> = { udp: {}, tcp: {} };
   readonly #surveys: Record<Transport, Survey> = { udp: { isDue: true }, tcp: { isDue: true } };
+  #isLifetimeMeasured = false;
   #cancelRepeat: (() => void) | undefined;
 
   constructor(options: NatDiscoveryOptions) {
@@ -75,8 +86,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     const { datagrams, freshDatagrams, stun, localAddresses, clock } = options;
     this.#clock = clock;
     this.#surveyAfterMs = options.surveyAfterMs ?? SURVEY_AFTER_MS;
-    const { username, key } = stun;
-    const common = { credentials: { username, key }, localAddresses, random };
+    const common = { ...requestsTo(stun), localAddresses, random };
     const family = familyOf(datagrams.address);
     const reachable = (servers: readonly Endpoint[]) =>
       servers.filter((server) => familyOf(server) === family);
@@ -84,6 +94,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       udp: { ...common, servers: reachable(stun.udp) },
       tcp: { ...common, servers: reachable(stun.tcp) },
     };
+    this.#servers = { udp: machine.udp.servers, tcp: machine.tcp.servers };
     this.#udp = new UdpDiscoverer({
       main: datagrams,
       openFresh: freshDatagrams,
@@ -156,6 +167,19 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     return this.#candidates(FRESH_MS);
   }
 
+  /** The servers that measure, in the order in which they are asked. */
+  get servers(): Readonly<Record<Transport, readonly Endpoint[]>> {
+    return this.#servers;
+  }
+
+  /** From now on surveys begin as soon as the diagnosis is complete: nobody is connecting. */
+  hurry(): void {
+    this.#surveyAfterMs = 0;
+    for (const transport of ['udp', 'tcp'] as const) {
+      if (this.#surveys[transport].cancel) this.#surveySoon(transport);
+    }
+  }
+
   /** Resolves when the surveys of both transports are through, where they are not already, or after `capMs`. */
   async surveyed(capMs: number, signal?: AbortSignal): Promise<void> {
     const giveUpAt = this.#clock.now() + capMs;
@@ -186,6 +210,16 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     this.#udp.refresh();
     this.#tcp.refresh();
     await come;
+  }
+
+  /** Resolves when the lifetime of idle UDP mappings is known, or can't be: at most two minutes after `surveyed`. */
+  async lifetimeMeasured(signal?: AbortSignal): Promise<void> {
+    const giveUpAt = this.#clock.now() + LIFETIME_MS;
+    const isStopped = () => signal?.aborted === true;
+    const isOver = () => this.#isLifetimeMeasured || this.#diagnosed.udp.reachable === false;
+    while (!isOver() && this.#clock.now() < giveUpAt && !isStopped()) {
+      await this.#eventOrAfter('surveyed', LOOK_AGAIN_MS);
+    }
   }
 
   /** The sockets given stay open; the held port is let go. */
@@ -241,6 +275,14 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     if (!isThrough) return;
     survey.isRunning = false;
     this.emit('surveyed', transport);
+    if (transport === 'udp') await this.#measureLifetime(profile);
+  }
+
+  async #measureLifetime(profile: TransportProfile): Promise<void> {
+    const isNew = this.#found.udp.lifetimeSeconds === undefined;
+    if (isNew) await this.#survey.lifetime(profile);
+    this.#isLifetimeMeasured = true;
+    this.emit('surveyed', 'udp');
   }
 
   #repeat(): void {
@@ -259,6 +301,13 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       this.on(event, done);
     });
   }
+}
+
+function requestsTo(
+  stun: StunAccess | PlainStunAccess,
+): Pick<DiscoveryOptions, 'credentials' | 'canChangeOrigin'> {
+  if (!('key' in stun)) return { credentials: undefined, canChangeOrigin: stun.canChangeOrigin };
+  return { credentials: { username: stun.username, key: stun.key } };
 }
 
 /** How far the surveys of one transport are. */
@@ -290,6 +339,8 @@ function random(length: number): Uint8Array {
 const USABLE_MS = LIMITS.attestationLifetimeMs - 10_000;
 const FRESH_MS = 40_000;
 const SURVEY_AFTER_MS = 1_000;
+/** The longest cliff, what comes before and after it, and some patience. */
+const LIFETIME_MS = 140_000;
 /** A profile is measured anew when it is this old. */
 const REPEAT_MS = 600_000;
 /** The survey of a transport whose diagnosis never ends is not waited for by an event. */

@@ -3,6 +3,8 @@ import type { SurveyOptions } from '../core/nat/survey.ts';
 import { TcpAllocation } from '../core/nat/tcp-allocation.ts';
 import { TcpFiltering } from '../core/nat/tcp-filtering.ts';
 import { UdpAllocation } from '../core/nat/udp-allocation.ts';
+import { UdpHairpin } from '../core/nat/udp-hairpin.ts';
+import { UdpLifetime } from '../core/nat/udp-lifetime.ts';
 import type { Transport } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import type { OpenDatagramPort } from './discover-udp.ts';
@@ -35,6 +37,14 @@ export class NatSurvey {
     return !running.signal.aborted;
   }
 
+  /** How long idle UDP mappings live: up to two minutes. Ends with the run that it follows. */
+  async lifetime({ mapping }: TransportProfile): Promise<void> {
+    const { machine, openFresh, clock } = this.#options;
+    const signal = this.#running.udp?.signal;
+    if (mapping === 'none' || !signal) return;
+    this.#found('udp', await surveyUdp(new UdpLifetime(machine.udp), { openFresh, clock, signal }));
+  }
+
   stop(transport: Transport): void {
     this.#running[transport]?.abort();
   }
@@ -44,6 +54,7 @@ export class NatSurvey {
     const { machine, openFresh, clock } = this.#options;
     const run = { openFresh, clock, signal };
     this.#found('udp', await surveyUdp(new UdpAllocation(machine.udp), run));
+    this.#found('udp', await surveyUdp(new UdpHairpin({ ...machine.udp, mapping }), run));
   }
 
   async #tcp({ mapping }: TransportProfile, signal: AbortSignal): Promise<void> {

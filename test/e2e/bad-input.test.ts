@@ -75,6 +75,8 @@ describe.concurrent('a command line that makes no sense', () => {
       /write it as host:port/,
     ],
     ['a rendezvous without TLS', 'rendezvous', ['start', '--listen', '127.0.0.1:0'], 'USAGE', /--tls-cert/],
+    ['a STUN server without sense', 'peer', ['nat', '--stun', 'a:b:c'], 'USAGE', /write it as host:port/],
+    ['a STUN server on no port', 'peer', ['nat', '--stun', '127.0.0.1:0'], 'USAGE', /port 0 is no server's/],
     ['a relay of nobody', 'relay', ['start'], 'USAGE', /'--rendezvous <url>' not specified/],
   ])(
     'is refused with status 2: %s',

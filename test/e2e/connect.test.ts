@@ -142,4 +142,20 @@ describe('peer nat', () => {
     for (const field of ['type', 'portMapping', 'ipv6', 'cgnat', 'proxy', 'prognosis'])
       expect(report).toHaveProperty(field);
   });
+
+  it('measures by a STUN server alone, and says what that can not tell', async () => {
+    const { command } = await stage.rendezvous();
+    const [stun = ''] = (await command.event('listening'))['stun'] as string[];
+    const { status, stdout } = await stage.peer('alice', 'nat', '--stun', stun).ended;
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout.toString())).toMatchObject({
+      udp: { reachable: true, mapping: 'none', filtering: 'unknown', servers: [stun] },
+      servers: stun,
+      notes: [
+        expect.stringMatching(/OTHER-ADDRESS/) as string,
+        expect.stringMatching(/dials back/) as string,
+        expect.stringMatching(/one address/) as string,
+      ],
+    });
+  });
 });

@@ -67,7 +67,7 @@ export const UNMEASURED: TransportProfile = {
 export function popularName({ reachable, mapping, filtering }: TransportProfile): string {
   if (reachable === false) return 'blocked';
   if (mapping === 'unknown' || reachable === undefined) return 'unknown';
-  if (mapping === 'none') return filtering === 'none' ? 'open' : 'firewall';
+  if (mapping === 'none') return WITHOUT_NAT[filtering] ?? 'firewall';
   if (mapping !== 'endpoint-independent') return 'symmetric';
   switch (filtering) {
     case 'none':
@@ -80,3 +80,5 @@ export function popularName({ reachable, mapping, filtering }: TransportProfile)
       return 'port-restricted cone';
   }
 }
+
+const WITHOUT_NAT: Partial<Record<FilteringBehavior, string>> = { none: 'open', unknown: 'no NAT' };

@@ -6,7 +6,10 @@ import type { TransportProfile } from './behavior.ts';
 export interface DiscoveryOptions {
   /** The primary address's two ports, then the second address's if there is one. */
   readonly servers: readonly Endpoint[];
-  readonly credentials: StunCredentials;
+  /** `undefined`: plain requests, for servers that know no registration. */
+  readonly credentials: StunCredentials | undefined;
+  /** False where the servers can't answer from elsewhere: then filtering stays unknown. @default true */
+  readonly canChangeOrigin?: boolean | undefined;
   /** Addresses of this host's interfaces: a mapped address among them isn't translated. */
   readonly localAddresses: readonly string[];
   /** Unpredictable bytes for transaction ids. */

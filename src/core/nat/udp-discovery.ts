@@ -131,6 +131,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     const [primary, ...others] = this.#options.servers;
     if (!primary) return;
     this.#add('mapping', primary, now);
+    if (this.#options.canChangeOrigin === false) return;
     if (others.some(({ address }) => address !== primary.address)) this.#add('other-address', primary, now);
     if (others.some(({ address }) => address === primary.address)) this.#add('other-port', primary, now);
   }

@@ -14,6 +14,8 @@ export type BindingWish = Pick<StunMessage, 'change' | 'responsePort'>;
  * fingerprint 8. Requests are this long, so that no reply is longer than its request.
  */
 const REPLY_BYTES = 200;
+/** Header 20 and three IPv6 addresses 72, rounded up. */
+const STRANGER_REQUEST_BYTES = 96;
 
 /**
  * A Binding request as our own servers want it: authenticated, and as long as its reply. Without credentials it is
@@ -25,7 +27,8 @@ export function bindingRequest(
   { change, responsePort }: BindingWish = {},
 ): Uint8Array {
   const request: StunMessage = { class: 'request', transactionId, change, responsePort };
-  if (!credentials) return encodeStun(request);
+  // An answer from elsewhere is given to a stranger only where it is no longer than the request.
+  if (!credentials) return encodeStun(request, change && { padTo: STRANGER_REQUEST_BYTES });
   const { username, key } = credentials;
   return encodeStun({ ...request, username }, { key, fingerprint: true, padTo: REPLY_BYTES });
 }

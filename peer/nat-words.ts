@@ -1,0 +1,119 @@
+import type { Transport } from '../src/core/punch/candidate.ts';
+import type { PortMappingReport } from '../src/net/port-mapping.ts';
+import type { NatReport, TransportReport } from './nat-report.ts';
+import type { Prognosis } from './prognosis.ts';
+
+/** `peer nat` for people: each behaviour, and what it means in one line. */
+export function natReportWords(report: NatReport): string {
+  const { udp, tcp, notes, servers, prognosis } = report;
+  return [
+    `Your NAT for UDP is ${article(udp.type)}; for TCP ${article(tcp.type)}.`,
+    '',
+    ...transportWords('udp', udp),
+    '',
+    ...transportWords('tcp', tcp),
+    '',
+    ...networkWords(report),
+    '',
+    'Whom you reach directly, and how:',
+    ...prognosis.map(
+      ({ remote, udp: byUdp, tcp: byTcp }) => `  ${remote.padEnd(42)} ${outcome(byUdp, byTcp)}`,
+    ),
+    '',
+    ...notes.map((note) => `Note: ${note}.`),
+    `Measured against ${servers}.`,
+  ].join('\n');
+}
+
+function article(type: string): string {
+  const named = ['open', 'firewall', 'no NAT', 'blocked', 'unknown'];
+  return named.includes(type) ? `"${type}"` : `a "${type}" NAT`;
+}
+
+function transportWords(transport: Transport, report: TransportReport): string[] {
+  const title = transport.toUpperCase();
+  if (report.reachable === false) return [`${title}:   does not get out of this network`];
+  if (report.reachable === null) return [`${title}:   nothing measured in time`];
+  const line = (name: string, value: string, means: string | undefined) =>
+    `  ${`${name}:`.padEnd(11)} ${value}${means === undefined ? '' : `: ${means}`}`;
+  const { mapping, filtering, allocation, strays, hairpin, lifetimeSeconds } = report;
+  return [
+    `${title}:   seen from outside at ${report.public.join(', ') || 'no address'}, by ${report.servers.join(', ')}`,
+    line('mapping', mapping, MAPPING_MEANS[mapping]),
+    line('filtering', filtering, FILTERING_MEANS[filtering]),
+    line('ports', allocation, ALLOCATION_MEANS[allocation.replace(/\(.*/, '')]),
+    ...(strays === 'unknown' ? [] : [line('strays', strays, STRAYS_MEANS[strays])]),
+    ...(hairpin === null ? [] : [line('hairpin', hairpin ? 'yes' : 'not seen', HAIRPIN_MEANS[`${hairpin}`])]),
+    ...(lifetimeSeconds === null ? [] : [line('lifetime', lifetimeText(lifetimeSeconds), LIFETIME_MEANS)]),
+  ];
+}
+
+function networkWords({ ipv6, cgnat, proxy, portMapping }: NatReport): string[] {
+  return [
+    `IPv6:         ${ipv6 ? 'this host has a global address' : 'no global address on this host'}`,
+    `Port mapping: ${portMappingWords(portMapping)}`,
+    ...(cgnat
+      ? ["Carrier NAT:  yes: your router's own address is not public, so mapping a port there is not enough"]
+      : []),
+    ...(proxy ? ['Proxy:        signalling and relay go through an HTTP proxy'] : []),
+  ];
+}
+
+function portMappingWords(report: PortMappingReport | null): string {
+  if (report === null) return 'no router maps any on request (UPnP, NAT-PMP, PCP)';
+  const { protocol, externalAddress, ports, verified, note } = report;
+  const name = { pcp: 'PCP', 'nat-pmp': 'NAT-PMP', upnp: 'UPnP' }[protocol];
+  if (note !== null) return `the router maps some by ${name}, to no avail: ${note}`;
+  const reached = (['udp', 'tcp'] as const)
+    .filter((transport) => verified[transport])
+    .map((transport) => `${transport.toUpperCase()} ${ports[transport]}`);
+  return `the router maps some by ${name}, reached from outside: ${externalAddress} ${reached.join(', ')}`;
+}
+
+function lifetimeText(seconds: number): string {
+  if (seconds === 0) return 'less than 10 s';
+  return seconds === LONGEST_LIFETIME ? `${seconds} s or more` : `at least ${seconds} s`;
+}
+
+const MAPPING_MEANS: Record<string, string> = {
+  none: 'this host has a public address of its own',
+  'endpoint-independent': 'one outer port for all destinations, so peers know where to find you',
+  'address-dependent': 'another outer port for each address that you contact',
+  'address-and-port-dependent': 'another outer port for each destination, so peers cannot know it beforehand',
+  unknown: 'could not be told',
+};
+
+const FILTERING_MEANS: Record<string, string> = {
+  none: 'anybody may send to you',
+  'endpoint-independent': 'anybody may send to a port that you use',
+  'address-dependent': 'only addresses that you sent to may answer',
+  'address-and-port-dependent': 'only the very address and port that you sent to may answer',
+  unknown: 'could not be told; treated as the strictest',
+};
+
+const ALLOCATION_MEANS: Record<string, string> = {
+  preserving: 'the outer port is the inner one where it is free',
+  sequential: 'the outer ports are counted, so the next one can be predicted',
+  random: 'the outer ports are picked at random, so peers have to search for them',
+  unknown: 'could not be told',
+};
+
+const STRAYS_MEANS: Record<string, string> = {
+  drop: 'what nobody asked for is dropped in silence, which lets two ends dial one another at leisure',
+  reset: 'what nobody asked for is refused at once, so two ends have to dial at the very same time',
+};
+
+const HAIRPIN_MEANS: Record<string, string> = {
+  true: 'two hosts behind this NAT reach one another by its public address',
+  false: 'two hosts behind this NAT need local addresses to reach one another',
+};
+
+const LIFETIME_MEANS = 'so long a mapping outlives the last packet';
+const LONGEST_LIFETIME = 120;
+
+function outcome(udp: Prognosis['udp'], tcp: Prognosis['tcp']): string {
+  const parts = Object.entries({ UDP: udp, TCP: tcp }).flatMap(([name, way]) =>
+    way ? [`${name} by ${way.technique} (${Math.round(100 * way.probability)} %)`] : [],
+  );
+  return parts.length > 0 ? parts.join(', ') : 'relayed';
+}

@@ -1,0 +1,74 @@
+import type { NatProfile } from '../src/core/nat/behavior.ts';
+import { UNMEASURED } from '../src/core/nat/behavior.ts';
+import { systemClock } from '../src/net/clock.ts';
+import { hostAddresses } from '../src/net/interfaces.ts';
+import { NatDiscovery } from '../src/net/nat-discovery.ts';
+import { findStunServers } from '../src/net/stun-servers.ts';
+import { UdpSocket } from '../src/net/udx.ts';
+import type { NatMeasurement } from './nat-report.ts';
+
+export interface MeasureOptions {
+  readonly timeoutMs: number;
+  /** Waits for the lifetime of idle mappings, too. */
+  readonly lifetime: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Measures by anybody's STUN servers, `host:port` each, without a rendezvous.
+ * @throws SallyportError `USAGE`, `TIMEOUT`
+ */
+export async function measureByStun(
+  named: readonly string[],
+  { timeoutMs, lifetime, signal }: MeasureOptions,
+): Promise<NatMeasurement> {
+  const clock = systemClock;
+  const open = () => UdpSocket.open({ host: '0.0.0.0', port: 0 });
+  const openFresh = () => Promise.resolve(open());
+  const stun = await findStunServers(named, { openFresh, clock });
+  const datagrams = open();
+  const discovery = new NatDiscovery({
+    datagrams,
+    freshDatagrams: openFresh,
+    stun,
+    localAddresses: hostAddresses().map(({ address }) => address),
+    clock,
+    surveyAfterMs: 0,
+  });
+  try {
+    discovery.start();
+    await discovery.surveyed(timeoutMs, signal);
+    if (lifetime && stun.canChangeOrigin) await discovery.lifetimeMeasured(signal);
+    return {
+      profile: withoutGuesses(discovery.profile),
+      stun: discovery.servers,
+      servers: named.join(', '),
+      proxy: false,
+      portMapping: null,
+      notes: limitsOf(stun.canChangeOrigin, discovery.profile),
+    };
+  } finally {
+    discovery.close();
+    await datagrams.close();
+  }
+}
+
+/** A server for UDP alone refuses TCP: that says nothing of the network. */
+function withoutGuesses(profile: NatProfile): NatProfile {
+  return profile.tcp.reachable === false ? { ...profile, tcp: UNMEASURED } : profile;
+}
+
+function limitsOf(canChangeOrigin: boolean, { tcp }: NatProfile): string[] {
+  const limits = [];
+  if (!canChangeOrigin) {
+    limits.push(
+      'filtering is unknown: none of these servers has OTHER-ADDRESS (RFC 5780), so none can answer from elsewhere',
+    );
+  }
+  limits.push(
+    tcp.reachable === true
+      ? 'filtering and strays for TCP need a rendezvous, which dials back'
+      : 'nothing is known for TCP: these servers do not answer STUN over TCP',
+  );
+  return limits;
+}
