@@ -76,8 +76,9 @@ export function popularName({ reachable, mapping, filtering }: TransportProfile)
     case 'address-dependent':
       return 'restricted cone';
     case 'address-and-port-dependent':
-    case 'unknown':
       return 'port-restricted cone';
+    case 'unknown':
+      return 'cone';
   }
 }
 

@@ -17,7 +17,7 @@ export interface SurveyOptions {
 }
 
 /** The part of a profile that a survey has measured. Nothing follows it. */
-export interface SurveyFinding {
+interface SurveyFinding {
   readonly type: 'found';
   readonly profile: Partial<TransportProfile>;
 }
