@@ -1,5 +1,5 @@
-import type { NatProfile } from '../src/core/nat/behavior.ts';
-import { UNMEASURED } from '../src/core/nat/behavior.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { UNMEASURED, type NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { hostAddresses } from '../src/net/interfaces.ts';
 import { NatDiscovery } from '../src/net/nat-discovery.ts';
@@ -38,6 +38,8 @@ export async function measureByStun(
   try {
     discovery.start();
     await discovery.surveyed(timeoutMs, signal);
+    const { udp, tcp } = discovery.profile;
+    if (udp.reachable !== true && tcp.reachable !== true) throw noAnswer(named);
     if (lifetime && stun.canChangeOrigin) await discovery.lifetimeMeasured(signal);
     return {
       profile: withoutGuesses(discovery.profile),
@@ -53,14 +55,20 @@ export async function measureByStun(
   }
 }
 
+function noAnswer(named: readonly string[]): SallyportError {
+  return new SallyportError('TIMEOUT', `no STUN server answers at ${named.join(', ')}`, {
+    hint: 'check host and port, and whether this network lets UDP out',
+  });
+}
+
 /** A server for UDP alone refuses TCP: that says nothing of the network. */
 function withoutGuesses(profile: NatProfile): NatProfile {
   return profile.tcp.reachable === false ? { ...profile, tcp: UNMEASURED } : profile;
 }
 
-function limitsOf(canChangeOrigin: boolean, { tcp }: NatProfile): string[] {
+function limitsOf(canChangeOrigin: boolean, { udp, tcp }: NatProfile): string[] {
   const limits = [];
-  if (!canChangeOrigin) {
+  if (!canChangeOrigin && udp.reachable === true) {
     limits.push(
       'filtering is unknown: none of these servers has OTHER-ADDRESS (RFC 5780), so none can answer from elsewhere',
     );

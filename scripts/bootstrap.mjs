@@ -17,6 +17,7 @@ const SYSTEM = [
   ['iptables', 'iptables', 'everything in network namespaces (test/netns, the lab, the demo on real NATs)'],
   ['conntrack', 'conntrack', "the NATs' own counters in the lab"],
   ['miniupnpd', 'miniupnpd-nftables', 'routers of the lab that map ports on request (UPnP, NAT-PMP, PCP)'],
+  ['turnutils_natdiscovery', 'coturn', "the comparison of `peer nat` with coturn's opinion"],
   ['cc', 'gcc libc6-dev', 'emulated delay and loss in the lab'],
   ['openssl', 'openssl', 'tests of TLS with a certificate'],
 ];

@@ -17,8 +17,8 @@ export interface StunServerSearch {
 
 /**
  * What these servers, `host` or `host:port`, can measure with: one with OTHER-ADDRESS (RFC 5780 §7.4) gives all its
- * four endpoints, else each that answers gives its one.
- * @throws SallyportError `USAGE` for what names no server, `TIMEOUT` where none answers
+ * four endpoints, else each that answers gives its one. Where UDP brings no answer at all, TCP may.
+ * @throws SallyportError `USAGE` for what names no server
  */
 export async function findStunServers(
   named: readonly string[],
@@ -27,13 +27,9 @@ export async function findStunServers(
   const endpoints = await Promise.all(named.map(resolve));
   const answers = await Promise.all(endpoints.map((endpoint) => askForOther(endpoint, search)));
   const found = answers.filter((answer) => answer !== undefined);
-  if (found.length === 0) {
-    throw new SallyportError('TIMEOUT', `no STUN server answers at ${named.join(', ')}`, {
-      hint: 'check host and port, and whether this network lets UDP out',
-    });
-  }
   const able = found.find(({ server, other }) => other && other.address !== server.address);
-  const servers = able?.other ? quartet(able.server, able.other) : found.map(({ server }) => server);
+  const answering = found.length > 0 ? found.map(({ server }) => server) : endpoints;
+  const servers = able?.other ? quartet(able.server, able.other) : answering;
   const firstFour = servers.slice(0, 4);
   return { udp: firstFour, tcp: firstFour, canChangeOrigin: able !== undefined };
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { TransportProfile } from '../../src/core/nat/behavior.ts';
+import { coturnsOpinion, hasCoturn, ourOpinion, startCoturn } from './discovery/coturn.ts';
 import type { Discovered } from './discovery/discover.ts';
 import { Lab, labSupport, type NatName, type SideName } from './lab.ts';
 
@@ -132,6 +133,32 @@ describe.skipIf(!support.ok)('discovery behind a real NAT, 40 ms from the server
         [a]: expected(truthA),
         [b]: expected(truthB),
       });
+    } finally {
+      await lab.close();
+    }
+  });
+});
+
+const coturn = support.ok && (await hasCoturn());
+if (support.ok && !coturn) console.log('skipped, the comparison with turnutils_natdiscovery: no coturn here');
+
+describe.skipIf(!coturn)('peer nat and turnutils_natdiscovery, asking the same server', () => {
+  it.each<[NatName, NatName]>([
+    ['open', 'ei/ei'],
+    ['ei/ad', 'ei/apd'],
+    ['ad/apd', 'apd/apd-random'],
+    ['apd/apd-sequential', 'cgnat'],
+    ['cgnat-random', 'udp-blocked'],
+  ])('agree on mapping and filtering: %s, %s', async (a, b) => {
+    const lab = await Lab.create({ a, b, delayMs: 20 });
+    try {
+      const [server] = lab.addresses.rendezvous;
+      await startCoturn(lab.hosts.rendezvous, lab.addresses.rendezvous);
+      for (const host of [lab.hosts.a, lab.hosts.b]) {
+        const theirs = await coturnsOpinion(host, server);
+        const ours = await ourOpinion(host, server);
+        expect(ours).toEqual(theirs);
+      }
     } finally {
       await lab.close();
     }
