@@ -1,16 +1,24 @@
 import { canonicalAddress, scopeOf, type AddressScope } from '../src/core/address.ts';
-import { parseHostPort } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { StreamPurpose } from '../src/core/protocol/open.ts';
+import { printable } from '../src/core/remote-failure.ts';
 import type { Grant } from './allow-list.ts';
+import { permits, type ListenPermit, type ListenRequest } from './listen-permit.ts';
+import { parseDialTarget, targetText, type Target } from './target.ts';
 
-/** What a peer lets others reach: a TCP target under a name, or any target at all. */
-export type Exposure = { readonly name: string; readonly host: string; readonly port: number } | 'any';
+/** What a peer lets others reach: a target under a name, or any TCP and UDP target at all. */
+export type Exposure = { readonly name: string; readonly target: Target } | 'any';
 
 /** Where a stream that was allowed goes. */
 export type Destination =
   | { readonly to: 'handler'; readonly name: string }
-  | { readonly to: 'target'; readonly host: string; readonly port: number; readonly checked: boolean }
+  | {
+      readonly to: 'target';
+      readonly target: Target;
+      /** False where only the resolved address can tell whether the target may be reached (`--expose any`). */
+      readonly checked: boolean;
+    }
+  | { readonly to: 'listener'; readonly request: ListenRequest }
   | { readonly to: 'pipe' };
 
 /** What the deciding side offers. */
@@ -19,40 +27,44 @@ export interface Offering {
   /** Names of the services that this process handles itself. */
   readonly handlers: ReadonlySet<string>;
   readonly pipe: boolean;
+  readonly permits: readonly ListenPermit[];
+  /** What we asked the peer to listen for, by the number of the stream that asked, and where it leads over here. */
+  readonly asked: ReadonlyMap<number, Target>;
 }
 
-/** `[name=]host:port` or `any`. @throws SallyportError `USAGE`, `UNSUPPORTED` */
+/** `[name=]host:port[/udp]`, `[name=]/path/of.sock` or `any`. @throws SallyportError `USAGE` */
 export function parseExposure(text: string): Exposure {
   if (text === 'any') return 'any';
-  const match = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]*)=)?([^=\s]+)$/.exec(text);
+  const match = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]*)=)?(\/.*|[^=\s]+)$/.exec(text);
   const target = match?.[2] ?? '';
-  if (target.endsWith('/udp')) {
-    throw new SallyportError('UNSUPPORTED', `UDP targets are not carried yet: ${text}`, {
-      hint: 'expose a TCP target',
-    });
-  }
-  const { host, port } = parseHostPort(target);
-  if (host === '' || port === 0) {
-    throw new SallyportError('USAGE', `not a target: ${JSON.stringify(text)}`, {
-      hint: 'write [name=]host:port',
-    });
-  }
-  return { name: match?.[1] ?? target, host, port };
+  return { name: match?.[1] ?? target, target: parseDialTarget(target) };
 }
 
 /**
- * The one place where a stream is allowed or refused, at the side that would dial (docs/threat-model.md). A target must
- * equal an exposure; `any` admits every target whose resolved address `mayDialAddress` admits.
+ * The one place where a stream is allowed or refused, at the side that would dial or listen (docs/threat-model.md). A
+ * target must equal an exposure; `any` admits every TCP and UDP target whose resolved address `mayDialAddress` admits.
+ * What comes in where we asked the peer to listen goes where we said, whatever the peer is granted.
+ * @param grant what the allow list grants the peer; `undefined` for one that isn't on it
  * @throws SallyportError `SERVICE_UNKNOWN`, `NOT_AUTHORIZED`
  */
-export function authorize(purpose: StreamPurpose, grant: Grant, offering: Offering): Destination {
+export function authorize(purpose: StreamPurpose, grant: Grant | undefined, offering: Offering): Destination {
+  if (purpose.for === 'accepted') return authorizeAccepted(purpose.listener, offering);
+  if (!grant) throw new SallyportError('NOT_AUTHORIZED', 'this peer may not open streams here');
   switch (purpose.for) {
     case 'service':
       return authorizeService(purpose.name, grant, offering);
+    case 'udp-service':
+      return authorizeUdpService(purpose.name, grant, offering);
     case 'target':
-      return authorizeTarget(purpose.host, purpose.port, grant, offering);
+      return authorizeTarget({ via: 'tcp', host: purpose.host, port: purpose.port }, grant, offering);
+    case 'udp-target':
+      return authorizeTarget({ via: 'udp', host: purpose.host, port: purpose.port }, grant, offering);
+    case 'socket':
+      return authorizeTarget({ via: 'unix', path: purpose.path }, grant, offering);
+    case 'listen':
+      return authorizeListener(purpose, grant, offering);
     case 'pipe':
-      if (grant !== 'all' && !grant.has('pipe')) throw refusal('the pipe');
+      if (!granted(grant, 'pipe')) throw refusal('the pipe');
       if (!offering.pipe)
         throw new SallyportError('SERVICE_UNKNOWN', 'the other side offers no pipe', {
           hint: 'start it with: peer up --pipe',
@@ -72,26 +84,71 @@ export function mayDialAddress(address: string): boolean {
 /** Where clouds tell a machine its secrets, beyond the link-local 169.254.169.254: Alibaba, AWS by IPv6, Azure, Oracle. */
 const METADATA = new Set(['100.100.100.200', 'fd00:ec2::254', '168.63.129.16', '192.0.0.192']);
 
+function granted(grant: Grant, name: string): boolean {
+  return grant === 'all' || grant.has(name);
+}
+
 function authorizeService(name: string, grant: Grant, { exposures, handlers }: Offering): Destination {
-  const exposed = exposures.find((exposure) => exposure !== 'any' && exposure.name === name);
   // First, so that a peer which may not use a service doesn't learn whether there is one.
-  if (grant !== 'all' && !grant.has(name)) throw refusal(name);
-  if (!handlers.has(name) && !exposed) {
-    throw new SallyportError('SERVICE_UNKNOWN', `the other side exposes no service ${JSON.stringify(name)}`);
-  }
-  if (exposed && exposed !== 'any')
-    return { to: 'target', host: exposed.host, port: exposed.port, checked: true };
+  if (!granted(grant, name)) throw refusal(name);
+  const target = named(exposures, name, (via) => via !== 'udp');
+  if (target) return { to: 'target', target, checked: true };
+  if (!handlers.has(name)) throw unknownService(name);
   return { to: 'handler', name };
 }
 
-function authorizeTarget(host: string, port: number, grant: Grant, { exposures }: Offering): Destination {
+function authorizeUdpService(name: string, grant: Grant, { exposures }: Offering): Destination {
+  if (!granted(grant, name)) throw refusal(`${name}/udp`);
+  const target = named(exposures, name, (via) => via === 'udp');
+  if (!target) throw unknownService(`${name}/udp`);
+  return { to: 'target', target, checked: true };
+}
+
+/** One name may stand for a TCP and a UDP target, as with a name server. */
+function named(
+  exposures: readonly Exposure[],
+  name: string,
+  fits: (via: Target['via']) => boolean,
+): Target | undefined {
+  const found = exposures.find((each) => each !== 'any' && each.name === name && fits(each.target.via));
+  return found === undefined || found === 'any' ? undefined : found.target;
+}
+
+function authorizeTarget(target: Target, grant: Grant, { exposures }: Offering): Destination {
   for (const exposure of exposures) {
-    if (exposure === 'any' || exposure.host !== host || exposure.port !== port) continue;
-    if (grant === 'all' || grant.has(exposure.name)) return { to: 'target', host, port, checked: true };
+    if (exposure === 'any' || !sameTarget(exposure.target, target)) continue;
+    if (granted(grant, exposure.name)) return { to: 'target', target, checked: true };
   }
-  if (exposures.includes('any') && (grant === 'all' || grant.has('any')))
-    return { to: 'target', host, port, checked: false };
-  throw refusal(`${host}:${port}`);
+  // A Unix socket is often the key to its whole machine: it has to be named.
+  if (target.via !== 'unix' && exposures.includes('any') && granted(grant, 'any'))
+    return { to: 'target', target, checked: false };
+  throw refusal(printable(targetText(target)));
+}
+
+function sameTarget(a: Target, b: Target): boolean {
+  if (a.via === 'unix') return b.via === 'unix' && a.path === b.path;
+  return a.via === b.via && a.host === b.host && a.port === b.port;
+}
+
+function authorizeListener(request: ListenRequest, grant: Grant, offering: Offering): Destination {
+  const { transport, bind, port } = request;
+  if (!granted(grant, 'listen') || !offering.permits.some((permit) => permits(permit, request))) {
+    const where = bind.includes(':') ? `[${bind}]:${port}` : `${bind}:${port}`;
+    throw new SallyportError('NOT_AUTHORIZED', `the other side doesn't let this peer listen on ${where}`, {
+      hint: 'there: peer up --permit-listen [bind:]port',
+    });
+  }
+  return { to: 'listener', request: { transport, bind, port } };
+}
+
+function authorizeAccepted(listener: number, { asked }: Offering): Destination {
+  const target = asked.get(listener);
+  if (!target) throw new SallyportError('NOT_AUTHORIZED', 'nobody here asked for this to be listened for');
+  return { to: 'target', target, checked: true };
+}
+
+function unknownService(name: string): SallyportError {
+  return new SallyportError('SERVICE_UNKNOWN', `the other side exposes no service ${JSON.stringify(name)}`);
 }
 
 function refusal(what: string): SallyportError {

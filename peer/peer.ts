@@ -7,23 +7,20 @@ import type { StreamPurpose } from '../src/core/protocol/open.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock, type Clock } from '../src/net/clock.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
-import {
-  allowListOf,
-  AllowFile,
-  parseAllowRule,
-  type AllowList,
-  type AllowRule,
-  type Grant,
-} from './allow-list.ts';
+import { allowListOf, AllowFile, parseAllowRule, type AllowList, type AllowRule } from './allow-list.ts';
 import { authorize, parseExposure, type Destination, type Exposure } from './exposure.ts';
 import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import { InviteFolder, type OpenInvite } from './invite-folder.ts';
+import type { ListenPermit, ListenRequest } from './listen-permit.ts';
 import { Network } from './network.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
 import type { Session } from './session.ts';
+import type { Listening } from './services/forward.ts';
+import { listenFor } from './services/reverse.ts';
 import { serveStream, type StreamRecord } from './services/serve.ts';
 import { SettingsFile } from './settings.ts';
 
@@ -90,6 +87,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   #extraRules: readonly AllowRule[];
   #allowList: AllowList;
   #exposures: Exposure[] = [];
+  #permits: ListenPermit[] = [];
+  /** How many listeners each peer has us keep. */
+  #listeners = new Map<PeerId, number>();
   #handlers = new Map<string, ServiceHandler>();
   #pipe: (() => Duplex | undefined) | undefined;
   #clock: Clock;
@@ -195,7 +195,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#handlers.set(name, handler);
   }
 
-  /** A service that dials `target` (`host:port`) for each stream that a peer opens to `name`. */
+  /** A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`. */
   expose(name: string, target: string): void {
     this.addExposure(parseExposure(`${name}=${target}`));
   }
@@ -203,6 +203,11 @@ export class Peer extends EventEmitter<PeerEvents> {
   /** @see parseExposure */
   addExposure(exposure: Exposure): void {
     this.#exposures.push(exposure);
+  }
+
+  /** Lets allowed peers have this one listen. @see parsePermit */
+  permitListen(permit: ListenPermit): void {
+    this.#permits.push(permit);
   }
 
   /** `take` gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
@@ -322,11 +327,13 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   #serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
     const allow = (): Destination => {
-      const grant = this.#grantFor(session);
+      const grant = this.#allowList.grantOf(session.peer);
       const offering = {
         exposures: this.#exposures,
         handlers: new Set(this.#handlers.keys()),
         pipe: this.#pipe !== undefined,
+        permits: this.#permits,
+        asked: session.asked,
       };
       return authorize(purpose, grant, offering);
     };
@@ -339,15 +346,24 @@ export class Peer extends EventEmitter<PeerEvents> {
       allow,
       handle: (name) => this.#handlers.get(name)?.(stream, session),
       pipe: () => this.#pipe?.(),
+      listen: (request) => this.#listen(request, stream, session),
       record: (record) => this.emit('stream', record),
     });
   }
 
-  /** A peer that we connected to ourselves may open streams back only as far as the allow list says. */
-  #grantFor(session: Session): Grant {
-    const grant = this.#allowList.grantOf(session.peer);
-    if (!grant) throw new SallyportError('NOT_AUTHORIZED', 'this peer may not open streams here');
-    return grant;
+  async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {
+    const { peer } = session;
+    const count = this.#listeners.get(peer) ?? 0;
+    if (count >= LIMITS.listenersPerPeer) {
+      throw new SallyportError('LIMIT', `the other side listens for this peer in ${count} places already`);
+    }
+    this.#listeners.set(peer, count + 1);
+    stream.once('close', () => {
+      const left = this.#listeners.get(peer)! - 1;
+      if (left > 0) this.#listeners.set(peer, left);
+      else this.#listeners.delete(peer);
+    });
+    return listenFor(request, stream, session);
   }
 
   #admit(guest: PeerId, invite: OpenInvite): void {

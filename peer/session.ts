@@ -15,6 +15,7 @@ import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
+import type { Target } from './target.ts';
 import type { TraceLine } from './trace.ts';
 import type { DirectPath } from './traversal.ts';
 
@@ -76,6 +77,8 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly role: SessionRole;
   readonly kinds: readonly PathChoice[];
   readonly driver: SessionDriver;
+  /** What this end has asked the peer to listen for, by the number of the stream that asked, and where it leads here. */
+  readonly asked = new Map<number, Target>();
   #clock: Clock;
   #began: number;
   #reports = new Map<number, PathReport>();

@@ -312,7 +312,8 @@ export class Traversal {
   }
 
   #move(socket: number, remote: Endpoint): void {
-    if (this.#udpPipe) void this.#socket(socket, remote)?.adopt(this.#udpPipe, remote);
+    // A pipe that ends meanwhile needs no other address.
+    if (this.#udpPipe) this.#socket(socket, remote)?.adopt(this.#udpPipe, remote).catch(() => {});
   }
 
   #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {

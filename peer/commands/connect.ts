@@ -3,20 +3,32 @@ import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
-import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
+import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathChoice } from '../../src/core/punch/situation.ts';
 import { AgentSocket } from '../agent-socket.ts';
-import { Forward, parseForward, parseTarget, type ForwardSpec } from '../services/forward.ts';
+import {
+  parseDynamic,
+  parseLocal,
+  parseRemote,
+  parseTarget,
+  type DynamicSpec,
+  type LocalSpec,
+  type RemoteSpec,
+} from '../services/forward-spec.ts';
+import { startForwards, type RunningForward } from '../services/forwards.ts';
 import { splice } from '../services/splice.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
+import { reportStream } from './audit.ts';
 import { acceptInvite, meetingPlace } from './invite.ts';
 import { explain, parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface ConnectCommandOptions extends SharedOptions {
-  L: ForwardSpec[];
+  L: LocalSpec[];
+  R: RemoteSpec[];
+  D: DynamicSpec[];
   W?: StreamPurpose;
   paths?: PathChoice[];
   explain?: boolean;
@@ -25,6 +37,9 @@ interface ConnectCommandOptions extends SharedOptions {
 
 /** `peer connect`: forwards, a target on stdin and stdout, or the other side's pipe. */
 export function addConnectCommand(program: Command): void {
+  const collect =
+    <T>(parse: (text: string) => T) =>
+    (text: string, before: T[]) => [...before, parse(text)];
   withPeerOptions(
     program
       .command('connect')
@@ -32,12 +47,19 @@ export function addConnectCommand(program: Command): void {
       .description("connect; without forwards, join stdin and stdout to the other side's --pipe"),
   )
     .option(
-      '-L <[bind:]port:host:port|service>',
-      'listen here, dial there (repeatable)',
-      (text: string, before: ForwardSpec[]) => [...before, parseForward(text)],
+      '-L <[bind:]port:host:port|service|/path[/udp]>',
+      'listen here, dial there; /path:… listens on a Unix socket (repeatable)',
+      collect(parseLocal),
       [],
     )
-    .option('-W <host:port|service>', 'stdin and stdout to a target there', parseTarget)
+    .option(
+      '-R <[bind:]port:host:port|/path[/udp]>',
+      'listen there, dial here (repeatable)',
+      collect(parseRemote),
+      [],
+    )
+    .option('-D <[bind:]port>', 'SOCKS5 here, dial there (repeatable)', collect(parseDynamic), [])
+    .option('-W <host:port|service|/path>', 'stdin and stdout to a target there', parseTarget)
     .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
     .option('--explain', 'print the traversal trace')
     .option('--accept', 'trust a name that was not met before')
@@ -45,8 +67,10 @@ export function addConnectCommand(program: Command): void {
 }
 
 async function connect(to: string, options: ConnectCommandOptions): Promise<void> {
-  if (options.W && options.L.length > 0) {
-    throw new SallyportError('USAGE', '-W and -L do not go together', {
+  const specs = { local: options.L, remote: options.R, dynamic: options.D };
+  const forwarding = Object.values(specs).some(({ length }) => length > 0);
+  if (options.W && forwarding) {
+    throw new SallyportError('USAGE', '-W and -L, -R or -D do not go together', {
       hint: '-W takes stdin and stdout for one target',
     });
   }
@@ -57,7 +81,8 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
     signal: stop,
   });
   if (options.explain) peer.on('session', (session) => explain(session, reporter));
-  let forwards: Forward[] = [];
+  peer.on('stream', (record) => reportStream(record, reporter));
+  let forwards: RunningForward[] = [];
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () =>
     statusOf(
       peer,
@@ -70,8 +95,9 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
     const session = looksLikeInvite(to)
       ? await acceptInvite(peer, to, terms)
       : await peer.connect(to, { ...terms, acceptName: options.accept });
-    if (options.L.length > 0) {
-      forwards = await startForwards(options.L, session, reporter);
+    if (forwarding) {
+      const ready = (forward: RunningForward) => reportForward(forward, reporter);
+      forwards = await startForwards(specs, session, ready, sparingly(reporter));
       await untilEnded(session, stop);
     } else {
       await joinStandardPipe(session, options.W ?? { for: 'pipe' }, stop);
@@ -83,26 +109,27 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   }
 }
 
-async function startForwards(
-  specs: readonly ForwardSpec[],
-  session: Session,
-  reporter: Reporter,
-): Promise<Forward[]> {
-  const started: Forward[] = [];
-  try {
-    for (const spec of specs) {
-      const forward = await Forward.start(spec, session, (error) => reporter.error(error));
-      const { listen } = forward;
-      const target = purposeText(spec.purpose);
-      started.push(forward);
-      reporter.event('forward', { listen, target }, `forwarding ${listen} to ${target}`);
-    }
-  } catch (thrown) {
-    await Promise.all(started.map((forward) => forward.close()));
-    throw thrown;
-  }
-  return started;
+function reportForward({ type, listen, target }: RunningForward, reporter: Reporter): void {
+  const words = {
+    local: `forwarding ${listen} to ${target}`,
+    remote: `forwarding ${listen} over there to ${target} here`,
+    dynamic: `${target} on ${listen}`,
+  };
+  reporter.event('forward', { type, listen, target }, words[type]);
 }
+
+/** Tells of a failure once while it repeats: a browser, or a forward that leads back to itself, makes a hundred alike at once. */
+function sparingly(reporter: Reporter): (error: SallyportError) => void {
+  let last: { words: string; at: number } | undefined;
+  return (error) => {
+    const words = `${error.code} ${error.message}`;
+    const at = performance.now();
+    if (last?.words !== words || at - last.at > REPEAT_MS) reporter.error(error);
+    last = { words, at };
+  };
+}
+
+const REPEAT_MS = 1_000;
 
 /** Ends when both directions have. */
 async function joinStandardPipe(session: Session, purpose: StreamPurpose, stop: AbortSignal): Promise<void> {

@@ -1,20 +1,21 @@
 import type { Command } from 'commander';
 import { finished } from 'node:stream/promises';
 import { stopSignal } from '../../src/cli/run.ts';
-import type { Reporter } from '../../src/cli/reporter.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { parseExposure, type Exposure } from '../exposure.ts';
+import { parsePermit, type ListenPermit } from '../listen-permit.ts';
 import type { Peer } from '../peer.ts';
-import type { StreamRecord } from '../services/serve.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
-import { explain, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { reportStream } from './audit.ts';
+import { explain, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface UpOptions extends SharedOptions {
   name?: string;
   allow: string[];
   expose: Exposure[];
+  permitListen: ListenPermit[];
   pipe?: boolean;
   explain?: boolean;
 }
@@ -37,9 +38,15 @@ export function addUpCommand(program: Command): void {
       [],
     )
     .option(
-      '--expose <[name=]host:port|any>',
+      '--expose <[name=]host:port[/udp]|[name=]/path|any>',
       'what others may reach (repeatable)',
       collect(parseExposure),
+      [],
+    )
+    .option(
+      '--permit-listen <[bind:]port>',
+      'where peers may have this one listen, for their -R; port "any" for any (repeatable)',
+      collect(parsePermit),
       [],
     )
     .option('--pipe', "join this command's stdin and stdout to whoever connects")
@@ -58,6 +65,7 @@ async function up(options: UpOptions): Promise<void> {
   });
   if (options.explain) peer.on('session', (session) => explain(session, reporter));
   for (const exposure of options.expose) peer.addExposure(exposure);
+  for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
   peer.on('stream', (record) => reportStream(record, reporter));
   peer.on('guest', (guest) =>
@@ -98,11 +106,4 @@ async function offerStandardPipe(peer: Peer): Promise<void> {
   await finished(pipe).catch((thrown: unknown) => {
     throw pipeFailure(thrown);
   });
-}
-
-function reportStream(record: StreamRecord, reporter: Reporter): void {
-  const { peer, what, state, reason, sent, received } = record;
-  const bytes = state === 'closed' ? ` (${sent} bytes out, ${received} in)` : '';
-  const why = reason === undefined ? '' : `: ${reason}`;
-  reporter.event('stream', { ...record }, `stream to ${what} for ${shortId(peer)} ${state}${bytes}${why}`);
 }

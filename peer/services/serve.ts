@@ -1,11 +1,14 @@
 import type { Duplex } from 'node:stream';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import type { PeerId } from '../../src/core/identity.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
+import type { PeerId } from '../../src/core/identity.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { Destination } from '../exposure.ts';
+import type { ListenRequest } from '../listen-permit.ts';
+import type { Listening } from './forward.ts';
+import { serveFlow } from './serve-flow.ts';
 import { splice } from './splice.ts';
-import { dialTarget } from './target.ts';
+import { dialTarget, dialUdpTarget } from './target.ts';
 
 /** What a stream was, for the audit: one line each. */
 export interface StreamRecord {
@@ -26,14 +29,25 @@ export interface ServeOptions {
   readonly allow: () => Destination;
   readonly handle: (name: string) => void;
   readonly pipe: () => Duplex | undefined;
+  readonly listen: (request: ListenRequest) => Promise<Listening>;
   readonly record: (record: StreamRecord) => void;
 }
 
 /** Takes one stream that a peer opened to where it may go, and keeps the audit: who, what, when, bytes. */
-export function serveStream({ stream, purpose, peer, allow, handle, pipe, record }: ServeOptions): void {
-  const count = countBytes(stream);
-  const tell = (state: StreamRecord['state'], reason?: string) =>
-    record({ peer, what: purposeText(purpose), state, reason, ...count() });
+export function serveStream({
+  stream,
+  purpose,
+  peer,
+  allow,
+  handle,
+  pipe,
+  listen,
+  record,
+}: ServeOptions): void {
+  const tell = (state: StreamRecord['state'], reason?: string) => {
+    const { bytesSent: sent, bytesReceived: received } = stream;
+    record({ peer, what: purposeText(purpose), state, reason, sent, received });
+  };
   let refused = false;
   const refuse = (thrown: unknown) => {
     const error = asSallyportError(thrown);
@@ -41,6 +55,7 @@ export function serveStream({ stream, purpose, peer, allow, handle, pipe, record
     tell('refused', error.code);
     stream.reset(error.code, error.message);
   };
+  const opened = () => tell('opened');
   stream.on('error', () => {});
   stream.once('close', () => {
     if (!refused) tell('closed', stream.errored?.message);
@@ -49,27 +64,44 @@ export function serveStream({ stream, purpose, peer, allow, handle, pipe, record
     const destination = allow();
     switch (destination.to) {
       case 'handler':
-        tell('opened');
+        opened();
         return handle(destination.name);
       case 'pipe': {
         const own = pipe();
         if (!own) throw new SallyportError('LIMIT', "the other side's pipe is in use");
-        tell('opened');
+        opened();
         return void splice(stream, own).catch(() => {});
       }
-      case 'target':
-        return void dialTarget(destination).then((socket) => {
-          tell('opened');
-          if (stream.destroyed) return socket.destroy();
-          splice(stream, socket).catch(() => {});
-        }, refuse);
+      case 'listener':
+        return void listen(destination.request).then(opened, refuse);
+      case 'target': {
+        const confirm = purpose.for === 'target' && purpose.confirm === true;
+        return void serveTarget(stream, destination, confirm, opened).catch(refuse);
+      }
     }
   } catch (thrown) {
     refuse(thrown);
   }
 }
 
-/** Counts without touching the data: what was pushed to the reader, what was accepted from the writer. */
-function countBytes(stream: SessionStream): () => { sent: number; received: number } {
-  return () => ({ sent: stream.bytesSent, received: stream.bytesReceived });
+/** @throws SallyportError when the target can't be dialled */
+async function serveTarget(
+  stream: SessionStream,
+  { target, checked }: Extract<Destination, { to: 'target' }>,
+  confirm: boolean,
+  opened: () => void,
+): Promise<void> {
+  if (target.via === 'udp') {
+    const socket = await dialUdpTarget(target, checked);
+    if (stream.destroyed) return void socket.close();
+    opened();
+    return serveFlow(stream, socket);
+  }
+  const socket = await dialTarget(target, checked);
+  if (stream.destroyed) return void socket.destroy();
+  opened();
+  if (confirm) stream.write(CONNECTED);
+  splice(stream, socket).catch(() => {});
 }
+
+const CONNECTED = Uint8Array.of(0);

@@ -9,10 +9,13 @@ import { SallyportError } from '../../src/core/errors.ts';
  * the first error.
  */
 export async function splice(a: Duplex, b: Duplex): Promise<void> {
-  a.on('end', () => wasReset(a) && breakOff(b, brokenOff()));
-  b.on('end', () => wasReset(b) && breakOff(a, brokenOff()));
-  a.pipe(b);
-  b.pipe(a);
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    if (isTcp(from)) from.on('end', () => wasReset(from) && breakOff(to, brokenOff()));
+    from.pipe(to);
+  }
   try {
     await Promise.all([finished(a), finished(b)]);
   } catch (thrown) {
@@ -23,12 +26,26 @@ export async function splice(a: Duplex, b: Duplex): Promise<void> {
   }
 }
 
+/** Ends a connection by RST where it is one of TCP; a Unix socket has no such thing. */
+export function resetConnection(socket: Socket): void {
+  try {
+    socket.resetAndDestroy();
+  } catch {
+    socket.destroy();
+  }
+}
+
+/** A Unix socket has no local address. The remote one must not be asked for yet: Node would remember it. */
+function isTcp(pipe: Duplex): pipe is Socket {
+  return pipe instanceof Socket && pipe.localAddress !== undefined;
+}
+
 /**
  * After a partial read libuv tells an RST as an end; the kernel, though, has forgotten the remote address then. Once
  * our own side has ended it forgets that after a proper end as well, and nothing can be told.
  */
-function wasReset(pipe: Duplex): boolean {
-  return pipe instanceof Socket && !pipe.writableEnded && pipe.remoteAddress === undefined;
+function wasReset(socket: Socket): boolean {
+  return !socket.writableEnded && socket.remoteAddress === undefined;
 }
 
 function brokenOff(): SallyportError {
@@ -36,6 +53,6 @@ function brokenOff(): SallyportError {
 }
 
 function breakOff(pipe: Duplex, error: Error): void {
-  if (pipe instanceof Socket) pipe.resetAndDestroy();
+  if (pipe instanceof Socket) resetConnection(pipe);
   else pipe.destroy(error);
 }

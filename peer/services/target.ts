@@ -1,64 +1,105 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { isAddress } from '../../src/core/address.ts';
+import { familyOfAddress, isAddress } from '../../src/core/address.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { mayDialAddress } from '../exposure.ts';
+import { targetText, type Target } from '../target.ts';
 
-export interface TargetOptions {
-  readonly host: string;
-  readonly port: number;
-  /** False where only the resolved address can tell whether the target may be reached (`--expose any`). */
-  readonly checked: boolean;
-}
+type NetworkTarget = Exclude<Target, { via: 'unix' }>;
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
- * Dials an exposed target. A name is resolved once, and the address that was checked is the one that is dialled.
- * @throws SallyportError `TARGET_REFUSED`, `NOT_AUTHORIZED`
+ * Dials an exposed TCP target or Unix socket. A name is resolved once, and the addresses that were checked are those
+ * that are dialled, one after the other.
+ * @param checked false where only the resolved address can tell whether the target may be reached
+ * @throws SallyportError `TARGET_REFUSED`, `TARGET_UNREACHABLE`, `NOT_AUTHORIZED`
  */
-export async function dialTarget({ host, port, checked }: TargetOptions): Promise<Socket> {
-  const address = await resolveTarget(host);
-  if (!checked && !mayDialAddress(address)) {
+export async function dialTarget(target: Target, checked: boolean): Promise<Socket> {
+  if (target.via === 'unix') return dialOne({ path: target.path }, target.path);
+  let failure: unknown;
+  for (const host of await addressesOf(target, checked)) {
+    try {
+      return await dialOne({ host, port: target.port, noDelay: true }, targetText(target));
+    } catch (thrown) {
+      failure ??= thrown;
+    }
+  }
+  throw failure;
+}
+
+/** A UDP socket connected to an exposed target, so that it takes datagrams from nobody else. @throws like `dialTarget` */
+export async function dialUdpTarget(target: NetworkTarget, checked: boolean): Promise<UdpSocket> {
+  const [host] = await addressesOf(target, checked);
+  const socket = createSocket(familyOfAddress(host) === 6 ? 'udp6' : 'udp4');
+  try {
+    socket.connect(target.port, host);
+    await once(socket, 'connect');
+    return socket;
+  } catch (cause) {
+    socket.close();
+    throw dialFailure(targetText(target), cause as NodeJS.ErrnoException);
+  }
+}
+
+/** What the target's host resolves to and may be dialled, at least one. @throws SallyportError `TARGET_UNREACHABLE`, `NOT_AUTHORIZED` */
+async function addressesOf({ host }: NetworkTarget, checked: boolean): Promise<[string, ...string[]]> {
+  const addresses = await resolve(host);
+  const [first, ...rest] = checked ? addresses : addresses.filter(mayDialAddress);
+  if (first === undefined) {
     throw new SallyportError(
       'NOT_AUTHORIZED',
-      `${host} is at ${address}, which is never reached from outside`,
+      `${host} is at ${addresses[0]}, which is never reached from outside`,
     );
   }
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
-    const fail = (cause: unknown, why: string) => {
+  return [first, ...rest];
+}
+
+async function resolve(host: string): Promise<string[]> {
+  if (isAddress(host)) return [host];
+  try {
+    return (await lookup(host, { all: true })).map(({ address }) => address);
+  } catch (cause) {
+    throw new SallyportError('TARGET_UNREACHABLE', `${host} has no address`, { cause });
+  }
+}
+
+function dialOne(
+  to: { path: string } | { host: string; port: number; noDelay: boolean },
+  name: string,
+): Promise<Socket> {
+  return new Promise((resolveSocket, reject) => {
+    const socket = connect({ ...to, allowHalfOpen: true });
+    const fail = (error: SallyportError) => {
       socket.destroy();
-      reject(new SallyportError('TARGET_REFUSED', `${host}:${port} ${why}`, { cause }));
+      reject(error);
     };
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => fail(undefined, 'did not answer'));
-    socket.once('error', (error: NodeJS.ErrnoException) => fail(error, reasonOf(error)));
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () =>
+      fail(new SallyportError('TARGET_UNREACHABLE', `${name} did not answer`)),
+    );
+    socket.once('error', (error: NodeJS.ErrnoException) => fail(dialFailure(name, error)));
     socket.once('connect', () => {
       socket.setTimeout(0);
       socket.removeAllListeners('error');
-      resolve(socket);
+      resolveSocket(socket);
     });
   });
 }
 
-async function resolveTarget(host: string): Promise<string> {
-  if (isAddress(host)) return host;
-  try {
-    return (await lookup(host)).address;
-  } catch (cause) {
-    throw new SallyportError('TARGET_REFUSED', `${host} has no address`, { cause });
-  }
-}
-
-function reasonOf(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
+function dialFailure(name: string, cause: NodeJS.ErrnoException): SallyportError {
+  switch (cause.code) {
     case 'ECONNREFUSED':
-      return 'refused the connection';
-    case 'ENETUNREACH':
-    case 'EHOSTUNREACH':
-      return 'is unreachable';
+    case 'ENOENT':
+      return new SallyportError('TARGET_REFUSED', `${name} refused the connection`, { cause });
+    case 'EMFILE':
+    case 'ENFILE':
+      return new SallyportError('LIMIT', 'the other side has no more files to open', { cause });
     case undefined:
-    default:
-      return `could not be reached (${error.code ?? error.message})`;
+    default: {
+      const why = cause.code ?? cause.message;
+      return new SallyportError('TARGET_UNREACHABLE', `${name} could not be reached (${why})`, { cause });
+    }
   }
 }

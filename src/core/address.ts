@@ -44,6 +44,11 @@ export function sourceOf(address: string): string {
   return Buffer.from(bytes.length === 4 ? bytes : bytes.subarray(0, 8)).toString('hex');
 }
 
+/** The text of 4 or 16 bytes. */
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 4 ? formatIPv4(bytes) : formatIPv6(bytes);
+}
+
 export function scopeOf(address: string): AddressScope {
   const bytes = addressBytes(canonicalAddress(address));
   return bytes.length === 4 ? scopeOfIPv4(bytes) : scopeOfIPv6(bytes);

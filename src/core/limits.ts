@@ -6,6 +6,15 @@ export const LIMITS = {
   candidates: 20,
   streamsPerSession: 4_096,
   sessionsPerPeer: 64,
+  /** Connections at once of one forward, and flows at once of one UDP forward: one that leads back to itself ends here. */
+  connectionsPerForward: 1_024,
+  flowsPerForward: 256,
+  /** A UDP flow without a datagram in either direction ends. */
+  flowIdleMs: 60_000,
+  /** Datagrams of one flow that wait for a stream to take them; the oldest is dropped for the next. */
+  queuedDatagrams: 64,
+  /** What one peer may have us listen on at a time. */
+  listenersPerPeer: 16,
   /** Offers that were answered and whose peer has not yet proven the session's keys, of one peer and in all. */
   unconfirmedPerPeer: 8,
   unconfirmed: 256,

@@ -22,5 +22,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   RATE_LIMITED: 'wait a little and try again',
   VERSION_UNSUPPORTED: 'bring both ends to the same version',
   TARGET_REFUSED: 'check that it runs there',
+  TARGET_UNREACHABLE: 'check its name, and that the other side can reach it',
+  PORT_IN_USE: 'choose another port, or 0 for any',
   SERVICE_UNKNOWN: 'there: peer up --expose name=host:port, or --pipe',
 };

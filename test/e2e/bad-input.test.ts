@@ -36,22 +36,32 @@ describe.concurrent('a command line that makes no sense', () => {
   it.for<[string, CommandName, string[], string, RegExp]>([
     ['an unknown command', 'peer', ['fly'], 'USAGE', /unknown command 'fly'; see --help/],
     ['an unknown option', 'peer', ['id', '--fly'], 'USAGE', /unknown option '--fly'; see --help/],
-    ['no peer to connect to', 'peer', ['connect'], 'USAGE', /missing required argument 'id\|name'/],
+    ['no peer to connect to', 'peer', ['connect'], 'USAGE', /missing required argument 'id\|name/],
     ['too many peers', 'peer', ['connect', 'a', 'b'], 'USAGE', /too many arguments/],
     ['an option without its value', 'peer', ['connect', 'a', '-L'], 'USAGE', /argument missing/],
     ['a forward that is none', 'peer', ['connect', 'a', '-L', 'x'], 'USAGE', /"x"; write \[bind:\]port/],
     ['a port too high', 'peer', ['connect', 'a', '-L', '70000:x'], 'USAGE', /"70000:x"; write/],
-    ['a UDP forward', 'peer', ['connect', 'a', '-L', '1:x:2/udp'], 'UNSUPPORTED', /forward a TCP port/],
+    [
+      'datagrams to a Unix socket',
+      'peer',
+      ['connect', 'a', '-L', '1:/x/udp'],
+      'USAGE',
+      /"1:\/x\/udp"; write/,
+    ],
+    ['SOCKS5 for everybody', 'peer', ['connect', 'a', '-D', '0.0.0.0:1'], 'USAGE', /needs no password/],
+    ['-R to a service', 'peer', ['connect', 'a', '-R', '1:web'], 'USAGE', /"1:web"; write \[bind:\]port/],
+    ['-R on a Unix socket', 'peer', ['connect', 'a', '-R', '/a:x:1'], 'UNSUPPORTED', /listens on ports only/],
+    ['a permit for a name', 'peer', ['up', '--permit-listen', 'x:1'], 'USAGE', /"x:1"; write \[bind:\]port/],
     ['an unknown kind of path', 'peer', ['connect', 'a', '--paths', 'fax'], 'USAGE', /"fax"; write some of/],
     ['no kind of path', 'peer', ['connect', 'a', '--paths', ''], 'USAGE', /udp,tcp,relay/],
-    ['a target without a port', 'peer', ['connect', 'a', '-W', 'host:0'], 'USAGE', /write host:port or/],
+    ['a target without a port', 'peer', ['connect', 'a', '-W', 'host:0'], 'USAGE', /write host:port, /],
     ['-W with -L', 'peer', ['connect', 'a', '-W', 'x', '-L', '0:x'], 'USAGE', /do not go together/],
     [
       'an exposure without a port',
       'peer',
       ['up', '--expose', 'web'],
       'USAGE',
-      /"web"; write it as host:port/,
+      /"web"; write /,
     ],
     ['a rule for nobody', 'peer', ['up', '--allow', 'bob'], 'USAGE', /52 characters/],
     ['an id that is none to allow', 'peer', ['allow', 'bob'], 'USAGE', /not a peer id: "bob"/],
@@ -313,7 +323,7 @@ describe.concurrent('a target', () => {
       expect(unknown).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });
       expect(unknown.text).toMatch(/"web"; there: peer up --expose/);
       expect(pipe).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });
-      expect(unresolved).toMatchObject({ status: 1, code: 'TARGET_REFUSED' });
+      expect(unresolved).toMatchObject({ status: 1, code: 'TARGET_UNREACHABLE' });
     }),
   );
 

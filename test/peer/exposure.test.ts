@@ -1,16 +1,31 @@
 import { describe, expect, it } from 'vitest';
-import { authorize, mayDialAddress, parseExposure } from '../../peer/exposure.ts';
+import type { Grant } from '../../peer/allow-list.ts';
+import { authorize, mayDialAddress, parseExposure, type Offering } from '../../peer/exposure.ts';
+import { parsePermit } from '../../peer/listen-permit.ts';
+import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 
-const offering = {
-  exposures: [parseExposure('web=127.0.0.1:8080'), parseExposure('db.lan:5432')],
+const offering: Offering = {
+  exposures: [
+    'web=127.0.0.1:8080',
+    'db.lan:5432',
+    'dns=127.0.0.1:53',
+    'dns=127.0.0.1:5353/udp',
+    'docker=/run/docker.sock',
+  ].map(parseExposure),
   handlers: new Set(['echo']),
   pipe: true,
+  permits: [parsePermit('8080')],
+  asked: new Map([[5, { via: 'tcp', host: '127.0.0.1', port: 9 }]]),
 };
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe('authorisation at the side that dials', () => {
   it('leads an exposed service, by name or by address, to its target', () => {
-    const target = { to: 'target', host: '127.0.0.1', port: 8080, checked: true };
+    const target = {
+      to: 'target',
+      target: { via: 'tcp', host: '127.0.0.1', port: 8080 },
+      checked: true,
+    };
     expect(authorize({ for: 'service', name: 'web' }, 'all', offering)).toEqual(target);
     expect(authorize({ for: 'target', host: '127.0.0.1', port: 8080 }, 'all', offering)).toEqual(target);
     expect(authorize({ for: 'service', name: 'echo' }, 'all', offering)).toEqual({
@@ -46,9 +61,70 @@ describe('authorisation at the side that dials', () => {
   });
 
   it('marks targets of --expose any for a check after resolution', () => {
-    const any = { exposures: ['any' as const], handlers: new Set<string>(), pipe: false };
+    const any: Offering = { ...offering, exposures: ['any'], pipe: false };
     expect(authorize({ for: 'target', host: 'x', port: 1 }, 'all', any)).toMatchObject({ checked: false });
+    expect(authorize({ for: 'udp-target', host: 'x', port: 1 }, 'all', any)).toMatchObject({
+      checked: false,
+    });
     expect(() => authorize({ for: 'pipe' }, 'all', any)).toThrow(code('SERVICE_UNKNOWN'));
+  });
+
+  it('keeps UDP and TCP apart under one name', () => {
+    const port = (purpose: StreamPurpose) => {
+      const destination = authorize(purpose, 'all', offering);
+      return destination.to === 'target' && destination.target.via !== 'unix' && destination.target.port;
+    };
+    expect(port({ for: 'service', name: 'dns' })).toBe(53);
+    expect(port({ for: 'udp-service', name: 'dns' })).toBe(5353);
+    expect(() => authorize({ for: 'udp-service', name: 'web' }, 'all', offering)).toThrow(
+      code('SERVICE_UNKNOWN'),
+    );
+    expect(() => authorize({ for: 'udp-target', host: '127.0.0.1', port: 8080 }, 'all', offering)).toThrow(
+      code('NOT_AUTHORIZED'),
+    );
+  });
+
+  it('leads to a Unix socket that is named, and with --expose any to no other', () => {
+    const target = { via: 'unix', path: '/run/docker.sock' };
+    expect(authorize({ for: 'service', name: 'docker' }, 'all', offering)).toMatchObject({ target });
+    expect(authorize({ for: 'socket', path: '/run/docker.sock' }, 'all', offering)).toMatchObject({ target });
+    const any: Offering = { ...offering, exposures: ['any'] };
+    expect(() => authorize({ for: 'socket', path: '/run/docker.sock' }, 'all', any)).toThrow(
+      code('NOT_AUTHORIZED'),
+    );
+  });
+
+  it('lets a peer listen only where that is permitted, on loopback unless said otherwise', () => {
+    const ask = (bind: string, port: number, permits = ['8080'], grant: Grant = 'all') =>
+      authorize({ for: 'listen', transport: 'tcp', bind, port }, grant, {
+        ...offering,
+        permits: permits.map(parsePermit),
+      });
+    expect(ask('127.0.0.1', 8080)).toMatchObject({ to: 'listener', request: { port: 8080 } });
+    expect(ask('localhost', 8080)).toMatchObject({ to: 'listener' });
+    expect(ask('0.0.0.0', 80, ['0.0.0.0:80'])).toMatchObject({ to: 'listener' });
+    expect(ask('::1', 81, ['[::1]:any'])).toMatchObject({ to: 'listener' });
+    for (const [bind, port, permits, grant] of [
+      ['127.0.0.1', 8081],
+      ['0.0.0.0', 8080],
+      ['::', 8080, ['any']],
+      ['some.name', 8080, ['any']],
+      ['127.0.0.1', 8080, []],
+      ['127.0.0.1', 8080, ['8080'], new Set(['web'])],
+    ] as [string, number, string[]?, Grant?][])
+      expect(() => ask(bind, port, permits, grant)).toThrow(code('NOT_AUTHORIZED'));
+  });
+
+  it('takes back what came in where it asked the peer to listen, and nothing else, from a peer that it does not allow', () => {
+    expect(authorize({ for: 'accepted', listener: 5 }, undefined, offering)).toMatchObject({
+      target: { port: 9 },
+    });
+    for (const purpose of [{ for: 'accepted', listener: 6 }, { for: 'pipe' }] as const)
+      expect(() => authorize(purpose, undefined, offering)).toThrow(code('NOT_AUTHORIZED'));
+  });
+
+  it.each(['', 'x', '99999', 'host.name:80', '[::1]', ':80'])('%j is no place to listen', (text) => {
+    expect(() => parsePermit(text)).toThrow(code('USAGE'));
   });
 
   it('does not tell a peer of services that it was not granted, whether there are such or not', () => {

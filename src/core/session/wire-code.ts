@@ -18,6 +18,9 @@ const WIRE_CODES: readonly (readonly [number, ErrorCode])[] = [
   [14, 'SERVICE_UNKNOWN'],
   [15, 'TARGET_REFUSED'],
   [16, 'NO_PATH'],
+  [17, 'TARGET_UNREACHABLE'],
+  [18, 'PORT_IN_USE'],
+  [19, 'USAGE'],
 ];
 
 const toWire = new Map(WIRE_CODES.map(([wire, code]) => [code, wire]));

@@ -1,0 +1,150 @@
+import type { RemoteInfo, Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { canonicalAddress } from '../../src/core/address.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import {
+  COMMAND,
+  MAX_REQUEST_BYTES,
+  methodReply,
+  readDatagram,
+  readGreeting,
+  readRequest,
+  REPLY,
+  reply,
+  replyFor,
+  writeDatagram,
+  type SocksAddress,
+} from '../../src/core/socks.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
+import { DatagramFlows, type FlowOpener } from './datagram-flows.ts';
+import type { Listening } from './forward.ts';
+import type { DynamicSpec } from './forward-spec.ts';
+import { bindUdp, Listener } from './listener.ts';
+import { resetConnection, splice } from './splice.ts';
+import { take } from './take.ts';
+
+/**
+ * SOCKS5 (RFC 1928) here, dialled and resolved over there: CONNECT and UDP ASSOCIATE, no authentication.
+ * @param onError told of each connection that could not be made
+ * @throws SallyportError `PORT_IN_USE`, `USAGE`
+ */
+export async function startSocks(
+  spec: DynamicSpec,
+  opener: FlowOpener,
+  onError: (error: SallyportError) => void,
+): Promise<Listening> {
+  const carry = (socket: Socket) => {
+    new SocksClient(socket, opener, onError).serve().catch((thrown: unknown) => {
+      resetConnection(socket);
+      if (thrown instanceof SallyportError) onError(thrown);
+    });
+  };
+  return Listener.start(spec, carry, onError);
+}
+
+/** One client's connection, from its greeting to its end. */
+class SocksClient {
+  readonly #socket: Socket;
+  readonly #opener: FlowOpener;
+  readonly #onError: (error: SallyportError) => void;
+
+  constructor(socket: Socket, opener: FlowOpener, onError: (error: SallyportError) => void) {
+    this.#socket = socket;
+    this.#opener = opener;
+    this.#onError = onError;
+  }
+
+  async serve(): Promise<void> {
+    const socket = this.#socket;
+    socket.setTimeout(GREETING_TIMEOUT_MS, () => socket.destroy());
+    const methods = await take(socket, readGreeting, MAX_REQUEST_BYTES);
+    if (!methods.includes(NO_AUTHENTICATION)) return this.#refuse(methodReply(NO_METHOD));
+    socket.write(methodReply(NO_AUTHENTICATION));
+    const { command, address } = await take(socket, readRequest, MAX_REQUEST_BYTES);
+    socket.setTimeout(0);
+    if (!address) return this.#refuse(reply(REPLY.addressTypeNotSupported));
+    if (command === COMMAND.connect) return this.#connect(address);
+    if (command === COMMAND.udpAssociate) return this.#associate(address);
+    this.#refuse(reply(REPLY.commandNotSupported));
+  }
+
+  #refuse(words: Uint8Array): void {
+    this.#socket.end(words);
+    this.#socket.destroySoon();
+  }
+
+  async #connect({ host, port }: SocksAddress): Promise<void> {
+    const socket = this.#socket;
+    let stream: SessionStream | undefined;
+    try {
+      if (host === '' || port === 0) throw new SallyportError('USAGE', 'a SOCKS request without a target');
+      stream = await this.#opener.openPurpose({ for: 'target', host, port, confirm: true });
+      const lost = () => stream?.destroy();
+      socket.once('close', lost);
+      await take(stream, (bytes) => (bytes.length > 0 ? { value: true, length: 1 } : undefined), 1);
+      socket.off('close', lost);
+    } catch (thrown) {
+      const error = asSallyportError(thrown, 'STREAM_RESET');
+      stream?.on('error', () => {}).destroy();
+      if (socket.destroyed) return; // gave up before there was an answer
+      this.#refuse(reply(replyFor(error.code)));
+      throw error;
+    }
+    socket.write(reply(REPLY.succeeded));
+    await splice(socket, stream);
+  }
+
+  /** The association lives as long as this connection (RFC 1928 §6). */
+  async #associate(declared: SocksAddress): Promise<void> {
+    const socket = this.#socket;
+    const udp = await bindUdp({ bind: socket.localAddress!, port: 0 });
+    const flows = new DatagramFlows({ opener: this.#opener, onError: this.#onError });
+    new Association(udp, flows, canonicalAddress(socket.remoteAddress!), declared.port).start();
+    const { address, port } = udp.address();
+    socket.write(reply(REPLY.succeeded, { host: address, port }));
+    socket.resume();
+    await Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {});
+    udp.close();
+    await flows.close();
+    socket.destroy();
+  }
+}
+
+/** Datagrams of one client: those of anybody else are dropped. */
+class Association {
+  readonly #udp: UdpSocket;
+  readonly #flows: DatagramFlows;
+  readonly #address: string;
+  /** The client's port: as it declared, or as its first datagram shows. */
+  #port: number;
+
+  constructor(udp: UdpSocket, flows: DatagramFlows, address: string, port: number) {
+    this.#udp = udp;
+    this.#flows = flows;
+    this.#address = address;
+    this.#port = port;
+  }
+
+  start(): void {
+    this.#udp.on('error', () => {});
+    this.#udp.on('message', (bytes, from) => this.#receive(bytes, from));
+  }
+
+  #receive(bytes: Uint8Array, from: RemoteInfo): void {
+    if (canonicalAddress(from.address) !== this.#address) return;
+    if (this.#port !== 0 && this.#port !== from.port) return;
+    const datagram = readDatagram(bytes);
+    if (!datagram || datagram.address.port === 0 || datagram.address.host === '') return;
+    this.#port = from.port;
+    const { address, data } = datagram;
+    const { host, port } = address;
+    this.#flows.send(`${host} ${port}`, { for: 'udp-target', host, port }, data, (answer) =>
+      this.#udp.send(writeDatagram(address, answer), from.port, from.address, () => {}),
+    );
+  }
+}
+
+const NO_AUTHENTICATION = 0;
+const NO_METHOD = 0xff;
+const GREETING_TIMEOUT_MS = 10_000;

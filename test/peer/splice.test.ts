@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseEndpoint } from '../../src/core/endpoint.ts';
+import { startForward, type Listening } from '../../peer/services/forward.ts';
+import type { Peer } from '../../src/index.ts';
+import { Meeting } from './meeting.ts';
+
+// A TCP client here, a TCP server there, a session between them: what one end does, the other end sees.
+
+let meeting: Meeting;
+let server: Server;
+let forward: Listening;
+
+beforeEach(async () => {
+  meeting = await Meeting.start();
+  server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const bob: Peer = await meeting.peer('bob', ['any']);
+  bob.expose('target', `127.0.0.1:${port}`);
+  const alice = await meeting.peer('alice');
+  const session = await alice.connect(bob.id);
+  const place = { bind: '127.0.0.1', port: 0 };
+  forward = await startForward(place, { for: 'service', name: 'target' }, session, () => {});
+});
+
+afterEach(async () => {
+  await forward.close();
+  await meeting.close();
+  server.close();
+});
+
+/** Both ends of one connection, talking already. */
+async function connected(): Promise<{ client: Socket; served: Socket }> {
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const { address, port } = parseEndpoint(forward.listen);
+  const client = connect({ host: address, port, allowHalfOpen: true });
+  const [served] = await accepted;
+  client.write('a');
+  served.write('b');
+  await Promise.all([once(client, 'data'), once(served, 'data')]);
+  return { client: client.on('error', () => {}), served: served.on('error', () => {}) };
+}
+
+/** How the other end's connection ended. */
+async function endOf(socket: Socket): Promise<'FIN' | 'RST'> {
+  return new Promise((resolve) => {
+    // libuv may tell an RST as an end; the kernel has forgotten the remote address then.
+    socket.once('end', () =>
+      resolve(socket.remoteAddress === undefined && !socket.writableEnded ? 'RST' : 'FIN'),
+    );
+    socket.once('error', (error: NodeJS.ErrnoException) => error.code === 'ECONNRESET' && resolve('RST'));
+  });
+}
+
+describe.each(['client', 'server'] as const)('what the %s does', (who) => {
+  const ends = async () => {
+    const { client, served } = await connected();
+    return who === 'client' ? { near: client, far: served } : { near: served, far: client };
+  };
+
+  it('a FIN stays a FIN, and the other direction goes on', async () => {
+    const { near, far } = await ends();
+    const ended = endOf(far);
+    near.end('last');
+    expect(await ended).toBe('FIN');
+    far.write('still here');
+    const [chunk] = (await once(near, 'data')) as [Buffer];
+    expect(chunk.toString()).toBe('still here');
+    const other = endOf(near);
+    far.end();
+    expect(await other).toBe('FIN');
+  });
+
+  it('an RST stays an RST', async () => {
+    const { near, far } = await ends();
+    const ended = endOf(far);
+    near.resetAndDestroy();
+    expect(await ended).toBe('RST');
+  });
+
+  it('an RST after a FIN stays one', async () => {
+    const { near, far } = await ends();
+    const finished = endOf(far);
+    near.end();
+    await finished;
+    const reset = new Promise((resolve) => far.once('error', resolve));
+    near.resetAndDestroy();
+    // The kernel tells an RST to whoever still sends.
+    const writing = setInterval(() => far.write('more'), 20);
+    expect(await reset).toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) });
+    clearInterval(writing);
+  });
+
+  it('an RST with data on the way is not taken for the end of it', async () => {
+    const { near, far } = await ends();
+    far.pause();
+    near.write(Buffer.alloc(5_000_000));
+    const ended = endOf(far);
+    setTimeout(() => near.resetAndDestroy(), 100);
+    far.resume();
+    expect(await ended).toBe('RST');
+  });
+});
