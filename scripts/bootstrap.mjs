@@ -20,6 +20,12 @@ const SYSTEM = [
   ['turnutils_natdiscovery', 'coturn', "the comparison of `peer nat` with coturn's opinion"],
   ['cc', 'gcc libc6-dev', 'emulated delay and loss in the lab'],
   ['openssl', 'openssl', 'tests of TLS with a certificate'],
+  ['ssh', 'openssh-client', 'the test of ssh through a forward'],
+  ['sshd', 'openssh-server', 'the test of ssh through a forward'],
+  ['curl', 'curl', 'the test of curl through SOCKS5'],
+  ['iperf3', 'iperf3', 'the test of iperf3 through a forward'],
+  ['redis-server', 'redis-server', 'the test of redis through Unix sockets'],
+  ['redis-cli', 'redis-tools', 'the test of redis through Unix sockets'],
 ];
 
 export function bootstrap({ system = false, build = false, bench = false } = {}) {
