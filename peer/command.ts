@@ -5,6 +5,8 @@ import { addInviteCommand } from './commands/invite.ts';
 import { addNatCommand } from './commands/nat.ts';
 import { addPingCommand } from './commands/ping.ts';
 import { addPlanCommand } from './commands/plan.ts';
+import { addReceiveCommand } from './commands/receive.ts';
+import { addSendCommand } from './commands/send.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addUpCommand } from './commands/up.ts';
 
@@ -22,6 +24,8 @@ export function peerProgram(version: string): Command {
   addPingCommand(program);
   addPlanCommand(program);
   addNatCommand(program);
+  addSendCommand(program);
+  addReceiveCommand(program);
   addStatusCommand(program);
   return program;
 }

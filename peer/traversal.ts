@@ -313,7 +313,10 @@ export class Traversal {
 
   #move(socket: number, remote: Endpoint): void {
     // A pipe that ends meanwhile needs no other address.
-    if (this.#udpPipe) this.#socket(socket, remote)?.adopt(this.#udpPipe, remote).catch(() => {});
+    if (this.#udpPipe)
+      this.#socket(socket, remote)
+        ?.adopt(this.#udpPipe, remote)
+        .catch(() => {});
   }
 
   #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {

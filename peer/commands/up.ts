@@ -5,9 +5,11 @@ import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { parseExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
+import { TargetFolder } from '../files/folder.ts';
 import type { Peer } from '../peer.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reportStream } from './audit.ts';
+import { takeFiles } from './receive.ts';
 import { explain, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
@@ -17,6 +19,7 @@ interface UpOptions extends SharedOptions {
   expose: Exposure[];
   permitListen: ListenPermit[];
   pipe?: boolean;
+  receive?: string;
   explain?: boolean;
 }
 
@@ -49,6 +52,7 @@ export function addUpCommand(program: Command): void {
       collect(parsePermit),
       [],
     )
+    .option('--receive <folder>', 'take files into this folder, as `peer receive` does')
     .option('--pipe', "join this command's stdin and stdout to whoever connects")
     .option('--explain', "print every session's traversal trace")
     .action(up);
@@ -57,6 +61,7 @@ export function addUpCommand(program: Command): void {
 async function up(options: UpOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
+  const folder = options.receive === undefined ? undefined : await TargetFolder.open(options.receive);
   const peer = await startPeer(options, reporter, {
     role: 'listen',
     allow: options.allow,
@@ -67,6 +72,7 @@ async function up(options: UpOptions): Promise<void> {
   for (const exposure of options.expose) peer.addExposure(exposure);
   for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
+  if (folder) takeFiles(peer, folder, reporter);
   peer.on('stream', (record) => reportStream(record, reporter));
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),

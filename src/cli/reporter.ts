@@ -21,6 +21,8 @@ export class Reporter {
   readonly json: boolean;
   readonly verbose: boolean;
   #quiet: boolean;
+  /** What stands in the line that is redrawn. */
+  #live = '';
 
   constructor({ json = false, quiet = false, verbose = false }: ReporterOptions = {}) {
     this.json = json;
@@ -35,6 +37,24 @@ export class Reporter {
     } else if (words !== undefined && !this.#quiet) {
       this.#line(words);
     }
+  }
+
+  /** True where a person watches a terminal. */
+  get isLive(): boolean {
+    return !this.json && !this.#quiet && process.stderr.isTTY;
+  }
+
+  /** Redraws the one line that changes as things go on, below all others; nothing where nobody watches. */
+  live(words: string): void {
+    if (!this.isLive) return;
+    this.#live = words.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1));
+    process.stderr.write(`\r\x1b[K${this.#live}`);
+  }
+
+  /** Takes that line away. */
+  endLive(): void {
+    if (this.#live !== '') process.stderr.write('\r\x1b[K');
+    this.#live = '';
   }
 
   /** A command's one report on stdout. */
@@ -61,6 +81,8 @@ export class Reporter {
 
   #line(text: string): void {
     // A closed stderr must not end a command whose data still flows.
-    if (process.stderr.writable) process.stderr.write(`${text}\n`);
+    if (!process.stderr.writable) return;
+    const [before, after] = this.#live === '' ? ['', ''] : ['\r\x1b[K', this.#live];
+    process.stderr.write(`${before}${text}\n${after}`);
   }
 }

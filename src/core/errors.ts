@@ -36,6 +36,12 @@ export const ERROR_CODES = [
   'TARGET_REFUSED',
   'TARGET_UNREACHABLE',
   'SERVICE_UNKNOWN',
+  // files
+  'FILE_EXISTS',
+  'FILE_REFUSED',
+  'FILE_FAILED',
+  'FILE_CHANGED',
+  'DISK_FULL',
   // anywhere
   'PROTOCOL_ERROR',
   'LIMIT',

@@ -1,0 +1,95 @@
+import type { Command } from 'commander';
+import { stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { AgentSocket } from '../agent-socket.ts';
+import { parseAllowRule } from '../allow-list.ts';
+import { TargetFolder } from '../files/folder.ts';
+import { bytesText, Progress } from '../files/progress.ts';
+import { FileReceiver, FILES_SERVICE, type ReceptionEvents } from '../files/receiver.ts';
+import type { Peer } from '../peer.ts';
+import type { Session } from '../session.ts';
+import { reportStream } from './audit.ts';
+import { tellOutcome } from './send.ts';
+import { reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { statusOf } from './status.ts';
+
+interface ReceiveOptions extends SharedOptions {
+  dir: string;
+  allow: string[];
+  name?: string;
+  overwrite?: boolean;
+  once?: boolean;
+}
+
+/** `peer receive`: takes files from peers that are allowed. */
+export function addReceiveCommand(program: Command): void {
+  const rules = (text: string, before: string[]) => {
+    parseAllowRule(text);
+    return [...before, text];
+  };
+  withPeerOptions(
+    program.command('receive').description('take files from peers that are allowed, until stopped'),
+  )
+    .option('--dir <folder>', 'where they go', '.')
+    .option('--allow <id|any>', 'let a peer send files here (repeatable)', rules, [])
+    .option('--name <name>', 'a name under which others may find this peer')
+    .option('--overwrite', 'replace files that exist already')
+    .option('--once', 'end after the first transfer that is complete')
+    .action(receive);
+}
+
+async function receive(options: ReceiveOptions): Promise<void> {
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const folder = await TargetFolder.open(options.dir, { overwrite: options.overwrite });
+  const { allow, name } = options;
+  const peer = await startPeer(options, reporter, { role: 'listen', allow, name, signal: stop });
+  peer.on('stream', (record) => reportStream(record, reporter));
+  const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'receive', []));
+  const once = new Promise<void>((resolve) =>
+    takeFiles(peer, folder, reporter, options.once ? resolve : undefined),
+  );
+  reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      stop.addEventListener('abort', () => resolve());
+      if (stop.aborted) resolve();
+      peer.on('error', reject);
+      once.then(resolve, reject);
+    });
+  } finally {
+    await agent.close();
+    await peer.close();
+  }
+}
+
+/** Lets peers that are allowed send files into a folder. */
+export function takeFiles(
+  peer: Peer,
+  folder: TargetFolder,
+  reporter: Reporter,
+  onComplete?: () => void,
+): void {
+  const receiver = new FileReceiver(folder, (session) => watch(session, reporter, onComplete));
+  peer.handle(FILES_SERVICE, receiver.handle);
+}
+
+function watch(session: Session, reporter: Reporter, onComplete: (() => void) | undefined): ReceptionEvents {
+  const progress = new Progress(reporter, session);
+  let files = 0;
+  return {
+    onBytes: (count) => progress.add(count, true),
+    onOutcome: (outcome) => {
+      if (outcome.state === 'saved') files += 1;
+      tellOutcome(outcome, reporter);
+    },
+    onEnd: (error) => {
+      const { moved, elapsedMs, rate } = progress.stop();
+      const end = error ? `; broken off: ${error.message}` : '';
+      const words = `${files} files from ${shortId(session.peer)}, ${bytesText(moved)} (${bytesText(rate)}/s)${end}`;
+      const fields = { peer: session.peer, files, bytes: moved, code: error?.code, message: error?.message };
+      reporter.event('received', { ...fields, elapsedMs: Math.round(elapsedMs) }, words);
+      if (!error) onComplete?.();
+    },
+  };
+}

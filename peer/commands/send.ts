@@ -1,0 +1,97 @@
+import type { Command } from 'commander';
+import { stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import { printable } from '../../src/core/remote-failure.ts';
+import type { PathChoice } from '../../src/core/punch/situation.ts';
+import { gather, type Entry } from '../files/gather.ts';
+import { bytesText, Progress } from '../files/progress.ts';
+import { FILES_SERVICE } from '../files/receiver.ts';
+import { sendFiles, type FileOutcome } from '../files/send.ts';
+import type { Session } from '../session.ts';
+import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+
+interface SendOptions extends SharedOptions {
+  paths?: PathChoice[];
+  accept?: boolean;
+}
+
+/** `peer send`: files and folders to a peer that runs `peer receive`. */
+export function addSendCommand(program: Command): void {
+  withPeerOptions(
+    program
+      .command('send')
+      .argument('<id|name>', 'the peer to send to')
+      .argument('<files...>', 'files and folders')
+      .description('send files and folders; run it again after a failure, and it goes on where it stopped'),
+  )
+    .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
+    .option('--accept', 'trust a name that was not met before')
+    .action(send);
+}
+
+async function send(to: string, named: string[], options: SendOptions): Promise<void> {
+  const reporter = reporterOf(options);
+  const stop = stopSignal();
+  const entries = await gather(named, (path) =>
+    reporter.event('skipped', { path }, `left out, neither a file nor a folder: ${printable(path)}`),
+  );
+  const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
+  try {
+    const session = await peer.connect(to, {
+      paths: options.paths,
+      signal: stop,
+      acceptName: options.accept,
+    });
+    await transfer(session, entries, reporter, stop);
+  } finally {
+    await peer.close();
+  }
+}
+
+async function transfer(session: Session, entries: readonly Entry[], reporter: Reporter, stop: AbortSignal) {
+  const total = entries.reduce((sum, { size }) => sum + size, 0);
+  const stream = await session.open(FILES_SERVICE, { signal: stop });
+  stream.on('error', () => {}); // told by sendFiles
+  const progress = new Progress(reporter, session, total);
+  const outcomes: FileOutcome[] = [];
+  const onOutcome = (outcome: FileOutcome) => {
+    outcomes.push(outcome);
+    tellOutcome(outcome, reporter);
+  };
+  try {
+    await sendFiles(stream, entries, { onBytes: (count, sent) => progress.add(count, sent), onOutcome });
+  } catch (thrown) {
+    throw goOnLater(asSallyportError(thrown), stop);
+  } finally {
+    const { moved, elapsedMs, rate } = progress.stop();
+    const count = outcomes.filter(({ state }) => state !== 'failed').length;
+    const words = `${count} of ${entries.length} in place, ${bytesText(moved)} sent in ${(elapsedMs / 1_000).toFixed(1)} s (${bytesText(rate)}/s)`;
+    const fields = { entries: entries.length, inPlace: count, bytes: moved, total };
+    reporter.event('sent', { ...fields, elapsedMs: Math.round(elapsedMs), path: session.path?.kind }, words);
+  }
+  const [first, ...others] = outcomes.flatMap(({ error }) => error ?? []);
+  if (first && others.length === 0) throw first;
+  if (first) {
+    const message = `${others.length + 1} of ${entries.length} were not sent; the first: ${first.message}`;
+    throw new SallyportError(first.code, message, { hint: first.hint, cause: first });
+  }
+}
+
+/** One line for each file to scripts; people are told of what failed. */
+export function tellOutcome({ error, ...outcome }: FileOutcome, reporter: Reporter): void {
+  const fields = { ...outcome, code: error?.code, message: error?.message };
+  reporter.event('file', fields, error && `not ${outcome.path}: ${error.message}`);
+}
+
+function goOnLater(error: SallyportError, stop: AbortSignal): SallyportError {
+  if (stop.aborted) return stop.reason as SallyportError;
+  const { code, message } = error;
+  if (code === 'NOT_AUTHORIZED' || code === 'DISK_FULL') return error;
+  if (code !== 'SERVICE_UNKNOWN') {
+    const hint = 'run it again, and it goes on where it stopped';
+    return new SallyportError(code, message, { hint, cause: error });
+  }
+  const hint = 'there: peer receive, or peer up --receive DIR';
+  return new SallyportError(code, 'the other side takes no files', { hint });
+}

@@ -1,0 +1,69 @@
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { Stats } from 'node:fs';
+import { SallyportError } from '../../src/core/errors.ts';
+import { fileFailure } from './failure.ts';
+
+/** One file or folder that is to be sent. */
+export interface Entry {
+  /** Where it is here. */
+  readonly source: string;
+  /** Where it goes below the receiver's folder, name by name. */
+  readonly path: readonly string[];
+  readonly kind: 'file' | 'folder';
+  /** Bytes; 0 for a folder. */
+  readonly size: number;
+  /** Permissions, 0 to 0o777. */
+  readonly mode: number;
+  /** Milliseconds since 1970. */
+  readonly modified: number;
+}
+
+/**
+ * Everything that is named, folders with what is in them, a folder before its contents. A link that is named is followed;
+ * links, sockets and devices inside folders are told of and left out.
+ * @throws SallyportError `FILE_FAILED`, `USAGE` where two would have one name
+ */
+export async function gather(named: readonly string[], skipped: (path: string) => void): Promise<Entry[]> {
+  const tops = new Set<string>();
+  const entries: Entry[] = [];
+  for (const source of named) {
+    const top = basename(resolve(source));
+    if (top === '') throw new SallyportError('USAGE', 'the root folder has no name to be sent under');
+    if (tops.has(top)) throw new SallyportError('USAGE', `two of them are called ${JSON.stringify(top)}`);
+    tops.add(top);
+    for await (const entry of below(source, [top], skipped)) entries.push(entry);
+  }
+  return entries;
+}
+
+async function* below(
+  source: string,
+  path: readonly string[],
+  skipped: (path: string) => void,
+): AsyncGenerator<Entry> {
+  const found = await attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
+  if (found.isFile()) {
+    yield { source, path, kind: 'file', size: found.size, ...kept(found) };
+  } else if (found.isDirectory()) {
+    yield { source, path, kind: 'folder', size: 0, ...kept(found) };
+    const names = await attempt(source, () => readdir(source));
+    for (const name of names.sort()) yield* below(join(source, name), [...path, name], skipped);
+  } else if (path.length === 1) {
+    throw new SallyportError('FILE_FAILED', `${source}: is neither a file nor a folder`);
+  } else {
+    skipped(source);
+  }
+}
+
+function kept({ mode, mtimeMs }: Stats): Pick<Entry, 'mode' | 'modified'> {
+  return { mode: mode & 0o777, modified: Math.max(0, Math.trunc(mtimeMs)) };
+}
+
+async function attempt<Result>(source: string, act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (thrown) {
+    throw fileFailure(thrown, source);
+  }
+}

@@ -1,0 +1,95 @@
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import type { Session } from '../session.ts';
+
+const EVERY_MS = 500;
+/** How much of the rate's last value stays with each half second. */
+const INERTIA = 0.7;
+
+/** Tells how a transfer goes, twice a second: the rate, what is left, and the kind of path, which may change. */
+export class Progress {
+  readonly #reporter: Reporter;
+  readonly #session: Session;
+  /** Bytes in all; unknown to who receives. */
+  readonly #total: number | undefined;
+  readonly #began = systemClock.now();
+  #cancel: (() => void) | undefined;
+  #done = 0;
+  #moved = 0;
+  #movedBefore = 0;
+  #rate: number | undefined;
+
+  constructor(reporter: Reporter, session: Session, total?: number) {
+    this.#reporter = reporter;
+    this.#session = session;
+    this.#total = total;
+    this.#arm();
+  }
+
+  /** @param moved false for bytes that were there before */
+  add(bytes: number, moved: boolean): void {
+    this.#done += bytes;
+    if (moved) this.#moved += bytes;
+  }
+
+  /** Ends it, and returns what has come of it. */
+  stop(): { moved: number; elapsedMs: number; rate: number } {
+    this.#cancel?.();
+    this.#reporter.endLive();
+    const elapsedMs = Math.max(1, systemClock.now() - this.#began);
+    return { moved: this.#moved, elapsedMs, rate: (1_000 * this.#moved) / elapsedMs };
+  }
+
+  #arm(): void {
+    this.#cancel = systemClock.setTimer(() => {
+      this.#tell();
+      this.#arm();
+    }, EVERY_MS);
+  }
+
+  #tell(): void {
+    const now = ((this.#moved - this.#movedBefore) * 1_000) / EVERY_MS;
+    this.#movedBefore = this.#moved;
+    this.#rate = this.#rate === undefined ? now : INERTIA * this.#rate + (1 - INERTIA) * now;
+    const rate = Math.round(this.#rate);
+    const left = this.#total === undefined ? undefined : this.#total - this.#done;
+    const etaSeconds = left === undefined || rate === 0 ? undefined : Math.ceil(left / rate);
+    const path = this.#session.path?.kind;
+    this.#reporter.event('progress', {
+      session: this.#session.id,
+      bytes: this.#done,
+      total: this.#total,
+      rate,
+      etaSeconds,
+      path,
+    });
+    this.#reporter.live(this.#words(rate, etaSeconds, path));
+  }
+
+  #words(rate: number, etaSeconds: number | undefined, path: string | undefined): string {
+    const share = this.#total ? ` ${Math.floor((100 * this.#done) / this.#total)} %` : '';
+    const of = this.#total === undefined ? '' : ` of ${bytesText(this.#total)}`;
+    const eta = etaSeconds === undefined ? '' : `, ${secondsText(etaSeconds)} left`;
+    const bar = this.#total ? barOf(this.#done / this.#total) : '';
+    return `${bar}${share} ${bytesText(this.#done)}${of}, ${bytesText(rate)}/s${eta}, by ${path ?? 'no path'}`;
+  }
+}
+
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  const value = bytes / 1_000 ** power;
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
+}
+
+function secondsText(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor((seconds % 3_600) / 60)];
+  const two = (n: number) => String(n).padStart(2, '0');
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
+function barOf(share: number): string {
+  const width = 20;
+  const full = Math.min(width, Math.floor(share * width));
+  return `${'█'.repeat(full)}${'░'.repeat(width - full)}`;
+}

@@ -1,0 +1,211 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { equalBytes } from '../../src/core/bytes.ts';
+import { SallyportError } from '../../src/core/errors.ts';
+import { toBase32 } from '../../src/core/base32.ts';
+import { digest, publicKeyOf, type PeerId } from '../../src/core/identity.ts';
+import { pathText } from '../../src/core/transfer/name.ts';
+import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer/message.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
+import { TransferChannel } from './channel.ts';
+import { fileFailure } from './failure.ts';
+import type { Place, TargetFolder } from './folder.ts';
+import type { FileOutcome } from './send.ts';
+
+type EntryMessage = TransferMessageOf<'entry'>;
+
+/** A file that was named and answered, and isn't done. */
+interface Expected {
+  readonly entry: EntryMessage;
+  readonly place: Place;
+  /** What the part held when it was named. */
+  readonly have: { readonly offset: number; readonly hash: Hash };
+}
+
+/** The one file whose bytes are coming in. */
+interface Growing extends Expected {
+  readonly file: FileHandle;
+  readonly hash: Hash;
+  offset: number;
+}
+
+export interface ReceiveOptions {
+  readonly stream: SessionStream;
+  readonly peer: PeerId;
+  readonly folder: TargetFolder;
+  /** Resolves once nobody else writes to that part. */
+  readonly claim: (part: string) => Promise<void>;
+  readonly onBytes: (count: number) => void;
+  readonly onOutcome: (outcome: FileOutcome) => void;
+}
+
+/** A sender may name this many entries before their bytes come. */
+const MAX_AHEAD = 1_024;
+
+/** Takes what one sender sends over one stream. Rejects when the stream breaks; what came so far is kept for the next time. */
+export async function receiveFiles(options: ReceiveOptions): Promise<void> {
+  await new Receiving(options).run();
+}
+
+class Receiving {
+  readonly #options: ReceiveOptions;
+  readonly #channel: TransferChannel;
+  readonly #tag: string;
+  readonly #expected = new Map<number, Expected>();
+  readonly #folders: EntryMessage[] = [];
+  #growing: Growing | undefined;
+
+  constructor(options: ReceiveOptions) {
+    this.#options = options;
+    this.#channel = new TransferChannel(options.stream);
+    this.#tag = toBase32(digest(publicKeyOf(options.peer))).slice(0, 8);
+  }
+
+  async run(): Promise<void> {
+    try {
+      for await (const frame of this.#channel.frames()) {
+        if (frame.type === 'bytes') await this.#onBytes(frame.bytes);
+        else await this.#onMessage(frame.message);
+      }
+    } finally {
+      await this.#growing?.file.close();
+    }
+    this.#channel.end();
+  }
+
+  async #onMessage(message: TransferMessage): Promise<void> {
+    switch (message.t) {
+      case 'entry':
+        return this.#answered(message, () => this.#onEntry(message));
+      case 'start': {
+        const expected = this.#expectedAt(message.index);
+        return expected && this.#answered(expected.entry, () => this.#start(expected, message.offset));
+      }
+      case 'end': {
+        const growing = this.#growingAt(message.index);
+        return growing && this.#answered(growing.entry, () => this.#finish(growing, message.sha256));
+      }
+      case 'skip':
+        await this.#drop();
+        this.#expected.delete(message.index);
+        return;
+      case 'finish':
+        // Deepest first, and only now: a folder may be read-only.
+        for (const { path, mode } of this.#folders.reverse()) {
+          await this.#options.folder.setMode(path, mode).catch(() => {});
+        }
+        return this.#channel.send({ t: 'finish' });
+      case 'have':
+      case 'saved':
+      case 'failed':
+        throw new SallyportError('PROTOCOL_ERROR', `a sender does not say ${message.t}`);
+    }
+  }
+
+  /** What can't be had is told of, and the rest goes on. */
+  async #answered(entry: EntryMessage, act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (thrown) {
+      const error = fileFailure(thrown, pathText(entry.path));
+      if (this.#options.stream.errored) throw error;
+      await this.#drop();
+      this.#expected.delete(entry.index);
+      const { index, path, size } = entry;
+      this.#options.onOutcome({ path: pathText(path), state: 'failed', bytes: size, resumedAt: 0, error });
+      await this.#channel.send({
+        t: 'failed',
+        index,
+        code: error.code,
+        message: error.message.slice(0, 1_024),
+      });
+    }
+  }
+
+  async #onEntry(entry: EntryMessage): Promise<void> {
+    const { folder } = this.#options;
+    const { index, path, kind, size } = entry;
+    if (kind === 'folder') {
+      await folder.makeFolder(path);
+      this.#folders.push(entry);
+      return this.#channel.send({ t: 'saved', index });
+    }
+    if (this.#expected.size >= MAX_AHEAD) throw new SallyportError('LIMIT', 'too many files named ahead');
+    const place = await folder.place(path, this.#tag);
+    const whole = await folder.existing(place, size);
+    if (whole) return this.#channel.send({ t: 'have', index, ...whole, whole: true });
+    await this.#options.claim(place.part);
+    const have = await folder.partSoFar(place);
+    this.#expected.set(index, { entry, place, have });
+    const sha256 = new Uint8Array(have.hash.copy().digest());
+    await this.#channel.send({ t: 'have', index, offset: have.offset, sha256, whole: false });
+  }
+
+  async #start(expected: Expected, offset: number): Promise<void> {
+    const { have, place, entry } = expected;
+    if (offset !== 0 && offset !== have.offset)
+      throw new SallyportError('PROTOCOL_ERROR', 'the sender goes on where nothing ends');
+    const file = await this.#options.folder.openPart(place);
+    const hash = offset === 0 ? createHash('sha256') : have.hash;
+    this.#growing = { ...expected, file, hash, offset };
+    await file.truncate(offset);
+    if (offset > entry.size)
+      throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
+    this.#options.onBytes(offset);
+  }
+
+  async #onBytes(bytes: Uint8Array): Promise<void> {
+    const growing = this.#growing;
+    if (!growing) return; // still on their way when the file was turned down
+    const { entry, file, hash } = growing;
+    await this.#answered(entry, async () => {
+      if (growing.offset + bytes.length > entry.size)
+        throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
+      for (let written = 0; written < bytes.length;) {
+        const { bytesWritten } = await file.write(
+          bytes,
+          written,
+          bytes.length - written,
+          growing.offset + written,
+        );
+        written += bytesWritten;
+      }
+      hash.update(bytes);
+      growing.offset += bytes.length;
+      this.#options.onBytes(bytes.length);
+    });
+  }
+
+  async #finish({ entry, place, file, hash, offset, have }: Growing, sha256: Uint8Array): Promise<void> {
+    const { index, path, size, mode, modified } = entry;
+    if (offset !== size || !equalBytes(new Uint8Array(hash.digest()), sha256)) {
+      await this.#options.folder.discard(place); // going on from it would fail again
+      throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
+    }
+    await file.chmod(mode);
+    await file.utimes(Date.now() / 1_000, modified / 1_000);
+    await file.datasync();
+    await this.#drop();
+    await this.#options.folder.finish(place);
+    this.#expected.delete(index);
+    const resumedAt = Math.min(have.offset, size);
+    this.#options.onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
+    await this.#channel.send({ t: 'saved', index });
+  }
+
+  async #drop(): Promise<void> {
+    const growing = this.#growing;
+    this.#growing = undefined;
+    await growing?.file.close();
+  }
+
+  /** `undefined` for one that was turned down meanwhile. */
+  #expectedAt(index: number): Expected | undefined {
+    if (this.#growing) throw new SallyportError('PROTOCOL_ERROR', 'one file begins inside another');
+    return this.#expected.get(index);
+  }
+
+  #growingAt(index: number): Growing | undefined {
+    return this.#growing?.entry.index === index ? this.#growing : undefined;
+  }
+}

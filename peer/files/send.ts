@@ -1,0 +1,244 @@
+import { createHash, type Hash } from 'node:crypto';
+import { open, type FileHandle } from 'node:fs/promises';
+import { equalBytes } from '../../src/core/bytes.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import { printable, remoteFailure } from '../../src/core/remote-failure.ts';
+import { pathText } from '../../src/core/transfer/name.ts';
+import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer/message.ts';
+import { deferred, type Deferred } from '../../src/net/deferred.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
+import { TransferChannel } from './channel.ts';
+import { fileFailure } from './failure.ts';
+import type { Entry } from './gather.ts';
+
+/** What became of one file or folder. */
+export interface FileOutcome {
+  readonly path: string;
+  /** `unchanged`: the very same was there before. */
+  readonly state: 'saved' | 'unchanged' | 'failed';
+  readonly bytes: number;
+  /** How many of them were there from an earlier attempt. */
+  readonly resumedAt: number;
+  readonly error?: SallyportError | undefined;
+}
+
+export interface SendEvents {
+  /** Bytes that need not be sent any more: just sent, or there before. */
+  readonly onBytes: (count: number, sent: boolean) => void;
+  readonly onOutcome: (outcome: FileOutcome) => void;
+}
+
+type Reply = TransferMessageOf<'have' | 'saved' | 'failed'>;
+
+/** So many entries are named before the first one's bytes have passed: small files don't wait a round trip each. */
+const AHEAD = 32;
+const CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Sends files over one stream, in order. One that can't be read or isn't wanted doesn't keep the others from being sent.
+ * Rejects when the stream breaks, or the receiver's disk is full.
+ */
+export async function sendFiles(stream: SessionStream, entries: readonly Entry[], events: SendEvents) {
+  await new Sending(stream, entries, events).run();
+}
+
+class Sending {
+  readonly #channel: TransferChannel;
+  readonly #stream: SessionStream;
+  readonly #entries: readonly Entry[];
+  readonly #events: SendEvents;
+  /** Answers that are waited for, by entry: first `have`, then `saved`. */
+  readonly #replies = new Map<number, Deferred<Reply>>();
+  /** Why an entry was turned down while its bytes were on the way. */
+  readonly #refused = new Map<number, SallyportError>();
+  readonly #finished = deferred<void>();
+  #named = 0;
+
+  constructor(stream: SessionStream, entries: readonly Entry[], events: SendEvents) {
+    this.#stream = stream;
+    this.#channel = new TransferChannel(stream);
+    this.#entries = entries;
+    this.#events = events;
+  }
+
+  async run(): Promise<void> {
+    this.#finished.promise.catch(() => {}); // whoever waits at that moment is told
+    const replies = this.#readReplies();
+    const saving: Promise<void>[] = [];
+    for (const [index, entry] of this.#entries.entries()) {
+      await this.#nameUntil(index + AHEAD);
+      const resumedAt = await this.#sendOne(index, entry);
+      if (resumedAt === undefined) continue;
+      const saved = this.#whenSaved(index, entry, resumedAt);
+      saved.catch(() => {}); // told below
+      saving.push(saved);
+    }
+    await Promise.all(saving);
+    await this.#channel.send({ t: 'finish' });
+    await this.#finished.promise;
+    this.#channel.end();
+    await replies;
+  }
+
+  async #nameUntil(end: number): Promise<void> {
+    for (; this.#named < Math.min(end, this.#entries.length); this.#named++) {
+      const { path, kind, size, mode, modified } = this.#entries[this.#named]!;
+      this.#expect(this.#named);
+      await this.#channel.send({
+        t: 'entry',
+        index: this.#named,
+        path: [...path],
+        kind,
+        size,
+        mode,
+        modified,
+      });
+    }
+  }
+
+  /** Returns from where it was sent, where the receiver's word is to be waited for that it is in place. */
+  async #sendOne(index: number, entry: Entry): Promise<number | undefined> {
+    const reply = await this.#replies.get(index)!.promise;
+    this.#replies.delete(index);
+    if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
+    if (reply.t === 'saved') return this.#tell(entry, { state: 'saved', resumedAt: 0 });
+    this.#expect(index);
+    let file: FileHandle | undefined;
+    try {
+      file = await open(entry.source, 'r');
+      const resumedAt = await this.#sendFile(index, entry, file, reply);
+      if (resumedAt === undefined) return this.#tell(entry, { state: 'unchanged', resumedAt: entry.size });
+      return resumedAt;
+    } catch (thrown) {
+      if (this.#stream.errored) throw this.#stream.errored;
+      await this.#channel.send({ t: 'skip', index });
+      return this.#fail(entry, fileFailure(thrown, entry.source));
+    } finally {
+      await file?.close();
+    }
+  }
+
+  /** Returns from where it was sent; `undefined` where there was nothing to send, because it is there. */
+  async #sendFile(index: number, entry: Entry, file: FileHandle, have: TransferMessageOf<'have'>) {
+    const hash = createHash('sha256');
+    let offset = await this.#resumeAt(entry, file, hash, have);
+    const resumedAt = offset;
+    if (have.whole) {
+      if (offset < entry.size || have.offset !== entry.size)
+        throw new SallyportError(
+          'FILE_EXISTS',
+          `${pathText(entry.path)}: exists there already, and is another file`,
+        );
+      await this.#channel.send({ t: 'skip', index });
+      this.#events.onBytes(entry.size, false);
+      return undefined;
+    }
+    this.#events.onBytes(offset, false);
+    await this.#channel.send({ t: 'start', index, offset });
+    const whole = offset === 0 ? createHash('sha256') : hash;
+    while (offset < entry.size) {
+      const refused = this.#refused.get(index);
+      if (refused) throw refused;
+      const bytes = await readAt(file, offset, Math.min(CHUNK_BYTES, entry.size - offset));
+      if (bytes.length === 0) throw changed(entry);
+      whole.update(bytes);
+      offset += bytes.length;
+      await this.#channel.sendBytes(bytes);
+      this.#events.onBytes(bytes.length, true);
+    }
+    const { size, mtimeMs } = await file.stat();
+    if (size !== entry.size || Math.trunc(mtimeMs) !== entry.modified) throw changed(entry);
+    await this.#channel.send({ t: 'end', index, sha256: new Uint8Array(whole.digest()) });
+    return resumedAt;
+  }
+
+  /** As far as what the receiver has is what is here; `hash` has taken that in, if it is. */
+  async #resumeAt(
+    entry: Entry,
+    file: FileHandle,
+    hash: Hash,
+    have: TransferMessageOf<'have'>,
+  ): Promise<number> {
+    if (have.offset > entry.size) return 0;
+    for (let at = 0; at < have.offset;) {
+      const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, have.offset - at));
+      if (bytes.length === 0) throw changed(entry);
+      hash.update(bytes);
+      at += bytes.length;
+    }
+    return equalBytes(new Uint8Array(hash.copy().digest()), have.sha256) ? have.offset : 0;
+  }
+
+  async #whenSaved(index: number, entry: Entry, resumedAt: number): Promise<void> {
+    const reply = await this.#replies.get(index)!.promise;
+    this.#replies.delete(index);
+    if (reply.t === 'failed') this.#fail(entry, failureOf(reply));
+    else this.#tell(entry, { state: 'saved', resumedAt });
+  }
+
+  #expect(index: number): void {
+    const reply = deferred<Reply>();
+    reply.promise.catch(() => {});
+    this.#replies.set(index, reply);
+  }
+
+  /** @throws SallyportError `DISK_FULL`: nothing else would fit either */
+  #fail(entry: Entry, error: SallyportError): undefined {
+    this.#events.onOutcome({
+      path: pathText(entry.path),
+      state: 'failed',
+      bytes: entry.size,
+      resumedAt: 0,
+      error,
+    });
+    if (error.code === 'DISK_FULL') {
+      this.#stream.reset('ABORTED', 'the disk is full');
+      throw error;
+    }
+  }
+
+  #tell(entry: Entry, outcome: Pick<FileOutcome, 'state' | 'resumedAt'>): undefined {
+    this.#events.onOutcome({ path: pathText(entry.path), bytes: entry.size, ...outcome });
+  }
+
+  /** Never rejects: what goes wrong is told to whoever waits for an answer. */
+  async #readReplies(): Promise<void> {
+    let failure = new SallyportError('STREAM_RESET', 'the receiver has ended the transfer before its end');
+    try {
+      for await (const frame of this.#channel.frames()) {
+        if (frame.type === 'bytes') throw new SallyportError('PROTOCOL_ERROR', 'a receiver sends no files');
+        this.#onReply(frame.message);
+      }
+    } catch (thrown) {
+      failure = asSallyportError(thrown);
+      this.#stream.destroy(failure);
+    }
+    for (const reply of this.#replies.values()) reply.reject(failure);
+    this.#finished.reject(failure);
+  }
+
+  #onReply(message: TransferMessage): void {
+    if (message.t === 'finish') return this.#finished.resolve();
+    if (message.t !== 'have' && message.t !== 'saved' && message.t !== 'failed') {
+      throw new SallyportError('PROTOCOL_ERROR', `a receiver does not say ${message.t}`);
+    }
+    if (message.t === 'failed') this.#refused.set(message.index, failureOf(message));
+    this.#replies.get(message.index)?.resolve(message);
+  }
+}
+
+async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(length);
+  const { bytesRead } = await file.read(buffer, 0, length, position);
+  return buffer.subarray(0, bytesRead);
+}
+
+function failureOf({ code, message }: TransferMessageOf<'failed'>): SallyportError {
+  return remoteFailure(code, printable(message), 'FILE_FAILED');
+}
+
+function changed({ source }: Entry): SallyportError {
+  return new SallyportError('FILE_CHANGED', `${source}: changed while it was being sent`, {
+    hint: 'send it again',
+  });
+}

@@ -1,0 +1,253 @@
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { TargetFolder } from '../../../peer/files/folder.ts';
+import { gather } from '../../../peer/files/gather.ts';
+import { FileReceiver } from '../../../peer/files/receiver.ts';
+import { sendFiles, type FileOutcome } from '../../../peer/files/send.ts';
+import { messageFrame } from '../../../src/core/transfer/frame.ts';
+import type { Peer, Session } from '../../../src/index.ts';
+import { Meeting } from '../meeting.ts';
+
+let meeting: Meeting;
+let bob: Peer;
+let session: Session;
+let folder: string;
+let here: string;
+let there: string;
+
+beforeAll(async () => {
+  meeting = await Meeting.start();
+  bob = await meeting.peer('bob', ['any']);
+  session = await (await meeting.peer('alice')).connect(bob.id);
+});
+afterAll(() => meeting.close());
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sallyport-files-'));
+  [here, there] = [join(folder, 'here'), join(folder, 'there')];
+  mkdirSync(here);
+  await receiveInto(there);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+async function receiveInto(target: string, options?: { overwrite?: boolean }): Promise<void> {
+  const events = { onBytes: () => {}, onOutcome: () => {}, onEnd: () => {} };
+  const receiver = new FileReceiver(await TargetFolder.open(target, options), () => events);
+  bob.handle('files', receiver.handle);
+}
+
+interface Sent {
+  readonly outcomes: FileOutcome[];
+  /** Bytes that really went over. */
+  readonly moved: number;
+}
+
+/** Sends what is named in `here`; `onBytes` sees how far it is. */
+async function send(names: string[], onBytes: (moved: number) => void = () => {}): Promise<Sent> {
+  const entries = await gather(
+    names.map((name) => join(here, name)),
+    () => {},
+  );
+  const stream = await session.open('files');
+  stream.on('error', () => {});
+  const outcomes: FileOutcome[] = [];
+  let moved = 0;
+  await sendFiles(stream, entries, {
+    onBytes: (count, sent) => {
+      if (sent) moved += count;
+      onBytes(moved);
+    },
+    onOutcome: (outcome) => outcomes.push(outcome),
+  });
+  return { outcomes, moved };
+}
+
+function states({ outcomes }: Sent): Record<string, string> {
+  return Object.fromEntries(outcomes.map(({ path, state, error }) => [path, error?.code ?? state]));
+}
+
+function write(name: string, content: string | Buffer, mode = 0o644): void {
+  writeFileSync(join(here, name), content);
+  chmodSync(join(here, name), mode);
+}
+
+function partsIn(target: string): string[] {
+  return readdirSync(target).filter((name) => name.endsWith('.part'));
+}
+
+describe('files that are sent', () => {
+  it('arrive with folders, content, permissions and times, and no part is left', async () => {
+    mkdirSync(join(here, 'tree/empty'), { recursive: true });
+    mkdirSync(join(here, 'tree/locked'));
+    for (let n = 0; n < 100; n++) write(`tree/${n}`, `file ${n}`);
+    write('tree/locked/run', '#!/bin/sh', 0o750);
+    write('big', randomBytes(3_000_001), 0o600);
+    write('none', '');
+    utimesSync(join(here, 'big'), 1_000, 1_000);
+    chmodSync(join(here, 'tree/locked'), 0o555);
+    const sent = await send(['tree', 'big', 'none']);
+    expect(new Set(Object.values(states(sent)))).toEqual(new Set(['saved']));
+    expect(sent.outcomes).toHaveLength(106);
+    for (let n = 0; n < 100; n++) expect(readFileSync(join(there, `tree/${n}`), 'utf8')).toBe(`file ${n}`);
+    expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
+    expect(statSync(join(there, 'big'))).toMatchObject({ mtimeMs: 1_000_000 });
+    expect(statSync(join(there, 'none')).size).toBe(0);
+    const mode = (name: string) => statSync(join(there, name)).mode & 0o777;
+    expect(['big', 'tree/locked/run', 'tree/locked', 'tree/1'].map(mode)).toEqual([
+      0o600, 0o750, 0o555, 0o644,
+    ]);
+    expect(statSync(join(there, 'tree/empty')).isDirectory()).toBe(true);
+    expect([...partsIn(there), ...partsIn(join(there, 'tree'))]).toEqual([]);
+    chmodSync(join(here, 'tree/locked'), 0o755);
+    chmodSync(join(there, 'tree/locked'), 0o755);
+  });
+
+  it('that are there already cost nothing, and others of that name are left alone', async () => {
+    write('same', 'as ever');
+    write('other', 'from here');
+    write('longer', 'from here');
+    await send(['same']);
+    writeFileSync(join(there, 'other'), 'over here');
+    writeFileSync(join(there, 'longer'), 'of another length');
+    const sent = await send(['same', 'other', 'longer']);
+    expect(states(sent)).toEqual({ same: 'unchanged', other: 'FILE_EXISTS', longer: 'FILE_EXISTS' });
+    expect(sent.moved).toBe(0);
+    expect(readFileSync(join(there, 'other'), 'utf8')).toBe('over here');
+    await receiveInto(there, { overwrite: true });
+    expect(states(await send(['other']))).toEqual({ other: 'saved' });
+    expect(readFileSync(join(there, 'other'), 'utf8')).toBe('from here');
+  });
+
+  it('that one can’t be read, or changes meanwhile, don’t keep the others from arriving', async () => {
+    write('a', 'first');
+    write('gone', 'x');
+    write('grows', Buffer.alloc(2_000_000));
+    write('z', 'last');
+    const entries = await gather(
+      ['a', 'gone', 'grows', 'z'].map((name) => join(here, name)),
+      () => {},
+    );
+    rmSync(join(here, 'gone'));
+    const outcomes: FileOutcome[] = [];
+    let moved = 0;
+    await sendFiles(await session.open('files'), entries, {
+      onBytes: (count) => {
+        moved += count;
+        if (moved > 1_000_000) write('grows', Buffer.alloc(2_000_001));
+      },
+      onOutcome: (outcome) => outcomes.push(outcome),
+    });
+    expect(states({ outcomes, moved })).toEqual({
+      a: 'saved',
+      gone: 'FILE_FAILED',
+      grows: 'FILE_CHANGED',
+      z: 'saved',
+    });
+    expect(existsSync(join(there, 'grows'))).toBe(false);
+  });
+});
+
+describe('a transfer that broke off', () => {
+  const size = 20_000_000;
+
+  /** Sends `big`, cuts the stream, and waits for the receiver to have written what came. */
+  async function cutAt(limit: number): Promise<void> {
+    const entries = await gather([join(here, 'big')], () => {});
+    const stream = await session.open('files');
+    stream.on('error', () => {});
+    let moved = 0;
+    const sending = sendFiles(stream, entries, {
+      onBytes: (count) => {
+        moved += count;
+        if (moved > limit) stream.reset('ABORTED', 'cut');
+      },
+      onOutcome: () => {},
+    });
+    await expect(sending).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect.poll(() => partsIn(there)).toHaveLength(1);
+    const [part] = partsIn(there);
+    let before = -1;
+    await expect
+      .poll(() => before === (before = statSync(join(there, part!)).size), { interval: 200 })
+      .toBe(true);
+  }
+
+  it('goes on where it stopped, and never shows a part under the final name', async () => {
+    write('big', randomBytes(size));
+    await cutAt(size / 2);
+    expect(readdirSync(there)).toEqual([expect.stringMatching(/^big\.[a-z2-7]{8}\.part$/)]);
+    const sent = await send(['big']);
+    expect(sent.moved).toBeLessThan(size);
+    expect(sent.outcomes).toMatchObject([{ state: 'saved', resumedAt: size - sent.moved }]);
+    expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
+  });
+
+  it('begins anew where what is there is not the beginning of the file', async () => {
+    write('big', randomBytes(size));
+    await cutAt(size / 2);
+    write('big', randomBytes(size));
+    const sent = await send(['big']);
+    expect(sent.moved).toBe(size);
+    expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
+  });
+
+  it('is taken over by the next one, although the receiver has not noticed yet', async () => {
+    write('big', randomBytes(size));
+    const entries = await gather([join(here, 'big')], () => {});
+    const stalled = await session.open('files');
+    stalled.on('error', () => {});
+    const [{ path, size: bytes, mode, modified }] = entries as [(typeof entries)[0]];
+    stalled.write(
+      messageFrame({ t: 'entry', index: 0, path: [...path], kind: 'file', size: bytes, mode, modified }),
+    );
+    stalled.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+    await expect.poll(() => partsIn(there)).toHaveLength(1);
+    expect(states(await send(['big']))).toEqual({ big: 'saved' });
+    await expect.poll(() => stalled.destroyed).toBe(true);
+  });
+});
+
+describe('a sender that is up to no good', () => {
+  /** What the receiver says to one entry and a small file's bytes. */
+  async function attempt(path: string[], kind: 'file' | 'folder' = 'file'): Promise<string> {
+    const stream = await session.open('files');
+    const fields = { size: 0, mode: 0o600, modified: 0 };
+    stream.write(messageFrame({ t: 'entry', index: 0, path, kind, ...fields }));
+    stream.end();
+    return Buffer.concat(await stream.toArray()).toString('latin1');
+  }
+
+  it.each([[['..', 'out']], [['/etc/out']], [['a', '..', '..', 'out']], [['a\nb']], [['..\\out']]])(
+    'does not get %j out of the folder',
+    async (path) => {
+      expect(await attempt(path)).toContain('FILE_REFUSED');
+      expect(await attempt(path, 'folder')).toContain('FILE_REFUSED');
+      expect(readdirSync(folder).sort((a, b) => (a < b ? -1 : 1))).toEqual(['here', 'there']);
+    },
+  );
+
+  it('is not led out by links that lie in the folder', async () => {
+    symlinkSync(here, join(there, 'link'));
+    symlinkSync(join(here, 'victim'), join(there, 'dangling'));
+    expect(await attempt(['link', 'file'])).toContain('FILE_REFUSED');
+    expect(await attempt(['dangling'])).toContain('FILE_EXISTS');
+    expect(readdirSync(here)).toEqual([]);
+    expect(lstatSync(join(there, 'dangling')).isSymbolicLink()).toBe(true);
+  });
+});
