@@ -56,7 +56,7 @@ export const specialPairs: readonly Pair[] = [
   pairOf('ei/apd+rst', 'ei/apd+accept'),
   pairOf('apd/apd-sequential', 'apd/apd-sequential+busy'),
   pairOf('udp-blocked', 'apd/apd-sequential+busy'),
-  ...BY_TCP.map(([a, b]) => pairOf(a, b, 'tcp')),
+  ...BY_TCP.map(([a, b]) => pairOf(a, b, 'tcp,relay')),
 ];
 
 function pairOf(a: NatName, b: NatName, paths?: string): Pair {

@@ -14,8 +14,8 @@ export class PathSet {
   readonly #resend: ResendBuffer;
   readonly #emit: (output: SessionOutput) => void;
   readonly #paths = new Map<PathId, Path>();
-  readonly #upgrades = new MoveGate();
-  readonly #laterals = new MoveGate();
+  readonly #upgrades = new MoveGate(2);
+  readonly #laterals = new MoveGate(1);
   #active: Path | undefined;
   #activeReason = '';
   #everConfirmed = false;
