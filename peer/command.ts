@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addBenchCommand } from './commands/bench.ts';
 import { addConnectCommand } from './commands/connect.ts';
 import { addIdentityCommands } from './commands/identity.ts';
 import { addInviteCommand } from './commands/invite.ts';
@@ -22,6 +23,7 @@ export function peerProgram(version: string): Command {
   addUpCommand(program);
   addConnectCommand(program);
   addPingCommand(program);
+  addBenchCommand(program);
   addPlanCommand(program);
   addNatCommand(program);
   addSendCommand(program);

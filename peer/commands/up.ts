@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import { finished } from 'node:stream/promises';
 import { stopSignal } from '../../src/cli/run.ts';
+import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { parseExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
 import { TargetFolder } from '../files/folder.ts';
 import type { Peer } from '../peer.ts';
+import { BenchService } from '../services/bench.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reportStream } from './audit.ts';
 import { takeFiles } from './receive.ts';
@@ -72,6 +74,7 @@ async function up(options: UpOptions): Promise<void> {
   for (const exposure of options.expose) peer.addExposure(exposure);
   for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
+  peer.handle(BENCH_SERVICE, new BenchService().handle);
   if (folder) takeFiles(peer, folder, reporter);
   peer.on('stream', (record) => reportStream(record, reporter));
   peer.on('guest', (guest) =>

@@ -1,0 +1,107 @@
+import { once } from 'node:events';
+import { concat, uint64 } from '../../src/core/bytes.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import type { PeerId } from '../../src/core/identity.ts';
+import {
+  BENCH_LIMITS,
+  BENCH_REQUEST_BYTES,
+  BENCH_SERVICE,
+  decodeBenchRequest,
+  encodeBenchRequest,
+} from '../../src/core/protocol/bench.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
+import type { Session } from '../session.ts';
+
+/** How much went over in how long. */
+export interface Throughput {
+  readonly bytes: number;
+  readonly milliseconds: number;
+}
+
+/** Incompressible is not needed: everything is encrypted on the way. */
+const CHUNK = Buffer.alloc(256 * 1024);
+
+/** The service that answers `peer bench`, bounded in time, bytes and streams. */
+export class BenchService {
+  readonly #streams = new Map<PeerId, number>();
+
+  readonly handle = (stream: SessionStream, { peer }: Session): void => {
+    const running = this.#streams.get(peer) ?? 0;
+    if (running >= BENCH_LIMITS.streamsPerPeer) return stream.reset('LIMIT', 'enough benchmarks are running');
+    this.#streams.set(peer, running + 1);
+    stream.once('close', () => this.#ended(peer));
+    answer(stream).catch((thrown: unknown) => {
+      const { code, message } = asSallyportError(thrown);
+      stream.reset(code, message);
+    });
+  };
+
+  #ended(peer: PeerId): void {
+    const left = this.#streams.get(peer)! - 1;
+    if (left > 0) this.#streams.set(peer, left);
+    else this.#streams.delete(peer);
+  }
+}
+
+/** How fast this end can send for a while, by what has arrived over there. */
+export async function measureUp(session: Session, milliseconds: number): Promise<Throughput> {
+  const stream = await begin(session, 'up', milliseconds);
+  const began = systemClock.now();
+  const answered = stream.toArray() as Promise<Buffer[]>;
+  answered.catch(() => {}); // awaited below
+  await pour(stream, milliseconds);
+  stream.end();
+  const bytes = Number(Buffer.concat(await answered).readBigUInt64BE());
+  return { bytes, milliseconds: systemClock.now() - began };
+}
+
+/** How fast the other end can send for a while, by what has arrived here. */
+export async function measureDown(session: Session, milliseconds: number): Promise<Throughput> {
+  const stream = await begin(session, 'down', milliseconds);
+  stream.end();
+  const began = systemClock.now();
+  let bytes = 0;
+  for await (const chunk of stream) bytes += (chunk as Buffer).length;
+  return { bytes, milliseconds: systemClock.now() - began };
+}
+
+async function begin(
+  session: Session,
+  direction: 'up' | 'down',
+  milliseconds: number,
+): Promise<SessionStream> {
+  const stream = await session.open(BENCH_SERVICE);
+  stream.write(encodeBenchRequest({ direction, milliseconds }));
+  return stream;
+}
+
+async function answer(stream: SessionStream): Promise<void> {
+  const deadline = systemClock.now() + BENCH_LIMITS.milliseconds + 5_000;
+  let head: Uint8Array = new Uint8Array();
+  let bytes = 0;
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    const missing = BENCH_REQUEST_BYTES - head.length;
+    const received = chunk as Buffer;
+    if (missing > 0) {
+      head = concat(head, received.subarray(0, missing));
+      if (head.length === BENCH_REQUEST_BYTES) decodeBenchRequest(head);
+    }
+    bytes += Math.max(0, received.length - missing);
+    if (bytes > BENCH_LIMITS.bytes || systemClock.now() > deadline)
+      throw new SallyportError('LIMIT', 'the benchmark takes too long');
+  }
+  const { direction, milliseconds } = decodeBenchRequest(head);
+  if (direction === 'up') stream.write(uint64(bytes));
+  else await pour(stream, milliseconds);
+  stream.end();
+}
+
+async function pour(stream: SessionStream, milliseconds: number): Promise<void> {
+  const end = systemClock.now() + milliseconds;
+  let bytes = 0;
+  while (systemClock.now() < end && bytes < BENCH_LIMITS.bytes && !stream.destroyed) {
+    bytes += CHUNK.length;
+    if (!stream.write(CHUNK)) await once(stream, 'drain');
+  }
+}

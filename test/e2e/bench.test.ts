@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { complaintOf, staged, upPeer } from './plain.ts';
+
+describe.concurrent('peer bench', () => {
+  it(
+    'measures each kind of path that is asked for, both ways, idle and under load',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const { id } = await upPeer(stage, url);
+      const args = ['--rendezvous', url, '--paths', 'relay,tcp', '--seconds', '1'];
+      const { status, stdout } = await stage.peer('alice', 'bench', id, ...args).ended;
+      expect(status).toBe(0);
+      const { results } = JSON.parse(stdout.toString()) as { results: unknown[] };
+      const latency = { count: expect.any(Number), medianMs: expect.any(Number), p99Ms: expect.any(Number) };
+      const rate = { bytes: expect.any(Number), mbitPerSecond: expect.any(Number), latency };
+      const measured = { idle: { ...latency, count: 20 }, up: rate, down: rate };
+      expect(results).toMatchObject([
+        { asked: ['relay'], path: expect.stringMatching(/^relay-/), ...measured },
+        { asked: ['tcp'], path: 'tcp', ...measured },
+      ]);
+      for (const { up, down } of results as { up: { bytes: number }; down: { bytes: number } }[]) {
+        expect(up.bytes).toBeGreaterThan(1_000_000);
+        expect(down.bytes).toBeGreaterThan(1_000_000);
+      }
+    }),
+  );
+
+  it(
+    'is not for peers that are allowed something else',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const rule = `${await stage.id('alice')}=web`;
+      await stage.peer('bob', 'up', '--rendezvous', url, '--allow', rule).event('up');
+      const args = ['bench', await stage.id('bob'), '--home', stage.home('alice'), '--rendezvous', url];
+      expect(await complaintOf(stage, 'peer', args)).toMatchObject({ status: 3, code: 'NOT_AUTHORIZED' });
+    }),
+  );
+});
