@@ -1,5 +1,5 @@
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
-import { natWords } from '../src/core/nat/words.ts';
+import { isMeasured, natWords } from '../src/core/nat/words.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
 import type { TraceLine } from './trace.ts';
 
@@ -38,7 +38,9 @@ export class Circumstances {
   lines(transports: readonly Transport[]): TraceLine[] {
     return transports.flatMap((transport) =>
       (['here', 'there'] as const).flatMap((end): TraceLine[] => {
-        const text = `${end}, the NAT ${natWords(transport, this.profiles[end][transport])}`;
+        const profile = this.profiles[end][transport];
+        const text = `${end}, the NAT ${natWords(transport, profile)}`;
+        if (!isMeasured(profile)) return [];
         if (this.#told.get(`${transport} ${end}`) === text) return [];
         this.#told.set(`${transport} ${end}`, text);
         return [{ transport, stage: 'nat', text }];

@@ -45,6 +45,11 @@ interface HeldListener {
   server: Server | undefined;
 }
 
+export interface NetworkOptions {
+  /** Asks the router to map our ports. @default true */
+  readonly mapPorts?: boolean | undefined;
+}
+
 interface NetworkEvents {
   /** Our candidates or the profile changed. */
   changed: [];
@@ -80,15 +85,22 @@ export class Network extends EventEmitter<NetworkEvents> {
   #acceptors = new Map<string, (connection: TaggedConnection) => void>();
   #onLoopback = false;
   #portMapping: PortMapping;
+  #mayMapPorts: boolean;
   #diagnosed = new Set<string>();
   /** Addresses of connections whose tag hasn't come yet, one entry each. */
   #untagged: string[] = [];
   /** Of our UDP mapping over IPv4, by the present discovery. */
   #publicAddress: string | undefined;
 
-  private constructor(clock: Clock, over4: FamilyPorts, over6: FamilyPorts | undefined) {
+  private constructor(
+    clock: Clock,
+    { mapPorts = true }: NetworkOptions,
+    over4: FamilyPorts,
+    over6: FamilyPorts | undefined,
+  ) {
     super();
     this.#clock = clock;
+    this.#mayMapPorts = mapPorts;
     this.#ports = { 4: over4, 6: over6 };
     for (const { udp, listener } of this.#opened) {
       udp.on('datagram', (bytes, from) => this.#route(bytes, from));
@@ -105,13 +117,13 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   /** Without IPv6 where the system has none. */
-  static async open(clock: Clock): Promise<Network> {
+  static async open(clock: Clock, options: NetworkOptions = {}): Promise<Network> {
     const over4 = await openPorts(4, { udp: 0, tcp: 0 });
     const wanted = { udp: over4.udp.address.port, tcp: portOf(over4.listener) };
     const over6 = await openPorts(6, wanted).catch(() =>
       openPorts(6, { udp: 0, tcp: 0 }).catch(() => undefined),
     );
-    return new Network(clock, over4, over6);
+    return new Network(clock, options, over4, over6);
   }
 
   /** The UDP socket for IPv4. */
@@ -152,7 +164,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     };
     this.#all((discovery) => discovery.start());
     // A deployment on this very host says nothing about the world outside of the router.
-    if (!onLoopback) this.#portMapping.start(stun);
+    if (!onLoopback && this.#mayMapPorts) this.#portMapping.start(stun);
   }
 
   /** Measures one family's NATs on its own sockets. */
@@ -286,7 +298,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     const deadline = this.#clock.now() + capMs;
     const stopped = () => signal?.aborted === true;
     const wanted = () => 2 * Object.keys(this.#discoveries).length || 2;
-    const isRouterAsked = () => this.#onLoopback || this.#portMapping.settled;
+    const isRouterAsked = () => this.#onLoopback || !this.#mayMapPorts || this.#portMapping.settled;
     const known = () => this.#diagnosed.size >= wanted() && isRouterAsked();
     while (!known() && this.#clock.now() < deadline && !stopped()) {
       await this.#changedOrAfter(deadline - this.#clock.now());

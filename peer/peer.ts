@@ -38,6 +38,8 @@ export interface PeerOptions {
    * if it can.
    */
   role?: 'listen' | 'dial' | undefined;
+  /** Asks the router to map ports, by UPnP-IGD, NAT-PMP or PCP. @default true */
+  portMapping?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -147,7 +149,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     new AllowFile(home.allowFile).rules(); // one that can't be read is told of before anything is opened
     const rules = (options.allow ?? []).map(parseAllowRule);
     const clock = systemClock;
-    const network = await Network.open(clock);
+    const network = await Network.open(clock, { mapPorts: options.portMapping });
     try {
       const { rendezvous, role, name, signal } = options;
       const deployment = await Deployment.join({

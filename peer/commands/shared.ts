@@ -19,13 +19,16 @@ export interface SharedOptions {
   home?: string;
   rendezvous?: string;
   tokenFile?: string;
+  /** False by `--no-port-mapping`. */
+  portMapping?: boolean;
 }
 
 export function withPeerOptions(command: Command): Command {
   return withSharedOptions(command)
     .addOption(option('--home <dir>', "the folder of this peer's key, settings and allow list"))
     .addOption(option('--rendezvous <url>', 'where to register, instead of the one joined'))
-    .addOption(option('--token-file <file>', 'a file that holds the join token'));
+    .addOption(option('--token-file <file>', 'a file that holds the join token'))
+    .addOption(option('--no-port-mapping', "don't ask the router to map ports (UPnP, NAT-PMP, PCP)"));
 }
 
 /** A peer that runs for one command, speaking through its reporter. */
@@ -34,7 +37,12 @@ export async function startPeer(
   reporter: Reporter,
   more: PeerOptions,
 ): Promise<Peer> {
-  const peer = await Peer.start({ home: options.home, rendezvous: withToken(options), ...more });
+  const peer = await Peer.start({
+    home: options.home,
+    rendezvous: withToken(options),
+    portMapping: options.portMapping,
+    ...more,
+  });
   const registered = () =>
     reporter.event(
       'registered',

@@ -80,9 +80,9 @@ describe.skipIf(skipped !== undefined)('a router that maps ports on request (min
   });
 
   it('is reported by `peer nat`, as is a second NAT that makes it useless', async () => {
-    const nat = async (a: NatName) => {
+    const nat = async (a: NatName, ...flags: string[]) => {
       const scenario = await scenarioOf({ a, b: 'open' });
-      const { stdout } = await scenario.peer('a', 'nat', 'nat').ended;
+      const { stdout } = await scenario.peer('a', 'nat', 'nat', ...flags).ended;
       return JSON.parse(stdout.toString()) as { portMapping: unknown };
     };
     expect(await nat('apd/apd-random+upnp')).toMatchObject({
@@ -98,5 +98,6 @@ describe.skipIf(skipped !== undefined)('a router that maps ports on request (min
       portMapping: { externalAddress: null, verified: { udp: false, tcp: false }, note: expect.any(String) },
     });
     expect(await nat('ei/apd')).toMatchObject({ portMapping: null });
+    expect(await nat('apd/apd-random+upnp', '--no-port-mapping')).toMatchObject({ portMapping: null });
   });
 });

@@ -1,11 +1,16 @@
 import { popularName, type PortAllocation, type TransportProfile } from './behavior.ts';
 import type { Transport } from '../punch/candidate.ts';
 
+/** Something is known of it, be it that nothing passes. */
+export function isMeasured({ reachable, mapping }: TransportProfile): boolean {
+  return reachable === false || (reachable === true && mapping !== 'unknown');
+}
+
 /** What a NAT does with one transport, in words that follow "the NAT". */
 export function natWords(transport: Transport, profile: TransportProfile): string {
   const { reachable, mapping, filtering } = profile;
   if (reachable === false) return `lets no ${transport.toUpperCase()} out`;
-  if (reachable === undefined || mapping === 'unknown') return 'is not measured yet';
+  if (!isMeasured(profile)) return 'is not measured yet';
   if (mapping === 'none') {
     return filtering === 'none'
       ? 'is none: the host has a public address and takes what comes'
