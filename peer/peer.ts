@@ -345,6 +345,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       stream,
       purpose,
       peer: session.peer,
+      datagrams: session.datagrams,
       allow,
       handle: (name) => this.#handlers.get(name)?.(stream, session),
       pipe: () => this.#pipe?.(),

@@ -9,13 +9,14 @@ import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
 import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
 import { WindowBudget } from '../src/core/session/window.ts';
-import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import { otherRole, type SessionKeys, type SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
 import type { Target } from './target.ts';
+import { SessionDatagrams, type MessagePort } from './session-datagrams.ts';
 import type { TraceLine } from './trace.ts';
 import type { DirectPath } from './traversal.ts';
 
@@ -77,6 +78,8 @@ export class Session extends EventEmitter<SessionEvents> {
   readonly role: SessionRole;
   readonly kinds: readonly PathChoice[];
   readonly driver: SessionDriver;
+  /** Unreliable ones, where a path by UDP is up. */
+  readonly datagrams: SessionDatagrams;
   /** What this end has asked the peer to listen for, by the number of the stream that asked, and where it leads here. */
   readonly asked = new Map<number, Target>();
   #clock: Clock;
@@ -85,7 +88,7 @@ export class Session extends EventEmitter<SessionEvents> {
   #trace: TraceEntry[] = [];
   #relayedBecause: Verdict | undefined;
 
-  constructor({ role, id, peer, kinds, clock }: SessionOptions) {
+  constructor({ role, id, peer, keys, kinds, clock }: SessionOptions) {
     super();
     this.id = hex(id);
     this.peer = peer;
@@ -94,6 +97,7 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#clock = clock;
     this.#began = clock.now();
     if (!kinds.some((kind) => kind !== 'relay')) this.#relayedBecause = ONLY_RELAY;
+    this.datagrams = new SessionDatagrams(keys.datagramSealer(role), keys.datagramOpener(otherRole(role)));
     this.driver = new SessionDriver({ role, sessionId: id, clock, budget });
     this.driver.on('path', (event) => this.#onPath(event));
     this.driver.on('stream', (stream, header) => this.#onStream(stream, header));
@@ -194,8 +198,8 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** @internal */
-  addDirectPath({ kind, pipe, local, remote, technique, lan, rttMs, abandon }: DirectPath): void {
-    this.#add({ kind, direct: true, local, remote, technique, lan, rttMs }, pipe, abandon);
+  addDirectPath({ kind, pipe, local, remote, technique, lan, rttMs, abandon, messages }: DirectPath): void {
+    this.#add({ kind, direct: true, local, remote, technique, lan, rttMs }, pipe, abandon, messages);
   }
 
   /** @internal */
@@ -217,12 +221,13 @@ export class Session extends EventEmitter<SessionEvents> {
     this.emit('relayed', why);
   }
 
-  #add(info: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void): void {
+  #add(info: Omit<PathInfo, 'id'>, pipe: Duplex, abandon?: () => void, messages?: MessagePort): void {
     if (this.end || !this.kinds.includes(choiceOf(info.kind))) {
       pipe.destroy();
       return;
     }
-    this.driver.addPath(info, pipe, abandon);
+    const path = this.driver.addPath(info, pipe, abandon);
+    if (messages) this.datagrams.addPath(path, messages);
     this.emit('attached');
   }
 
@@ -234,6 +239,8 @@ export class Session extends EventEmitter<SessionEvents> {
         if (other.state === 'active') this.#reports.set(id, { ...other, state: 'up' });
       }
     }
+    if (state === 'down') this.datagrams.pathDown(path.id);
+    else this.datagrams.pathUp(path.id);
     if (state === 'down') this.#reports.delete(path.id);
     else this.#reports.set(path.id, told);
     this.emit('path', told);

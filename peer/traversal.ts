@@ -27,6 +27,7 @@ import { askStunOverTcp } from '../src/net/stun-sample.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
 import type { Network, TaggedConnection } from './network.ts';
+import type { MessagePort } from './session-datagrams.ts';
 import type { TraceLine } from './trace.ts';
 
 /** A direct path, secured and ready for the session. */
@@ -40,6 +41,8 @@ export interface DirectPath {
   readonly rttMs: number | undefined;
   /** Before the pipe of a path that fell silent is destroyed. */
   readonly abandon?: (() => void) | undefined;
+  /** For datagrams that may be lost. */
+  readonly messages?: MessagePort | undefined;
 }
 
 export interface TraversalOptions {
@@ -305,6 +308,7 @@ export class Traversal {
           technique,
           lan,
           rttMs: roundTripMs,
+          messages: pipe,
         }),
       (thrown: unknown) => this.#failed('udp', thrown),
     );

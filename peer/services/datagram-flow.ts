@@ -1,51 +1,76 @@
 import { LIMITS } from '../../src/core/limits.ts';
 import { concat } from '../../src/core/bytes.ts';
 import type { Clock } from '../../src/net/clock.ts';
+import type { SessionDatagrams } from '../session-datagrams.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 
 export interface DatagramFlowOptions {
   readonly stream: SessionStream;
   readonly clock: Clock;
   readonly onDatagram: (bytes: Uint8Array) => void;
+  /** Where datagrams can go that may be lost. */
+  readonly datagrams: SessionDatagrams;
+  /** Whether this end opened the stream, or dials the target. */
+  readonly end: 'opens' | 'dials';
   readonly idleMs?: number | undefined;
 }
 
 /**
- * One flow of UDP datagrams between a client of one peer and a target of the other: a stream on which each datagram
- * follows its length.
+ * One flow of UDP datagrams between a client of one peer and a target of the other. A stream stands for it, and ends,
+ * at both ends, after a minute without a datagram. While a path by UDP is up datagrams go as messages of that, lost or
+ * not; else, and where one is too large, on the stream, each after its length.
  * ```
  *  length 2 | datagram      and again
  * ```
- * It ends, at both ends, after a minute without a datagram. What the stream doesn't take at once waits in a short
- * queue, from which the oldest goes first: who sends datagrams would rather lose one than have it late.
+ * The first one of the end that dials is empty, and says that it takes messages; until then the other end's could
+ * overtake the stream's OPEN. What the stream doesn't take at once waits in a short queue, from which the oldest goes
+ * first: who sends datagrams would rather lose one than have it late.
  */
 export class DatagramFlow {
   readonly #stream: SessionStream;
   readonly #clock: Clock;
   readonly #idleMs: number;
   readonly #onDatagram: (bytes: Uint8Array) => void;
+  readonly #datagrams: SessionDatagrams;
+  /** The other end takes messages. */
+  #ready: boolean;
   #queue: Uint8Array[] = [];
   #rest: Uint8Array = new Uint8Array();
   #cancelIdle: () => void = () => {};
   /** Datagrams that were given up because the stream took none. */
   dropped = 0;
 
-  constructor({ stream, clock, onDatagram, idleMs = LIMITS.flowIdleMs }: DatagramFlowOptions) {
+  constructor(options: DatagramFlowOptions) {
+    const { stream, clock, onDatagram, datagrams, end, idleMs = LIMITS.flowIdleMs } = options;
     this.#stream = stream;
     this.#clock = clock;
     this.#idleMs = idleMs;
     this.#onDatagram = onDatagram;
+    this.#datagrams = datagrams;
+    this.#ready = end === 'dials';
+    const release = datagrams.take(stream.id, (bytes) => {
+      stream.bytesReceived += bytes.length;
+      this.#deliver(bytes);
+    });
+    if (end === 'dials') stream.write(READY);
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     stream.on('drain', () => this.#drain());
     // The other end has let it go: nothing that is sent would arrive.
     stream.on('end', () => this.close());
-    stream.on('close', () => this.#cancelIdle());
+    stream.on('close', () => {
+      release();
+      this.#cancelIdle();
+    });
     this.#touch();
   }
 
   send(bytes: Uint8Array): void {
     if (bytes.length > MAX_DATAGRAM || this.#stream.writableEnded || this.#stream.destroyed) return;
     this.#touch();
+    if (this.#ready && this.#datagrams.send(this.#stream.id, bytes)) {
+      this.#stream.bytesSent += bytes.length;
+      return;
+    }
     this.#queue.push(bytes);
     if (this.#queue.length > LIMITS.queuedDatagrams) {
       this.#queue.shift();
@@ -73,11 +98,17 @@ export class DatagramFlow {
     while (bytes.length - at >= 2) {
       const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!);
       if (end > bytes.length) break;
-      this.#touch();
-      this.#onDatagram(bytes.subarray(at + 2, end));
+      if (this.#ready) this.#deliver(bytes.subarray(at + 2, end));
+      this.#ready = true;
       at = end;
     }
     this.#rest = bytes.subarray(at);
+  }
+
+  #deliver(bytes: Uint8Array): void {
+    if (this.#stream.destroyed) return;
+    this.#touch();
+    this.#onDatagram(bytes);
   }
 
   #touch(): void {
@@ -85,6 +116,9 @@ export class DatagramFlow {
     this.#cancelIdle = this.#clock.setTimer(() => this.close(), this.#idleMs);
   }
 }
+
+/** A length of zero. */
+const READY = Uint8Array.of(0, 0);
 
 /** What UDP over IPv4 can carry. */
 const MAX_DATAGRAM = 65_507;

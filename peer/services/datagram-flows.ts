@@ -3,10 +3,12 @@ import { LIMITS } from '../../src/core/limits.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import { systemClock, type Clock } from '../../src/net/clock.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
+import type { SessionDatagrams } from '../session-datagrams.ts';
 import { DatagramFlow } from './datagram-flow.ts';
 
 /** What flows of datagrams need of a session. */
 export interface FlowOpener {
+  readonly datagrams: SessionDatagrams;
   openPurpose(purpose: StreamPurpose): Promise<SessionStream>;
 }
 
@@ -70,7 +72,14 @@ export class DatagramFlows {
       const stream = await opener.openPurpose(purpose);
       stream.on('error', (thrown) => onError(asSallyportError(thrown)));
       stream.on('close', () => this.#flows.delete(key));
-      return new DatagramFlow({ stream, clock, onDatagram, idleMs });
+      return new DatagramFlow({
+        stream,
+        clock,
+        onDatagram,
+        idleMs,
+        end: 'opens',
+        datagrams: opener.datagrams,
+      });
     } catch (thrown) {
       this.#flows.delete(key);
       onError(asSallyportError(thrown));

@@ -5,6 +5,7 @@ import type { PeerId } from '../../src/core/identity.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { Destination } from '../exposure.ts';
 import type { ListenRequest } from '../listen-permit.ts';
+import type { SessionDatagrams } from '../session-datagrams.ts';
 import type { Listening } from './forward.ts';
 import { serveFlow } from './serve-flow.ts';
 import { splice } from './splice.ts';
@@ -25,6 +26,7 @@ export interface ServeOptions {
   readonly stream: SessionStream;
   readonly purpose: StreamPurpose;
   readonly peer: PeerId;
+  readonly datagrams: SessionDatagrams;
   /** Decides, or throws the refusal that the opener is told. */
   readonly allow: () => Destination;
   readonly handle: (name: string) => void;
@@ -38,6 +40,7 @@ export function serveStream({
   stream,
   purpose,
   peer,
+  datagrams,
   allow,
   handle,
   pipe,
@@ -76,7 +79,7 @@ export function serveStream({
         return void listen(destination.request).then(opened, refuse);
       case 'target': {
         const confirm = purpose.for === 'target' && purpose.confirm === true;
-        return void serveTarget(stream, destination, confirm, opened).catch(refuse);
+        return void serveTarget(stream, destination, confirm, datagrams, opened).catch(refuse);
       }
     }
   } catch (thrown) {
@@ -89,13 +92,14 @@ async function serveTarget(
   stream: SessionStream,
   { target, checked }: Extract<Destination, { to: 'target' }>,
   confirm: boolean,
+  datagrams: SessionDatagrams,
   opened: () => void,
 ): Promise<void> {
   if (target.via === 'udp') {
     const socket = await dialUdpTarget(target, checked);
     if (stream.destroyed) return void socket.close();
     opened();
-    return serveFlow(stream, socket);
+    return serveFlow(stream, socket, datagrams);
   }
   const socket = await dialTarget(target, checked);
   if (stream.destroyed) return void socket.destroy();

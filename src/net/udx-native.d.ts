@@ -44,6 +44,8 @@ declare module 'udx-native' {
     /** False when the writer should wait for `drain`. */
     write(bytes: Uint8Array): boolean;
     end(): void;
+    /** One message, sent once: neither acknowledged nor held back by the congestion window. Arrives as `message`. */
+    trySend(bytes: Uint8Array): void;
     /** Resolves with true once everything written was acknowledged, with false when the stream died first. */
     flush(): Promise<boolean>;
     destroy(error?: Error): void;

@@ -55,6 +55,7 @@ export class UdxPipe extends Duplex {
     takePackets(stream, (packet) => this.#onPacket(packet));
     stream.on('end', () => this.#onEnd());
     stream.on('drain', () => this.#onDrain());
+    stream.on('message', (bytes: Buffer) => this.emit('message', bytes));
     stream.on('error', (cause: Error) => this.destroy(pathFailed(cause)));
     stream.on('close', () => this.#onClose());
     stream.connect(socket, remoteId, remote.port, remote.address);
@@ -105,6 +106,16 @@ export class UdxPipe extends Duplex {
     } catch (error) {
       throw asSallyportError(error, 'NO_PATH');
     }
+  }
+
+  /** At the path's present MTU, which udx finds out (IPv6, UDP and udx headers off). */
+  get maxMessageBytes(): number {
+    return this.#stream.mtu - MESSAGE_HEADERS;
+  }
+
+  /** Sends one message beside the stream: it may be lost, and waits for nothing. Arrives as a `message` event. */
+  sendMessage(bytes: Uint8Array): void {
+    if (!this.#closed) this.#stream.trySend(bytes);
   }
 
   /** udx has no receive window to close: what comes is pushed, whether asked for or not. */
@@ -212,5 +223,7 @@ function pathFailed(cause: Error): SallyportError {
 
 /** Bytes on either side of the stream before backpressure: several turns of the event loop at 1 Gbit/s. */
 const HIGH_WATER_MARK = 256 * 1024;
+/** 40 of IPv6, 8 of UDP, 20 of udx. */
+const MESSAGE_HEADERS = 68;
 /** How long a stream that has been ended may take to get its last bytes acknowledged. */
 const LINGER_MS = 3_000;

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 const CLIENTS = ['ssh', 'sshd', 'curl', 'iperf3', 'redis-server', 'redis-cli'];
 
 /** Where a program is; `undefined` where it isn't. */
-export function pathOf(name: string): string | undefined {
+function pathOf(name: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }

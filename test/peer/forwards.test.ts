@@ -2,7 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { concat, utf8 } from '../../src/core/bytes.ts';
 import { parseEndpoint, type Endpoint } from '../../src/core/endpoint.ts';
 import { readDatagram, writeDatagram } from '../../src/core/socks.ts';
@@ -246,6 +246,24 @@ describe('-L …/udp', () => {
     for (const size of sizes) clients[0]!.send(Buffer.alloc(size, 'a'), at.port, at.address);
     await expect.poll(() => got.toSorted((a, b) => a - b)).toEqual(sizes.toSorted((a, b) => a - b));
     expect(askers.size).toBe(5);
+  });
+
+  it.each([
+    ['udp', true],
+    ['relay', false],
+  ] as const)('by a path of kind %s goes as messages that may be lost: %s', async (kind, unreliable) => {
+    session = await alice.connect(bob.id, { paths: [kind] });
+    const { port } = await udpCapitals();
+    bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
+    const [forward] = await start({ local: [parseLocal('0:echo/udp')] });
+    const at = parseEndpoint(forward!.listen);
+    const client = await udp();
+    const send = vi.spyOn(session.datagrams, 'send');
+    // The first goes on the stream, since the other end has to know of the flow.
+    expect(await ask(client, 'one', at)).toBe('ONE');
+    expect(await ask(client, 'two', at)).toBe('TWO');
+    expect(await ask(client, 'x'.repeat(2_000), at)).toBe('X'.repeat(2_000));
+    expect(send.mock.results.map(({ value }) => value as boolean)).toEqual([unreliable, false]);
   });
 
   it('tells why a flow is refused, and leaves the others alone', async () => {

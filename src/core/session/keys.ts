@@ -81,6 +81,15 @@ export class SessionKeys {
     return new Opener(this.#derive(`trickle ${sender}`, 32));
   }
 
+  /** Seals datagrams that may be lost, beside the streams. */
+  datagramSealer(sender: SessionRole): Sealer {
+    return new Sealer(this.#derive(`datagram ${sender}`, 32));
+  }
+
+  datagramOpener(sender: SessionRole): Opener {
+    return new Opener(this.#derive(`datagram ${sender}`, 32));
+  }
+
   #derive(label: string, length: number): Uint8Array {
     return hkdf(this.#secret, new Uint8Array(), `sallyport/1 ${this.epoch} ${label}`, length);
   }
@@ -109,7 +118,7 @@ export class Sealer {
 }
 
 /** How far behind the newest a box may come. */
-const OPENER_WINDOW = 1_024;
+const OPENER_WINDOW = 2_048;
 
 /** Opens what the other end's `Sealer` made. A resent box opens once only, one from far behind not at all. */
 export class Opener {

@@ -202,13 +202,13 @@ describe('a sealed box', () => {
     return { sealer: SessionKeys.first(initiator.result()).sealer('initiator'), keys };
   }
 
-  it('opens in any order within a thousand, and once', () => {
+  it('opens in any order within two thousand, and once', () => {
     const { sealer, keys } = sealerAndOpener();
     const opener = keys.opener('initiator');
     const boxes = Array.from({ length: 5_000 }, () => sealer.seal(new Uint8Array()));
     const opens = (n: number) => opener.open(boxes[n]!) !== undefined;
     expect([opens(1_000), opens(1_000), opens(1), opens(1)]).toEqual([true, false, true, false]);
-    expect([opens(4_999), opens(3_976), opens(3_976), opens(3_975), opens(0)]).toEqual([
+    expect([opens(4_999), opens(2_952), opens(2_952), opens(2_951), opens(0)]).toEqual([
       true,
       true,
       false,

@@ -1,0 +1,85 @@
+import { concat } from '../src/core/bytes.ts';
+import type { PathId, StreamId } from '../src/core/session/events.ts';
+import type { Opener, Sealer } from '../src/core/session/keys.ts';
+
+/** A path's way for single messages that may be lost, and that no lost one holds up. */
+export interface MessagePort {
+  /** What a message may have at most. */
+  readonly maxMessageBytes: number;
+  sendMessage(bytes: Uint8Array): void;
+  on(event: 'message', listener: (bytes: Uint8Array) => void): unknown;
+}
+
+/**
+ * Datagrams beside the streams of a session: each belongs to a stream, is sealed with keys of its own, and goes as one
+ * message of a UDP path that is up. A box that comes twice opens once.
+ * ```
+ *  sequence 8 | sealed: stream 4 | datagram
+ * ```
+ */
+export class SessionDatagrams {
+  readonly #sealer: Sealer;
+  readonly #opener: Opener;
+  readonly #ports = new Map<PathId, MessagePort>();
+  /** Paths that have been confirmed. */
+  readonly #up = new Set<PathId>();
+  readonly #takers = new Map<StreamId, (bytes: Uint8Array) => void>();
+
+  constructor(sealer: Sealer, opener: Opener) {
+    this.#sealer = sealer;
+    this.#opener = opener;
+  }
+
+  /** Takes what comes by a path at once; sends there once `pathUp` was told of it. */
+  addPath(path: PathId, port: MessagePort): void {
+    this.#ports.set(path, port);
+    port.on('message', (box) => this.#receive(box));
+  }
+
+  pathUp(path: PathId): void {
+    this.#up.add(path);
+  }
+
+  pathDown(path: PathId): void {
+    this.#up.delete(path);
+    this.#ports.delete(path);
+  }
+
+  /** False where no path can carry it so: none is by UDP, or it is too large. */
+  send(stream: StreamId, datagram: Uint8Array): boolean {
+    for (const path of this.#up) {
+      const port = this.#ports.get(path);
+      if (!port || datagram.length + OVERHEAD > port.maxMessageBytes) continue;
+      const head = new Uint8Array(4);
+      new DataView(head.buffer).setUint32(0, stream);
+      port.sendMessage(this.#sealer.seal(concat(head, datagram)));
+      return true;
+    }
+    return false;
+  }
+
+  /** Hands over what comes for a stream until the function returned is called. */
+  take(stream: StreamId, taker: (bytes: Uint8Array) => void): () => void {
+    this.#takers.set(stream, taker);
+    return () => this.#takers.delete(stream);
+  }
+
+  #receive(box: Uint8Array): void {
+    const plain = this.#open(box);
+    if (!plain || plain.length < 4) return;
+    const stream = new DataView(plain.buffer, plain.byteOffset).getUint32(0);
+    this.#takers.get(stream)?.(plain.subarray(4));
+  }
+
+  /** Anybody can send to a UDP port: what doesn't open is dropped. */
+  #open(box: Uint8Array): Uint8Array | undefined {
+    try {
+      return this.#opener.open(box);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Sequence, tag, and the stream's number. */
+const OVERHEAD = 8 + 16 + 4;

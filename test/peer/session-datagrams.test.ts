@@ -1,0 +1,75 @@
+import { EventEmitter } from 'node:events';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Opener, Sealer } from '../../src/core/session/keys.ts';
+import { SessionDatagrams, type MessagePort } from '../../peer/session-datagrams.ts';
+
+/** One end of a path; what is sent waits in `sent`. */
+class Port extends EventEmitter<{ message: [Uint8Array] }> implements MessagePort {
+  readonly sent: Uint8Array[] = [];
+  maxMessageBytes = 1_200;
+
+  sendMessage(bytes: Uint8Array): void {
+    this.sent.push(bytes);
+  }
+}
+
+const STREAM = 7;
+const [there, back] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+let alice: SessionDatagrams;
+let bob: SessionDatagrams;
+let alicePort: Port;
+let bobPort: Port;
+let got: string[];
+
+beforeEach(() => {
+  alice = new SessionDatagrams(new Sealer(there), new Opener(back));
+  bob = new SessionDatagrams(new Sealer(back), new Opener(there));
+  [alicePort, bobPort, got] = [new Port(), new Port(), []];
+  alice.addPath(1, alicePort);
+  bob.addPath(1, bobPort);
+  bob.take(STREAM, (bytes) => got.push(Buffer.from(bytes).toString()));
+});
+
+const send = (words: string, stream = STREAM) => alice.send(stream, Buffer.from(words));
+
+describe('datagrams beside the streams', () => {
+  it('wait for a path that is confirmed, and end with it', () => {
+    expect(send('early')).toBe(false);
+    alice.pathUp(1);
+    expect(send('now')).toBe(true);
+    alice.pathDown(1);
+    expect(send('late')).toBe(false);
+    expect(alicePort.sent).toHaveLength(1);
+  });
+
+  it('reach their own stream, in whatever order they come, each once', () => {
+    alice.pathUp(1);
+    for (const words of ['a', 'b', '', 'd']) send(words);
+    send('other', 9);
+    for (const index of [3, 0, 3, 2, 4, 0]) bobPort.emit('message', alicePort.sent[index]!);
+    expect(got).toEqual(['d', 'a', '']);
+  });
+
+  it('that were changed, or are not from the peer, are dropped', () => {
+    alice.pathUp(1);
+    send('a');
+    const box = alicePort.sent[0]!;
+    for (let at = 0; at < box.length; at += 1) {
+      const changed = Uint8Array.from(box);
+      changed[at]! ^= 1;
+      bobPort.emit('message', changed);
+      bobPort.emit('message', box.subarray(0, at));
+    }
+    alicePort.emit('message', box); // reflected
+    expect(got).toEqual([]);
+    bobPort.emit('message', box);
+    expect(got).toEqual(['a']);
+  });
+
+  it('that are too large for the path are left to the stream', () => {
+    alice.pathUp(1);
+    expect(send('x'.repeat(1_173))).toBe(false);
+    expect(send('x'.repeat(1_172))).toBe(true);
+    expect(alicePort.sent[0]!.length).toBe(1_200);
+  });
+});
