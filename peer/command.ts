@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
+import { addConfigCommand, applyConfig } from './commands/config.ts';
 import { addConnectCommand } from './commands/connect.ts';
 import { addIdentityCommands } from './commands/identity.ts';
 import { addInviteCommand } from './commands/invite.ts';
@@ -8,6 +9,7 @@ import { addPingCommand } from './commands/ping.ts';
 import { addPlanCommand } from './commands/plan.ts';
 import { addReceiveCommand } from './commands/receive.ts';
 import { addSendCommand } from './commands/send.ts';
+import { addServiceCommand } from './commands/service.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addUpCommand } from './commands/up.ts';
 
@@ -29,5 +31,8 @@ export function peerProgram(version: string): Command {
   addSendCommand(program);
   addReceiveCommand(program);
   addStatusCommand(program);
+  addConfigCommand(program);
+  addServiceCommand(program);
+  applyConfig(program);
   return program;
 }

@@ -212,6 +212,14 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#permits.push(permit);
   }
 
+  /** Who is allowed beside the file, and what is exposed, from now on; streams that are still allowed go on. */
+  reconfigure({ allow, exposures }: { allow: readonly string[]; exposures: readonly Exposure[] }): void {
+    this.#extraRules = allow.map(parseAllowRule);
+    this.#exposures = [...exposures];
+    this.#allowList = this.#readAllowList();
+    this.#enforce();
+  }
+
   /** `take` gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
   offerPipe(take: () => Duplex | undefined): void {
     this.#pipe = take;

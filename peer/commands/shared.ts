@@ -17,6 +17,7 @@ export interface SharedOptions {
   quiet?: boolean;
   verbose?: boolean;
   home?: string;
+  config?: string;
   rendezvous?: string;
   tokenFile?: string;
   /** False by `--no-port-mapping`. */
@@ -26,6 +27,7 @@ export interface SharedOptions {
 export function withPeerOptions(command: Command): Command {
   return withSharedOptions(command)
     .addOption(option('--home <dir>', "the folder of this peer's key, settings and allow list"))
+    .addOption(option('--config <file>', "a configuration file, instead of the home folder's config.yaml"))
     .addOption(option('--rendezvous <url>', 'where to register, instead of the one joined'))
     .addOption(option('--token-file <file>', 'a file that holds the join token'))
     .addOption(option('--no-port-mapping', "don't ask the router to map ports (UPnP, NAT-PMP, PCP)"));

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { finished } from 'node:stream/promises';
 import { stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
@@ -11,6 +12,7 @@ import type { Peer } from '../peer.ts';
 import { BenchService } from '../services/bench.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reportStream } from './audit.ts';
+import { configure } from './config.ts';
 import { takeFiles } from './receive.ts';
 import { explain, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
@@ -60,7 +62,7 @@ export function addUpCommand(program: Command): void {
     .action(up);
 }
 
-async function up(options: UpOptions): Promise<void> {
+async function up(options: UpOptions, command: Command): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
   const folder = options.receive === undefined ? undefined : await TargetFolder.open(options.receive);
@@ -80,13 +82,28 @@ async function up(options: UpOptions): Promise<void> {
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
+  const reload = () => void reconfigure(peer, command, reporter);
+  process.on('SIGHUP', reload);
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
   try {
     await untilStopped(peer, stop, pipeDone);
   } finally {
+    process.off('SIGHUP', reload);
     await agent.close();
     await peer.close();
+  }
+}
+
+/** SIGHUP: the configuration file is read again. One that can't be used changes nothing. */
+async function reconfigure(peer: Peer, command: Command, reporter: Reporter): Promise<void> {
+  try {
+    await configure(command);
+    const { allow, expose } = command.opts<UpOptions>();
+    peer.reconfigure({ allow, exposures: expose });
+    reporter.event('reloaded', {}, 'the configuration was read again');
+  } catch (thrown) {
+    reporter.error(thrown);
   }
 }
 

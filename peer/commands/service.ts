@@ -1,0 +1,48 @@
+import type { Command } from 'commander';
+import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Home } from '../home.ts';
+import { withPeerOptions, type SharedOptions } from './shared.ts';
+
+/** `peer service`: a unit for systemd that keeps `peer up` running. */
+export function addServiceCommand(program: Command): void {
+  withPeerOptions(
+    program.command('service').description('print a systemd unit that keeps `peer up` running as this user'),
+  ).action((options: SharedOptions) => {
+    const command = [
+      process.execPath,
+      realpathSync(process.argv[1]!),
+      'up',
+      '--home',
+      new Home(options.home).folder,
+    ];
+    if (options.config !== undefined) command.push('--config', resolve(options.config));
+    process.stdout.write(unit(command.map(quoted).join(' ')));
+  });
+}
+
+function unit(command: string): string {
+  return `# ~/.config/systemd/user/sallyport.service
+# systemctl --user enable --now sallyport; loginctl enable-linger
+[Unit]
+Description=Sallyport peer
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart=${command}
+Restart=on-failure
+RestartSec=5
+RestartPreventExitStatus=2 3
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=default.target
+`;
+}
+
+/** As systemd.service(5) reads words: % and $ would be expanded. */
+function quoted(word: string): string {
+  const escaped = word.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%').replaceAll('$', '$$$$');
+  return /[\s"'\\;]/.test(word) ? `"${escaped}"` : escaped;
+}

@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs';
+import * as v from 'valibot';
+import type { Document, LineCounter } from 'yaml';
+import { SallyportError } from '../src/core/errors.ts';
+
+/** `25s`, `500ms`, `2m`, `1h`: as milliseconds. */
+const duration = v.pipe(
+  v.string('expected a duration such as "25s"'),
+  v.regex(/^\d+(\.\d+)?(ms|s|m|h)$/, 'expected a duration such as "25s"'),
+  v.transform((text) => {
+    const [, number, unit] = /^([\d.]+)(\w+)$/.exec(text)!;
+    return Number(number) * UNITS[unit as keyof typeof UNITS];
+  }),
+);
+
+const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+const text = v.pipe(v.string(), v.minLength(1));
+const texts = v.array(text);
+const count = v.pipe(v.number(), v.integer());
+const paths = v.array(v.picklist(['udp', 'tcp', 'relay']));
+
+/** What a configuration file may hold: what all commands share, and a section for each command that has options of its own. */
+const schema = v.strictObject({
+  rendezvous: v.optional(text),
+  'token-file': v.optional(text),
+  json: v.optional(v.boolean()),
+  quiet: v.optional(v.boolean()),
+  verbose: v.optional(v.boolean()),
+  up: v.optional(
+    v.strictObject({
+      name: v.optional(text),
+      allow: v.optional(texts),
+      expose: v.optional(texts),
+      'permit-listen': v.optional(texts),
+      receive: v.optional(text),
+      pipe: v.optional(v.boolean()),
+      explain: v.optional(v.boolean()),
+    }),
+  ),
+  connect: v.optional(v.strictObject({ paths: v.optional(paths), explain: v.optional(v.boolean()) })),
+  send: v.optional(v.strictObject({ paths: v.optional(paths) })),
+  receive: v.optional(
+    v.strictObject({
+      dir: v.optional(text),
+      name: v.optional(text),
+      allow: v.optional(texts),
+      overwrite: v.optional(v.boolean()),
+    }),
+  ),
+  ping: v.optional(
+    v.strictObject({
+      count: v.optional(count),
+      interval: v.optional(duration),
+      paths: v.optional(paths),
+    }),
+  ),
+  bench: v.optional(v.strictObject({ seconds: v.optional(count), paths: v.optional(paths) })),
+  nat: v.optional(
+    v.strictObject({
+      timeout: v.optional(
+        v.pipe(
+          duration,
+          v.transform((ms) => ms / 1_000),
+        ),
+      ),
+    }),
+  ),
+});
+
+export type ConfigValue = string | number | boolean | readonly string[];
+
+/** One value of the file, as the option of that name takes it. */
+export interface ConfigEntry {
+  /** The command whose option it is; `undefined` for all commands. */
+  readonly command: string | undefined;
+  readonly option: string;
+  readonly value: ConfigValue;
+  /** Where it is written, for complaints. */
+  readonly place: string;
+}
+
+/**
+ * Reads a configuration file, YAML or JSON; nothing where there is none and none was asked for.
+ * @throws SallyportError `CONFIG_INVALID`, naming line and key
+ */
+export async function readConfig(path: string, asked: boolean): Promise<ConfigEntry[]> {
+  let source: string;
+  try {
+    source = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !asked) return [];
+    throw new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, { cause });
+  }
+  const { parseDocument, LineCounter } = await import('yaml'); // most commands have no file to read
+  const lines = new LineCounter();
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const [error] = document.errors;
+  if (error) {
+    throw new SallyportError(
+      'CONFIG_INVALID',
+      `${path}, line ${lines.linePos(error.pos[0]).line}: ${error.message}`,
+    );
+  }
+  const result = v.safeParse(schema, document.toJS() ?? {});
+  if (!result.success) throw complaint(path, document, lines, result.issues[0]);
+  const placeOf = (keys: readonly string[]) =>
+    `${path}, line ${lineOf(document, lines, keys)}, ${keys.join('.')}`;
+  return Object.entries(result.output).flatMap(([key, value]): ConfigEntry[] => {
+    if (value === undefined) return [];
+    if (typeof value !== 'object') return [{ command: undefined, option: key, value, place: placeOf([key]) }];
+    return Object.entries(value).map(([option, value]) => ({
+      command: key,
+      option,
+      value: value as ConfigValue,
+      place: placeOf([key, option]),
+    }));
+  });
+}
+
+function complaint(
+  path: string,
+  document: Document,
+  lines: LineCounter,
+  issue: v.BaseIssue<unknown>,
+): SallyportError {
+  const keys = (issue.path ?? []).map(({ key }) => String(key));
+  const unknown = issue.expected === 'never';
+  const why = unknown ? 'there is no such key' : issue.message;
+  const where = `${path}, line ${lineOf(document, lines, keys)}`;
+  return new SallyportError('CONFIG_INVALID', `${where}: ${keys.join('.') || 'the file'}: ${why}`, {
+    hint: 'see "Configuration file" in docs/operations.md',
+  });
+}
+
+/** The line on which a key is written, or the value where that has no key. */
+function lineOf(document: Document, lines: LineCounter, keys: readonly string[]): number {
+  let node: unknown = document.contents;
+  let offset = 0;
+  for (const key of keys) {
+    const items = (node as { items?: readonly unknown[] } | null)?.items ?? [];
+    const pair = items.find((item) => keyOf(item)?.value === key) as { value?: unknown } | undefined;
+    const next = pair ? keyOf(pair) : (items[Number(key)] as Ranged | undefined);
+    offset = next?.range?.[0] ?? offset;
+    node = pair ? pair.value : next;
+  }
+  return lines.linePos(offset).line;
+}
+
+interface Ranged {
+  readonly value?: unknown;
+  readonly range?: readonly number[] | null;
+}
+
+function keyOf(item: unknown): Ranged | undefined {
+  return (item as { key?: Ranged } | null)?.key;
+}

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { complaintOf, staged } from './plain.ts';
+
+describe.concurrent('the configuration file', () => {
+  it(
+    'counts less than the environment, and that less than a flag; `peer config check` says so',
+    staged(async (stage) => {
+      mkdirSync(stage.home('bob'), { recursive: true });
+      const file = join(stage.home('bob'), 'config.yaml');
+      writeFileSync(
+        file,
+        'rendezvous: http://file:1\ntoken-file: /file\nquiet: true\nup: { name: laptop }\n',
+      );
+      const environment = {
+        SALLYPORT_RENDEZVOUS: 'http://environment:1',
+        SALLYPORT_TOKEN_FILE: '/environment',
+      };
+      const args = ['config', 'check', '--home', stage.home('bob'), '--json', '--token-file', '/flag'];
+      const { stdout, status } = await stage.run('peer', args, { environment }).ended;
+      expect(status).toBe(0);
+      const { settings } = JSON.parse(stdout.toString()) as { settings: { option: string }[] };
+      const by = Object.fromEntries(settings.map((setting) => [setting.option, setting]));
+      expect(by).toMatchObject({
+        rendezvous: { value: 'http://environment:1', from: 'SALLYPORT_RENDEZVOUS' },
+        'token-file': { value: '/flag', from: 'flag' },
+        quiet: { value: true, from: `${file}, line 3, quiet` },
+        name: { command: 'up', value: 'laptop', from: `${file}, line 4, up.name` },
+      });
+      writeFileSync(file, 'up:\n  allow: [nobody]\n');
+      const wrong = await complaintOf(stage, 'peer', ['config', 'check', '--home', stage.home('bob')]);
+      expect(wrong).toMatchObject({
+        status: 2,
+        code: 'CONFIG_INVALID',
+        text: expect.stringMatching(/line 2/),
+      });
+    }),
+  );
+
+  it(
+    'is read again on SIGHUP, and streams go on',
+    staged(async (stage) => {
+      const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const target = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const { url } = await stage.rendezvous();
+      const [alice, carol] = await Promise.all([stage.id('alice'), stage.id('carol')]);
+      mkdirSync(stage.home('bob'), { recursive: true });
+      const file = join(stage.home('bob'), 'config.yaml');
+      const configure = (...allow: string[]) =>
+        writeFileSync(file, JSON.stringify({ rendezvous: url, up: { allow, expose: [target] } }));
+      configure(alice);
+      const up = stage.peer('bob', 'up');
+      const { id } = await up.event('up');
+      const connect = stage.peer('alice', 'connect', String(id), '-W', target, '--rendezvous', url);
+      connect.child.stdin!.write('before');
+      await once(connect.child.stdout!, 'data');
+
+      configure(alice, carol);
+      up.child.kill('SIGHUP');
+      await up.event('reloaded');
+      const ping = await stage.peer('carol', 'ping', String(id), '-c', '1', '--rendezvous', url).ended;
+      expect(ping.status).toBe(0);
+      writeFileSync(file, 'up: { colour: red }');
+      up.child.kill('SIGHUP');
+      await up.event('error', ({ code }) => code === 'CONFIG_INVALID');
+      connect.child.stdin!.end(' and after');
+      expect((await connect.ended).stdout.toString()).toBe('before and after');
+      server.close();
+    }),
+  );
+
+  it(
+    'and home are named in the unit that `peer service` prints',
+    staged(async (stage) => {
+      const home = stage.home('a b');
+      const { stdout, status } = await stage.run('peer', ['service', '--home', home]).ended;
+      expect(status).toBe(0);
+      expect(stdout.toString()).toContain(`peer.js up --home "${home}"\n`);
+    }),
+  );
+});

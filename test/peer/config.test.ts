@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readConfig } from '../../peer/config.ts';
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sallyport-config-'));
+  path = join(folder, 'config.yaml');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+async function read(text: string): Promise<Record<string, unknown>> {
+  writeFileSync(path, text);
+  const entries = await readConfig(path, true);
+  return Object.fromEntries(
+    entries.map(({ command, option, value }) => [command ? `${command} ${option}` : option, value]),
+  );
+}
+
+async function complaint(text: string): Promise<string> {
+  const thrown = await read(text).then(
+    () => ({ code: 'none', message: '' }),
+    (error: unknown) => error as { code: string; message: string },
+  );
+  expect(thrown.code).toBe('CONFIG_INVALID');
+  return thrown.message.replace(`${path}, `, '');
+}
+
+describe('a configuration file', () => {
+  it('holds the options of all commands and of each, durations with their unit', async () => {
+    const text = `
+rendezvous: https://rendezvous.example.org
+quiet: true
+up:
+  allow: [any]        # everybody
+  expose:
+    - web=127.0.0.1:3000
+ping: { interval: 1.5s, count: 3 }
+nat: { timeout: 2m }
+`;
+    expect(await read(text)).toEqual({
+      rendezvous: 'https://rendezvous.example.org',
+      quiet: true,
+      'up allow': ['any'],
+      'up expose': ['web=127.0.0.1:3000'],
+      'ping interval': 1_500,
+      'ping count': 3,
+      'nat timeout': 120,
+    });
+  });
+
+  it('may be JSON, or empty', async () => {
+    expect(await read('{"up": {"name": "laptop"}}')).toEqual({ 'up name': 'laptop' });
+    expect(await read('# nothing yet\n')).toEqual({});
+    expect(await readConfig(join(folder, 'none.yaml'), false)).toEqual([]);
+  });
+
+  it.each([
+    ['quiet: true\nup:\n  alow: [any]\n', 'line 3: up.alow: there is no such key'],
+    ['\ncolour: red\n', 'line 2: colour: there is no such key'],
+    ['ping:\n  interval: 25\n', 'line 2: ping.interval: expected a duration such as "25s"'],
+    ['ping: { interval: 25 parsecs }', 'line 1: ping.interval: expected a duration such as "25s"'],
+  ])('with a mistake is refused by line and key: %j', async (text, message) => {
+    expect(await complaint(text)).toBe(message);
+  });
+
+  it('that is broken, doubled or missing is refused by line or name', async () => {
+    expect(await complaint('quiet: true\nquiet: false\n')).toMatch(/^line 2: .*unique/);
+    expect(await complaint('up:\n  allow: [any\nx')).toMatch(/^line [23]: /);
+    expect(await complaint('up:\n  allow:\n    - any\n    - 5\n')).toMatch(/^line 4: up\.allow\.1: /);
+    await expect(readConfig(join(folder, 'none.yaml'), true)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+  });
+});
