@@ -68,7 +68,7 @@ const schema = v.strictObject({
   ),
 });
 
-export type ConfigValue = string | number | boolean | readonly string[];
+type ConfigValue = string | number | boolean | readonly string[];
 
 /** One value of the file, as the option of that name takes it. */
 export interface ConfigEntry {

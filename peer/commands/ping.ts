@@ -51,7 +51,7 @@ async function ping(to: string, options: PingOptions): Promise<void> {
     while (sent < options.count && !stop.aborted && !session.end) {
       if (sent++ > 0) await sleep(options.interval, undefined, { signal: stop }).catch(() => {});
       const reply = stop.aborted ? undefined : await replyOf(session);
-      if (!options.json) process.stdout.write(`${replyWords(session.peer, reply)}\n`);
+      if (!options.json) process.stdout.write(`${replyWords(session.peer, reply, replies.at(-1))}\n`);
       if (reply) replies.push(reply);
     }
     reporter.report(
@@ -74,9 +74,11 @@ async function replyOf(session: Session): Promise<Reply | undefined> {
   }
 }
 
-function replyWords(peer: string, reply: Reply | undefined): string {
+function replyWords(peer: string, reply: Reply | undefined, before: Reply | undefined): string {
   if (!reply) return `no reply from ${shortId(peer)}`;
-  return `reply from ${shortId(peer)} by ${reply.kind}${reply.direct ? '' : ' (relayed)'}: ${reply.rttMs} ms`;
+  const change = before && before.kind !== reply.kind ? `  ← the path has changed, from ${before.kind}` : '';
+  const way = `${reply.kind}${reply.direct ? '' : ' (relayed)'}`;
+  return `reply from ${shortId(peer)} by ${way}: ${reply.rttMs} ms${change}`;
 }
 
 function summary(replies: readonly Reply[]): { minMs?: number; averageMs?: number; maxMs?: number } {
