@@ -91,7 +91,10 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' && !asked) return [];
-    throw new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, { cause });
+    throw new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, {
+      hint: 'check it, or choose another with --config or --home',
+      cause,
+    });
   }
   const { parseDocument, LineCounter } = await import('yaml'); // most commands have no file to read
   const lines = new LineCounter();

@@ -58,10 +58,11 @@ export function statusOf(peer: Peer, command: string, forwards: readonly unknown
 function words(id: string, agents: readonly AgentStatus[]): string {
   const lines = [`this peer is ${id}`];
   if (agents.length === 0) lines.push('no agent is running with this home');
-  for (const { pid, command, rendezvous, registered, sessions } of agents) {
+  for (const { pid, command, rendezvous, registered, sessions, forwards } of agents) {
     lines.push(
       `peer ${command} (process ${pid}), ${registered ? 'registered' : 'not registered'} at ${rendezvous}`,
     );
+    for (const listen of forwards) lines.push(`  forwarding ${String(listen)}`);
     for (const session of sessions as readonly SessionStatus[]) lines.push(...sessionWords(session));
   }
   return lines.join('\n');
