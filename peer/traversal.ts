@@ -24,6 +24,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
 import { askStunOverTcp } from '../src/net/stun-sample.ts';
+import { forsake } from '../src/net/tcp.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
 import type { Network, TaggedConnection } from './network.ts';
@@ -137,7 +138,7 @@ export class Traversal {
     this.#stopped = true;
     this.#driver.stop();
     for (const release of this.#release) release();
-    for (const socket of this.#connections.values()) socket.destroy();
+    for (const socket of this.#connections.values()) forsake(socket);
     this.#closeSockets(this.#pathSocket);
     this.#ended.abort();
     for (const family of this.#listening) this.#options.network.stopListeningHeld(family);
@@ -372,7 +373,7 @@ export class Traversal {
   #drop(connection: ConnectionId): void {
     const socket = this.#connections.get(connection);
     this.#connections.delete(connection);
-    socket?.destroy();
+    if (socket) forsake(socket);
   }
 }
 

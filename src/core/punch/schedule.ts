@@ -103,9 +103,12 @@ export function gridOf(roundTripMs: number): number {
   return Math.max(250, 2 * roundTripMs + 50);
 }
 
-/** How long a silent SYN is left alone; below 2 RTT an attempt kills itself. */
+/**
+ * How long a silent SYN is left alone; below 2 RTT an attempt kills itself. The kernel repeats what was lost after one
+ * second, with the same sequence numbers: a NAT that has seen half of the handshake takes that, and no other SYN.
+ */
 export function patienceOf(roundTripMs: number): number {
-  return Math.max(1_000, 3 * roundTripMs);
+  return Math.max(1_700, 1_000 + 4 * roundTripMs);
 }
 
 /**
