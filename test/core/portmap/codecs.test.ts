@@ -35,20 +35,22 @@ function pcpResponse({ result = 0, nonce = request.nonce, port = 41_000 } = {}):
   return response;
 }
 
-/** Nothing that comes over the wire makes it fail in another way than by a typed error. */
-function neverThrowsForeign(read: (input: Uint8Array) => unknown, valid: Uint8Array): void {
-  const survives = (input: Uint8Array) => {
+/** The failures that are not typed ones, over random input, every truncation and single changed bytes; there must be none. */
+function foreignFailures(read: (input: Uint8Array) => unknown, valid: Uint8Array): unknown[] {
+  const found: unknown[] = [];
+  const attempt = (input: Uint8Array): void => {
     try {
       read(input);
     } catch (error) {
-      expect(error).toBeInstanceOf(SallyportError);
-      expect(['PROTOCOL_ERROR', 'UNSUPPORTED']).toContain((error as SallyportError).code);
+      const code = error instanceof SallyportError ? error.code : undefined;
+      if (code !== 'PROTOCOL_ERROR' && code !== 'UNSUPPORTED') found.push(error);
     }
   };
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 1_200 }), survives));
-  for (let length = 0; length <= valid.length; length++) survives(valid.subarray(0, length));
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 1_200 }), attempt));
+  for (let length = 0; length <= valid.length; length++) attempt(valid.subarray(0, length));
   const flips = fc.tuple(fc.nat(valid.length - 1), fc.nat(255));
-  fc.assert(fc.property(flips, ([at, value]) => survives(valid.with(at, value))));
+  fc.assert(fc.property(flips, ([at, value]) => attempt(valid.with(at, value))));
+  return found;
 }
 
 describe('NAT-PMP (RFC 6886)', () => {
@@ -74,7 +76,8 @@ describe('NAT-PMP (RFC 6886)', () => {
   });
 
   it('survives a router that sends anything', () => {
-    neverThrowsForeign(decodeNatPmpResponse, bytes('0081 0000 00000001 1388 9c40 00000078'));
+    const valid = bytes('0081 0000 00000001 1388 9c40 00000078');
+    expect(foreignFailures(decodeNatPmpResponse, valid)).toEqual([]);
   });
 });
 
@@ -106,7 +109,8 @@ describe('PCP (RFC 6887)', () => {
   });
 
   it('survives a router that sends anything', () => {
-    neverThrowsForeign((input) => decodePcpMapResponse(input, request), pcpResponse());
-    neverThrowsForeign(checkPcpAnnounce, bytes('0280 0000 00000000 00000001'));
+    const decode = (input: Uint8Array) => decodePcpMapResponse(input, request);
+    expect(foreignFailures(decode, pcpResponse())).toEqual([]);
+    expect(foreignFailures(checkPcpAnnounce, bytes('0280 0000 00000000 00000001'))).toEqual([]);
   });
 });
