@@ -56,6 +56,13 @@ export interface InviteOptions {
   services?: readonly string[] | undefined;
 }
 
+/** What a running peer can be told anew. */
+export interface Reconfiguration {
+  readonly allow: readonly string[];
+  readonly exposures: readonly Exposure[];
+  readonly permits: readonly ListenPermit[];
+}
+
 export interface PeerEvents {
   registered: [];
   /** No connection to the rendezvous; direct sessions go on, and it is tried again. */
@@ -74,6 +81,7 @@ export interface PeerEvents {
 export type ServiceHandler = (stream: SessionStream, session: Session) => void;
 
 /** How often the allow list is looked at: `peer deny` takes effect within a second. */
+const DENIED = 'this peer is no longer allowed';
 const ALLOW_FILE_MS = 500;
 
 /** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
@@ -87,6 +95,8 @@ export class Peer extends EventEmitter<PeerEvents> {
   #allowFile: AllowFile;
   #invites: InviteFolder;
   #extraRules: readonly AllowRule[];
+  /** Who the allow file denied when it could be read last. */
+  #denials: readonly AllowRule[] = [];
   #allowList: AllowList;
   #exposures: Exposure[] = [];
   #permits: ListenPermit[] = [];
@@ -212,10 +222,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#permits.push(permit);
   }
 
-  /** Who is allowed beside the file, and what is exposed, from now on; streams that are still allowed go on. */
-  reconfigure({ allow, exposures }: { allow: readonly string[]; exposures: readonly Exposure[] }): void {
+  /** Who is allowed beside the file, what is exposed and where may be listened, from now on; streams that are still allowed go on. */
+  reconfigure({ allow, exposures, permits }: Reconfiguration): void {
     this.#extraRules = allow.map(parseAllowRule);
     this.#exposures = [...exposures];
+    this.#permits = [...permits];
     this.#allowList = this.#readAllowList();
     this.#enforce();
   }
@@ -337,6 +348,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   #serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
     const allow = (): Destination => {
+      if (this.#allowList.isDenied(session.peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
       const grant = this.#allowList.grantOf(session.peer);
       const offering = {
         exposures: this.#exposures,
@@ -391,7 +403,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   #readAllowList(): AllowList {
-    return allowListOf([...this.#allowFile.rules(), ...this.#extraRules]);
+    const rules = this.#allowFile.rules();
+    this.#denials = rules.filter(({ grant }) => grant === 'none');
+    return allowListOf([...rules, ...this.#extraRules]);
   }
 
   /** Once, however often it is looked at until it is mended. */
@@ -406,8 +420,8 @@ export class Peer extends EventEmitter<PeerEvents> {
         this.#allowList = this.#readAllowList();
         this.#allowFileError = undefined;
       } catch (thrown) {
-        // A list that can't be read allows nobody beyond the options of this process.
-        this.#allowList = allowListOf(this.#extraRules);
+        // A list that can't be read allows nobody beyond the options of this process, and denies whom it denied.
+        this.#allowList = allowListOf([...this.#denials, ...this.#extraRules]);
         this.#tellOfAllowFile(asSallyportError(thrown));
       }
       this.#enforce();
@@ -415,11 +429,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     }, ALLOW_FILE_MS);
   }
 
-  /** What the allow list no longer allows ends: sessions that the peer opened, and any stream of its. */
+  /** What the allow list no longer allows ends: sessions that the peer opened, all with one that is denied, and any stream of its. */
   #enforce(): void {
-    for (const session of this.#introductions.admitted) {
-      const denied = session.role === 'responder' && !this.#allowList.grantOf(session.peer);
-      if (denied) session.driver.destroy('NOT_AUTHORIZED', 'this peer is no longer allowed');
+    for (const { peer, role, driver } of this.#introductions.admitted) {
+      const mayCall = role === 'initiator' || this.#allowList.grantOf(peer) !== undefined;
+      if (!mayCall || this.#allowList.isDenied(peer)) driver.destroy('NOT_AUTHORIZED', DENIED);
     }
     for (const [stream, allow] of this.#served) {
       try {

@@ -99,8 +99,8 @@ async function up(options: UpOptions, command: Command): Promise<void> {
 async function reconfigure(peer: Peer, command: Command, reporter: Reporter): Promise<void> {
   try {
     await configure(command);
-    const { allow, expose } = command.opts<UpOptions>();
-    peer.reconfigure({ allow, exposures: expose });
+    const { allow, expose, permitListen } = command.opts<UpOptions>();
+    peer.reconfigure({ allow, exposures: expose, permits: permitListen });
     reporter.event('reloaded', {}, 'the configuration was read again');
   } catch (thrown) {
     reporter.error(thrown);

@@ -12,12 +12,17 @@ import {
 import { systemClock } from '../../src/net/clock.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { Session } from '../session.ts';
+import { take } from './take.ts';
 
 /** How much went over in how long. */
 export interface Throughput {
   readonly bytes: number;
   readonly milliseconds: number;
 }
+
+/** What is on its way when the time is over may take this long. */
+const GRACE_MS = 5_000;
+const COUNT_BYTES = 8;
 
 /** Incompressible is not needed: everything is encrypted on the way. */
 const CHUNK = Buffer.alloc(256 * 1024);
@@ -48,11 +53,12 @@ export class BenchService {
 export async function measureUp(session: Session, milliseconds: number): Promise<Throughput> {
   const stream = await begin(session, 'up', milliseconds);
   const began = systemClock.now();
-  const answered = stream.toArray() as Promise<Buffer[]>;
+  const answered = take(stream, readCount, COUNT_BYTES);
   answered.catch(() => {}); // awaited below
   await pour(stream, milliseconds);
   stream.end();
-  const bytes = Number(Buffer.concat(await answered).readBigUInt64BE());
+  const bytes = await answered;
+  stream.resume();
   return { bytes, milliseconds: systemClock.now() - began };
 }
 
@@ -61,8 +67,12 @@ export async function measureDown(session: Session, milliseconds: number): Promi
   const stream = await begin(session, 'down', milliseconds);
   stream.end();
   const began = systemClock.now();
+  const limit = began + milliseconds + GRACE_MS;
   let bytes = 0;
-  for await (const chunk of stream) bytes += (chunk as Buffer).length;
+  for await (const chunk of stream) {
+    bytes += (chunk as Buffer).length;
+    if (systemClock.now() > limit) throw new SallyportError('LIMIT', 'the other side sends on and on');
+  }
   return { bytes, milliseconds: systemClock.now() - began };
 }
 
@@ -77,7 +87,7 @@ async function begin(
 }
 
 async function answer(stream: SessionStream): Promise<void> {
-  const deadline = systemClock.now() + BENCH_LIMITS.milliseconds + 5_000;
+  const deadline = systemClock.now() + BENCH_LIMITS.milliseconds + GRACE_MS;
   let head: Uint8Array = new Uint8Array();
   let bytes = 0;
   for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
@@ -95,6 +105,11 @@ async function answer(stream: SessionStream): Promise<void> {
   if (direction === 'up') stream.write(uint64(bytes));
   else await pour(stream, milliseconds);
   stream.end();
+}
+
+function readCount(bytes: Uint8Array): { value: number; length: number } | undefined {
+  if (bytes.length < COUNT_BYTES) return undefined;
+  return { value: Number(Buffer.from(bytes).readBigUInt64BE()), length: COUNT_BYTES };
 }
 
 async function pour(stream: SessionStream, milliseconds: number): Promise<void> {

@@ -26,7 +26,10 @@ export async function askToListen(
   const stream = await session.openPurpose({ for: 'listen', transport, bind, port });
   session.asked.set(stream.id, target);
   stream.on('close', () => session.asked.delete(stream.id));
-  const listen = await take(stream, readAnswer, MAX_ANSWER);
+  const listen = await take(stream, readAnswer, MAX_ANSWER).catch((thrown: unknown) => {
+    stream.destroy();
+    throw thrown;
+  });
   const failed = (error: Error) => {
     if (!session.end) onError(error); // with the session everything ends, which is told elsewhere
   };
@@ -38,6 +41,7 @@ export async function askToListen(
   return {
     listen,
     close: async () => {
+      session.asked.delete(stream.id);
       stream.off('error', failed).off('end', stopped);
       stream.on('error', () => {}).end();
     },

@@ -154,6 +154,28 @@ describe('deny', () => {
     expect(await denied).toBe('NOT_AUTHORIZED');
   });
 
+  it('ends a session that this end opened, too', async () => {
+    const bob = await meeting.peer('bob', ['any']);
+    const alice = await meeting.peer('alice');
+    const { near } = await connect(alice, bob);
+    const closed = once(near, 'closed');
+    new AllowFile(alice.home.allowFile).deny(bob.id);
+    expect(await closed).toMatchObject([{ code: 'NOT_AUTHORIZED' }]);
+  });
+
+  it('goes on when the list can not be read any more', async () => {
+    const bob = await meeting.peer('bob', ['any']);
+    const alice = await meeting.peer('alice');
+    const told = once(bob, 'allow-list');
+    new AllowFile(bob.home.allowFile).deny(alice.id);
+    await expect
+      .poll(() => alice.connect(bob.id).then(String, ({ code }: SallyportError) => code))
+      .toBe('NOT_AUTHORIZED');
+    writeFileSync(bob.home.allowFile, `!${alice.id}\nnonsense\n`, { mode: 0o600 });
+    await told;
+    await expect(alice.connect(bob.id)).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
+  });
+
   it('holds when the list can not be read: then nobody is allowed but by the command itself', async () => {
     const bob = await meeting.peer('bob');
     new AllowFile(bob.home.allowFile).allow('any');
