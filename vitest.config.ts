@@ -8,5 +8,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Many of these run over real sockets, clocks and kernels that others share: what fails twice is broken.
     retry: 1,
+    // Most of the time they wait: for a NAT's timer, a round trip, a process. One for each processor would leave it idle.
+    maxWorkers: 3,
   },
 });
