@@ -2,9 +2,11 @@ import { constants } from 'node:fs';
 import { chmod, link, lstat, mkdir, open, realpath, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
 import { join } from 'node:path';
+import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { checkPath, partName, pathText } from '../../src/core/transfer/name.ts';
 import { fileFailure } from './failure.ts';
+import { hashing } from './hashing.ts';
 
 /** A place for one file: where it grows, and where it is once it is whole. */
 export interface Place {
@@ -33,60 +35,72 @@ export class TargetFolder {
     }
   }
 
-  /** Makes a folder of the sender's, and those above it. @throws SallyportError `FILE_REFUSED`, `FILE_FAILED`, `DISK_FULL` */
-  async makeFolder(path: readonly string[]): Promise<string> {
+  /**
+   * Makes a folder of the sender's, and those above it; `made` is whether it was not there before. Until `setMode` we
+   * can write to it, whatever its mode.
+   * @throws SallyportError `FILE_REFUSED`, `FILE_FAILED`, `DISK_FULL`
+   */
+  async makeFolder(path: readonly string[], mode = 0): Promise<{ folder: string; made: boolean }> {
     checkPath(path, process.platform === 'win32');
     let folder = this.#root;
-    for (const name of path) {
+    let made = false;
+    for (const [depth, name] of path.entries()) {
       folder = join(folder, name);
+      const ownMode = depth === path.length - 1 ? grantedMode(mode) : 0;
       try {
-        await mkdir(folder, { mode: 0o700 });
+        await mkdir(folder, { mode: ownMode | 0o700 });
+        made = true;
       } catch (thrown) {
         const there = await lstat(folder).catch(() => undefined);
         // A link could lead anywhere, and something else is in the way.
         if (there && !there.isDirectory()) throw inTheWay(path);
         if (!there) throw fileFailure(thrown, pathText(path));
+        made = false;
       }
     }
-    return folder;
+    return { folder, made };
   }
 
+  /** Only for folders that `makeFolder` made: the others are not the sender's to open or close. */
   async setMode(path: readonly string[], mode: number): Promise<void> {
-    await chmod(join(this.#root, ...path), mode);
+    await chmod(join(this.#root, ...path), grantedMode(mode));
   }
 
   /** Where a file goes. `tag` is the sender's own, so that no two ever write to one part. */
   async place(path: readonly string[], tag: string): Promise<Place> {
     checkPath(path, process.platform === 'win32');
-    const folder = await this.makeFolder(path.slice(0, -1));
+    const { folder } = await this.makeFolder(path.slice(0, -1));
     const name = path.at(-1)!;
     const part = join(folder, partName(name, tag));
     return { final: join(folder, name), part, text: pathText(path) };
   }
 
-  /** What is under the final name: nothing, or a file that may be the same. @throws SallyportError `FILE_EXISTS` */
-  async existing(
-    { final, text }: Place,
-    size: number,
-  ): Promise<{ offset: number; sha256: Uint8Array } | undefined> {
+  /** Whether a file that may be the same is under the final name. @throws SallyportError `FILE_EXISTS` where it is another */
+  async exists({ final, text }: Place, size: number): Promise<boolean> {
     const there = await lstat(final).catch(() => undefined);
-    if (!there || (this.#overwrite && there.isFile())) return undefined;
+    if (!there || (this.#overwrite && there.isFile())) return false;
     if (!there.isFile() || there.size !== size) throw fileExists(text);
+    return true;
+  }
+
+  /** @throws SallyportError `FILE_EXISTS` where the file under the final name has another hash */
+  async compare({ final, text }: Place, sha256: Uint8Array, signal: AbortSignal): Promise<void> {
     const file = await open(final, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
-      return await hashOf(file);
+      const { hash } = await hashing(file, signal);
+      if (!equalBytes(new Uint8Array(hash.digest()), sha256)) throw fileExists(text);
     } finally {
       await file.close();
     }
   }
 
   /** The part as an earlier attempt has left it. */
-  async partSoFar({ part }: Place): Promise<{ offset: number; hash: Hash }> {
+  async partSoFar({ part }: Place, signal: AbortSignal): Promise<{ offset: number; hash: Hash }> {
     const there = await lstat(part).catch(() => undefined);
     if (!there) return { offset: 0, hash: createHash('sha256') };
     const file = await open(part, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
-      return await hashing(file);
+      return await hashing(file, signal);
     } finally {
       await file.close();
     }
@@ -104,6 +118,13 @@ export class TargetFolder {
     await unlink(part);
   }
 
+  /** The permissions and the time that a whole file keeps. */
+  async settle(file: FileHandle, mode: number, modified: number): Promise<void> {
+    await file.chmod(grantedMode(mode));
+    await file.utimes(Date.now() / 1_000, modified / 1_000);
+    await file.datasync();
+  }
+
   /** Gives a whole file its final name. @throws SallyportError `FILE_EXISTS` where something has that by now */
   async finish({ part, final, text }: Place): Promise<void> {
     if (this.#overwrite) return rename(part, final);
@@ -118,22 +139,9 @@ export class TargetFolder {
   }
 }
 
-/** The whole content of a file, by its length and its SHA-256. */
-async function hashOf(file: FileHandle): Promise<{ offset: number; sha256: Uint8Array }> {
-  const { offset, hash } = await hashing(file);
-  return { offset, sha256: new Uint8Array(hash.digest()) };
-}
-
-/** The same, to be gone on with. */
-async function hashing(file: FileHandle): Promise<{ offset: number; hash: Hash }> {
-  const hash = createHash('sha256');
-  const buffer = Buffer.allocUnsafeSlow(256 * 1024);
-  for (let offset = 0; ;) {
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-    if (bytesRead === 0) return { offset, hash };
-    hash.update(buffer.subarray(0, bytesRead));
-    offset += bytesRead;
-  }
+/** What a sender may have of a mode: never more than the umask leaves, and nothing that lets others write. */
+function grantedMode(mode: number): number {
+  return mode & 0o777 & ~0o022 & ~process.umask();
 }
 
 function fileExists(text: string): SallyportError {

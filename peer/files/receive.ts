@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { toBase32 } from '../../src/core/base32.ts';
 import { digest, publicKeyOf, type PeerId } from '../../src/core/identity.ts';
 import { pathText } from '../../src/core/transfer/name.ts';
@@ -18,6 +19,8 @@ type EntryMessage = TransferMessageOf<'entry'>;
 interface Expected {
   readonly entry: EntryMessage;
   readonly place: Place;
+  /** Gives the part back. */
+  readonly release: () => void;
   /** What the part held when it was named. */
   readonly have: { readonly offset: number; readonly hash: Hash };
 }
@@ -33,8 +36,10 @@ export interface ReceiveOptions {
   readonly stream: SessionStream;
   readonly peer: PeerId;
   readonly folder: TargetFolder;
-  /** Resolves once nobody else writes to that part. */
-  readonly claim: (part: string) => Promise<void>;
+  /** Aborted when the stream is gone. */
+  readonly signal: AbortSignal;
+  /** Resolves once nobody else writes to that part, with what gives it back. */
+  readonly claim: (part: string) => Promise<() => void>;
   readonly onBytes: (count: number) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
 }
@@ -52,7 +57,11 @@ class Receiving {
   readonly #channel: TransferChannel;
   readonly #tag: string;
   readonly #expected = new Map<number, Expected>();
-  readonly #folders: EntryMessage[] = [];
+  /** Files that have their name already, until the sender has said which it means. */
+  readonly #existing = new Map<number, Pick<Expected, 'entry' | 'place'>>();
+  /** Those that this transfer made, and how long their names are together. */
+  readonly #folders: Pick<EntryMessage, 'path' | 'mode'>[] = [];
+  #folderBytes = 0;
   #growing: Growing | undefined;
 
   constructor(options: ReceiveOptions) {
@@ -69,6 +78,7 @@ class Receiving {
       }
     } finally {
       await this.#growing?.file.close();
+      for (const { release } of this.#expected.values()) release();
     }
     this.#channel.end();
   }
@@ -77,6 +87,10 @@ class Receiving {
     switch (message.t) {
       case 'entry':
         return this.#answered(message, () => this.#onEntry(message));
+      case 'compare': {
+        const existing = this.#existing.get(message.index);
+        return existing && this.#answered(existing.entry, () => this.#compare(existing, message.sha256));
+      }
       case 'start': {
         const expected = this.#expectedAt(message.index);
         return expected && this.#answered(expected.entry, () => this.#start(expected, message.offset));
@@ -87,8 +101,7 @@ class Receiving {
       }
       case 'skip':
         await this.#drop();
-        this.#expected.delete(message.index);
-        return;
+        return this.#forget(message.index);
       case 'finish':
         // Deepest first, and only now: a folder may be read-only.
         for (const { path, mode } of this.#folders.reverse()) {
@@ -96,6 +109,7 @@ class Receiving {
         }
         return this.#channel.send({ t: 'finish' });
       case 'have':
+      case 'exists':
       case 'saved':
       case 'failed':
         throw new SallyportError('PROTOCOL_ERROR', `a sender does not say ${message.t}`);
@@ -110,7 +124,7 @@ class Receiving {
       const error = fileFailure(thrown, pathText(entry.path));
       if (this.#options.stream.errored) throw error;
       await this.#drop();
-      this.#expected.delete(entry.index);
+      this.#forget(entry.index);
       const { index, path, size } = entry;
       this.#options.onOutcome({ path: pathText(path), state: 'failed', bytes: size, resumedAt: 0, error });
       await this.#channel.send({
@@ -123,22 +137,44 @@ class Receiving {
   }
 
   async #onEntry(entry: EntryMessage): Promise<void> {
-    const { folder } = this.#options;
+    const { folder, claim, signal } = this.#options;
     const { index, path, kind, size } = entry;
-    if (kind === 'folder') {
-      await folder.makeFolder(path);
-      this.#folders.push(entry);
-      return this.#channel.send({ t: 'saved', index });
-    }
-    if (this.#expected.size >= MAX_AHEAD) throw new SallyportError('LIMIT', 'too many files named ahead');
+    if (this.#expected.has(index) || this.#existing.has(index))
+      throw new SallyportError('PROTOCOL_ERROR', 'two entries have one number');
+    if (kind === 'folder') return this.#onFolder(entry);
+    if (this.#expected.size + this.#existing.size >= MAX_AHEAD)
+      throw new SallyportError('LIMIT', 'too many files named ahead');
     const place = await folder.place(path, this.#tag);
-    const whole = await folder.existing(place, size);
-    if (whole) return this.#channel.send({ t: 'have', index, ...whole, whole: true });
-    await this.#options.claim(place.part);
-    const have = await folder.partSoFar(place);
-    this.#expected.set(index, { entry, place, have });
+    if (await folder.exists(place, size)) {
+      this.#existing.set(index, { entry, place });
+      return this.#channel.send({ t: 'exists', index });
+    }
+    const release = await claim(place.part);
+    const have = await folder.partSoFar(place, signal).catch((thrown: unknown) => {
+      release();
+      throw thrown;
+    });
+    this.#expected.set(index, { entry, place, have, release });
     const sha256 = new Uint8Array(have.hash.copy().digest());
-    await this.#channel.send({ t: 'have', index, offset: have.offset, sha256, whole: false });
+    await this.#channel.send({ t: 'have', index, offset: have.offset, sha256 });
+  }
+
+  async #onFolder({ index, path, mode }: EntryMessage): Promise<void> {
+    const length = Buffer.byteLength(path.join('/'));
+    if (this.#folderBytes + length > LIMITS.folderNameBytes)
+      throw new SallyportError('LIMIT', 'too many folders in one transfer');
+    const { made } = await this.#options.folder.makeFolder(path, mode);
+    if (made) {
+      this.#folders.push({ path, mode });
+      this.#folderBytes += length;
+    }
+    await this.#channel.send({ t: 'saved', index });
+  }
+
+  async #compare({ entry, place }: Pick<Expected, 'entry' | 'place'>, sha256: Uint8Array): Promise<void> {
+    await this.#options.folder.compare(place, sha256, this.#options.signal);
+    this.#forget(entry.index);
+    await this.#channel.send({ t: 'saved', index: entry.index });
   }
 
   async #start(expected: Expected, offset: number): Promise<void> {
@@ -182,12 +218,10 @@ class Receiving {
       await this.#options.folder.discard(place); // going on from it would fail again
       throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
     }
-    await file.chmod(mode);
-    await file.utimes(Date.now() / 1_000, modified / 1_000);
-    await file.datasync();
+    await this.#options.folder.settle(file, mode, modified);
     await this.#drop();
     await this.#options.folder.finish(place);
-    this.#expected.delete(index);
+    this.#forget(index);
     const resumedAt = Math.min(have.offset, size);
     this.#options.onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
     await this.#channel.send({ t: 'saved', index });
@@ -197,6 +231,12 @@ class Receiving {
     const growing = this.#growing;
     this.#growing = undefined;
     await growing?.file.close();
+  }
+
+  #forget(index: number): void {
+    this.#expected.get(index)?.release();
+    this.#expected.delete(index);
+    this.#existing.delete(index);
   }
 
   /** `undefined` for one that was turned down meanwhile. */

@@ -1,4 +1,7 @@
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import type { PeerId } from '../../src/core/identity.ts';
+import { LIMITS } from '../../src/core/limits.ts';
+import { deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { Session } from '../session.ts';
 import type { TargetFolder } from './folder.ts';
@@ -20,6 +23,8 @@ export interface ReceptionEvents {
 interface Claim {
   readonly stream: SessionStream;
   readonly ended: Promise<void>;
+  /** How many files of that stream are to grow there. */
+  files: number;
 }
 
 /** Takes files into one folder, from any number of senders at once. */
@@ -27,6 +32,8 @@ export class FileReceiver {
   readonly #folder: TargetFolder;
   readonly #watch: (session: Session) => ReceptionEvents;
   readonly #claims = new Map<string, Claim>();
+  /** How many are under way, by sender. */
+  readonly #receptions = new Map<PeerId, number>();
 
   constructor(folder: TargetFolder, watch: (session: Session) => ReceptionEvents) {
     this.#folder = folder;
@@ -35,35 +42,62 @@ export class FileReceiver {
 
   /** A service's handler (`Peer.handle`). */
   readonly handle = (stream: SessionStream, session: Session): void => {
+    const { peer } = session;
+    const underWay = this.#receptions.get(peer) ?? 0;
+    if (underWay >= LIMITS.receptionsPerPeer) return stream.reset('LIMIT', 'too many transfers at once');
+    this.#receptions.set(peer, underWay + 1);
     const { onEnd, ...events } = this.#watch(session);
-    const claims: string[] = [];
-    const claim = async (part: string) => {
-      await this.#takeOver(part, stream);
-      claims.push(part);
-      this.#claims.set(part, { stream, ended });
-    };
-    const options = { stream, peer: session.peer, folder: this.#folder, claim, ...events };
-    const receiving = receiveFiles(options);
-    const ended = receiving.then(
-      () => onEnd(),
-      (thrown: unknown) => {
-        const error = asSallyportError(thrown);
-        stream.destroy(error);
-        onEnd(error);
-      },
+    const gone = new AbortController();
+    stream.once('close', () =>
+      gone.abort(stream.errored ?? new SallyportError('ABORTED', 'the transfer was ended')),
     );
-    void ended.then(() => {
-      for (const part of claims) {
-        if (this.#claims.get(part)?.stream === stream) this.#claims.delete(part);
-      }
-    });
+    const { signal } = gone;
+    const claim = (part: string) => this.#claim(part, { stream, ended, files: 0 }, signal);
+    const receiving = receiveFiles({ stream, peer, folder: this.#folder, signal, claim, ...events });
+    const ended = receiving
+      .finally(() => this.#leave(peer))
+      .then(
+        () => onEnd(),
+        (thrown: unknown) => {
+          const error = asSallyportError(thrown);
+          stream.destroy(error);
+          onEnd(error);
+        },
+      );
   };
 
-  /** A sender that begins anew goes on with its part; its broken session may not have noticed yet. */
-  async #takeOver(part: string, stream: SessionStream): Promise<void> {
-    const other = this.#claims.get(part);
-    if (!other || other.stream === stream) return;
-    other.stream.reset('ABORTED', 'the sender has begun anew');
-    await other.ended;
+  #leave(peer: PeerId): void {
+    const left = this.#receptions.get(peer)! - 1;
+    if (left > 0) this.#receptions.set(peer, left);
+    else this.#receptions.delete(peer);
   }
+
+  /**
+   * A sender that begins anew goes on with its part; its broken session may not have noticed yet. Whoever waited longer
+   * may have it by the time that its holder has ended: between looking and taking, nothing is waited for. Returns what
+   * gives it back; names that are cut alike share a part, and the last one does. Rejects when the own stream is gone.
+   */
+  async #claim(part: string, own: Claim, signal: AbortSignal): Promise<() => void> {
+    let held = this.#claims.get(part);
+    while (held && held.stream !== own.stream) {
+      held.stream.reset('ABORTED', 'the sender has begun anew');
+      await unlessAborted(held.ended, signal);
+      held = this.#claims.get(part);
+    }
+    signal.throwIfAborted();
+    const claim = held ?? own;
+    claim.files++;
+    this.#claims.set(part, claim);
+    return () => {
+      claim.files--;
+      if (claim.files === 0) this.#claims.delete(part);
+    };
+  }
+}
+
+async function unlessAborted(ended: Promise<void>, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = deferred<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  await Promise.race([ended, promise]);
+  signal.throwIfAborted();
 }

@@ -28,7 +28,8 @@ export interface SendEvents {
   readonly onOutcome: (outcome: FileOutcome) => void;
 }
 
-type Reply = TransferMessageOf<'have' | 'saved' | 'failed'>;
+type Outcome = Pick<FileOutcome, 'state' | 'resumedAt'>;
+type Reply = TransferMessageOf<'have' | 'exists' | 'saved' | 'failed'>;
 
 /** So many entries are named before the first one's bytes have passed: small files don't wait a round trip each. */
 const AHEAD = 32;
@@ -47,7 +48,7 @@ class Sending {
   readonly #stream: SessionStream;
   readonly #entries: readonly Entry[];
   readonly #events: SendEvents;
-  /** Answers that are waited for, by entry: first `have`, then `saved`. */
+  /** Answers that are waited for, by entry: first `have` or `exists`, then `saved`. */
   readonly #replies = new Map<number, Deferred<Reply>>();
   /** Why an entry was turned down while its bytes were on the way. */
   readonly #refused = new Map<number, SallyportError>();
@@ -67,9 +68,9 @@ class Sending {
     const saving: Promise<void>[] = [];
     for (const [index, entry] of this.#entries.entries()) {
       await this.#nameUntil(index + AHEAD);
-      const resumedAt = await this.#sendOne(index, entry);
-      if (resumedAt === undefined) continue;
-      const saved = this.#whenSaved(index, entry, resumedAt);
+      const outcome = await this.#sendOne(index, entry);
+      if (!outcome) continue;
+      const saved = this.#whenSaved(index, entry, outcome);
       saved.catch(() => {}); // told below
       saving.push(saved);
     }
@@ -96,8 +97,8 @@ class Sending {
     }
   }
 
-  /** Returns from where it was sent, where the receiver's word is to be waited for that it is in place. */
-  async #sendOne(index: number, entry: Entry): Promise<number | undefined> {
+  /** Returns what becomes of it, where the receiver's word is to be waited for that it is in place. */
+  async #sendOne(index: number, entry: Entry): Promise<Outcome | undefined> {
     const reply = await this.#replies.get(index)!.promise;
     this.#replies.delete(index);
     if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
@@ -106,9 +107,12 @@ class Sending {
     let file: FileHandle | undefined;
     try {
       file = await open(entry.source, 'r');
-      const resumedAt = await this.#sendFile(index, entry, file, reply);
-      if (resumedAt === undefined) return this.#tell(entry, { state: 'unchanged', resumedAt: entry.size });
-      return resumedAt;
+      if (reply.t === 'have')
+        return { state: 'saved', resumedAt: await this.#sendFile(index, entry, file, reply) };
+      const hash = createHash('sha256');
+      await hashUntil(entry.size, entry, file, hash);
+      await this.#channel.send({ t: 'compare', index, sha256: new Uint8Array(hash.digest()) });
+      return { state: 'unchanged', resumedAt: entry.size };
     } catch (thrown) {
       if (this.#stream.errored) throw this.#stream.errored;
       await this.#channel.send({ t: 'skip', index });
@@ -118,21 +122,11 @@ class Sending {
     }
   }
 
-  /** Returns from where it was sent; `undefined` where there was nothing to send, because it is there. */
+  /** Returns from where it was sent. */
   async #sendFile(index: number, entry: Entry, file: FileHandle, have: TransferMessageOf<'have'>) {
     const hash = createHash('sha256');
     let offset = await this.#resumeAt(entry, file, hash, have);
     const resumedAt = offset;
-    if (have.whole) {
-      if (offset < entry.size || have.offset !== entry.size)
-        throw new SallyportError(
-          'FILE_EXISTS',
-          `${pathText(entry.path)}: exists there already, and is another file`,
-        );
-      await this.#channel.send({ t: 'skip', index });
-      this.#events.onBytes(entry.size, false);
-      return undefined;
-    }
     this.#events.onBytes(offset, false);
     await this.#channel.send({ t: 'start', index, offset });
     const whole = offset === 0 ? createHash('sha256') : hash;
@@ -160,20 +154,16 @@ class Sending {
     have: TransferMessageOf<'have'>,
   ): Promise<number> {
     if (have.offset > entry.size) return 0;
-    for (let at = 0; at < have.offset;) {
-      const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, have.offset - at));
-      if (bytes.length === 0) throw changed(entry);
-      hash.update(bytes);
-      at += bytes.length;
-    }
+    await hashUntil(have.offset, entry, file, hash);
     return equalBytes(new Uint8Array(hash.copy().digest()), have.sha256) ? have.offset : 0;
   }
 
-  async #whenSaved(index: number, entry: Entry, resumedAt: number): Promise<void> {
+  async #whenSaved(index: number, entry: Entry, outcome: Outcome): Promise<void> {
     const reply = await this.#replies.get(index)!.promise;
     this.#replies.delete(index);
-    if (reply.t === 'failed') this.#fail(entry, failureOf(reply));
-    else this.#tell(entry, { state: 'saved', resumedAt });
+    if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
+    if (outcome.state === 'unchanged') this.#events.onBytes(entry.size, false);
+    this.#tell(entry, outcome);
   }
 
   #expect(index: number): void {
@@ -197,7 +187,7 @@ class Sending {
     }
   }
 
-  #tell(entry: Entry, outcome: Pick<FileOutcome, 'state' | 'resumedAt'>): undefined {
+  #tell(entry: Entry, outcome: Outcome): undefined {
     this.#events.onOutcome({ path: pathText(entry.path), bytes: entry.size, ...outcome });
   }
 
@@ -219,11 +209,21 @@ class Sending {
 
   #onReply(message: TransferMessage): void {
     if (message.t === 'finish') return this.#finished.resolve();
-    if (message.t !== 'have' && message.t !== 'saved' && message.t !== 'failed') {
+    if (message.t !== 'have' && message.t !== 'exists' && message.t !== 'saved' && message.t !== 'failed') {
       throw new SallyportError('PROTOCOL_ERROR', `a receiver does not say ${message.t}`);
     }
     if (message.t === 'failed') this.#refused.set(message.index, failureOf(message));
     this.#replies.get(message.index)?.resolve(message);
+  }
+}
+
+/** Takes the file's first `end` bytes into `hash`. */
+async function hashUntil(end: number, entry: Entry, file: FileHandle, hash: Hash): Promise<void> {
+  for (let at = 0; at < end;) {
+    const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, end - at));
+    if (bytes.length === 0) throw changed(entry);
+    hash.update(bytes);
+    at += bytes.length;
   }
 }
 

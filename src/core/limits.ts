@@ -15,6 +15,11 @@ export const LIMITS = {
   queuedDatagrams: 64,
   /** What one peer may have us listen on at a time. */
   listenersPerPeer: 16,
+  /** Transfers of files that one peer may have under way, and the names of the folders that one may make. */
+  receptionsPerPeer: 4,
+  folderNameBytes: 4 * 1024 * 1024,
+  /** Files that are read for their hash at a time, in the whole process. */
+  hashesAtOnce: 2,
   /** Offers that were answered and whose peer has not yet proven the session's keys, of one peer and in all. */
   unconfirmedPerPeer: 8,
   unconfirmed: 256,

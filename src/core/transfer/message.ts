@@ -24,8 +24,12 @@ const messageSchema = v.variant('t', [
     mode: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0o777)),
     modified: milliseconds,
   }),
-  /** Receiver: so many bytes of it are here already, with this hash; `whole` where it is under its final name. */
-  v.object({ t: v.literal('have'), index, offset: size, sha256, whole: v.boolean() }),
+  /** Receiver: so many bytes of it are here already from an earlier attempt of this sender, with this hash. */
+  v.object({ t: v.literal('have'), index, offset: size, sha256 }),
+  /** Receiver: a file of that size has the name already. Its hash isn't told: who doesn't have it is not to learn of it. */
+  v.object({ t: v.literal('exists'), index }),
+  /** Sender: the hash of the whole file; answered by `saved` where that is the one that exists, else by `failed`. */
+  v.object({ t: v.literal('compare'), index, sha256 }),
   /** Sender: its bytes follow, from this offset. */
   v.object({ t: v.literal('start'), index, offset: size }),
   /** Sender: those were all, and the hash of the whole file. */

@@ -6,6 +6,9 @@ const MAX_NAME_BYTES = 255;
 /** Devices that Windows finds in every folder, whatever follows a dot. */
 const WINDOWS_DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?$/i;
 
+/** What `partName` makes, also where the file system takes letters of both cases for one. */
+const PART = /\.[a-z2-7]{8}\.part$/iu;
+
 /**
  * Checks a path that a stranger wrote, name by name, so that below whatever folder it is put it stays there: no name
  * leads up, is a path of its own on any system, or is more than a name on this one.
@@ -40,6 +43,7 @@ function flawOf(name: string): string | undefined {
   if (/^[a-z]:/i.test(name)) return 'begins like a drive';
   if (/[\p{Cc}\p{Cs}\u202a-\u202e\u2066-\u2069\u2028\u2029]/u.test(name))
     return 'has control characters in it';
+  if (PART.test(name)) return 'has a name that is kept for files that are not whole yet';
   if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) return 'has a name of more than 255 bytes';
 }
 

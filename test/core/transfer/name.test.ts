@@ -38,6 +38,8 @@ describe('a path that a sender names', () => {
     ['text turned round', ['gpj.\u202eexe']],
     ['half a character', ['\ud800']],
     ['a name too long', ['a'.repeat(256)]],
+    ["a part's name", ['a', partName('x', 'abcdef27')]],
+    ["a part's name in capitals", [partName('x', 'abcdef27').toUpperCase()]],
   ])('is refused when it has %s', (_, path) => {
     expect(refusal(path, false)).toBe('FILE_REFUSED');
   });

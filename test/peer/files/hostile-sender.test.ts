@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { TargetFolder } from '../../../peer/files/folder.ts';
+import { FileReceiver } from '../../../peer/files/receiver.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
+import { messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
+import type { TransferMessage } from '../../../src/core/transfer/message.ts';
+import type { Peer, Session } from '../../../src/index.ts';
+import { Meeting } from '../meeting.ts';
+
+let meeting: Meeting;
+let bob: Peer;
+let session: Session;
+let there: string;
+
+beforeAll(async () => {
+  meeting = await Meeting.start();
+  bob = await meeting.peer('bob', ['any']);
+  session = await (await meeting.peer('alice')).connect(bob.id);
+});
+afterAll(() => meeting.close());
+
+beforeEach(async () => {
+  there = mkdtempSync(join(tmpdir(), 'sallyport-hostile-'));
+  await receive();
+});
+afterEach(() => rmSync(there, { recursive: true, force: true }));
+
+async function receive(options?: { overwrite: boolean }): Promise<void> {
+  const events = { onBytes: () => {}, onOutcome: () => {}, onEnd: () => {} };
+  const receiver = new FileReceiver(await TargetFolder.open(there, options), () => events);
+  bob.handle('files', receiver.handle);
+}
+
+/** A sender that says whatever a test likes, and what it is answered. */
+async function sender() {
+  const stream = await session.open('files');
+  stream.on('error', () => {});
+  const decoder = new TransferDecoder();
+  const answers: TransferMessage[] = [];
+  stream.on('data', (bytes: Uint8Array) => {
+    for (const frame of decoder.push(bytes)) if (frame.type === 'message') answers.push(frame.message);
+  });
+  const say = async (count: number, ...messages: TransferMessage[]) => {
+    const wanted = answers.length + count;
+    for (const message of messages) stream.write(messageFrame(message));
+    await expect.poll(() => answers.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(wanted);
+    return answers.slice(wanted - count);
+  };
+  return { stream, say };
+}
+
+function entry(index: number, path: string[], kind: 'file' | 'folder', size = 0): TransferMessage {
+  return { t: 'entry', index, path, kind, size, mode: 0o777, modified: 0 };
+}
+
+function sha256(content: string): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(content).digest());
+}
+
+function modeOf(name: string): number {
+  return statSync(join(there, name)).mode & 0o7777;
+}
+
+it('does not change the mode of a folder that was there, nor lets others write to what is new', async () => {
+  mkdirSync(join(there, '.ssh'));
+  chmodSync(join(there, '.ssh'), 0o700);
+  const { stream, say } = await sender();
+  const folders = [entry(0, ['.ssh'], 'folder'), entry(1, ['new'], 'folder'), entry(2, ['new'], 'folder')];
+  await say(3, ...folders);
+  await say(1, entry(3, ['run'], 'file'));
+  await say(1, { t: 'start', index: 3, offset: 0 }, { t: 'end', index: 3, sha256: sha256('') });
+  await say(1, { t: 'finish' });
+  stream.end();
+  const granted = 0o755 & ~process.umask();
+  expect(['.ssh', 'new', 'run'].map(modeOf)).toEqual([0o700, granted, granted]);
+});
+
+it('is not told the hash of a file that it does not have', async () => {
+  writeFileSync(join(there, 'pin'), '1234');
+  const { stream, say } = await sender();
+  expect(await say(1, entry(0, ['pin'], 'file', 4))).toEqual([{ t: 'exists', index: 0 }]);
+  expect(await say(1, { t: 'compare', index: 0, sha256: sha256('0000') })).toMatchObject([
+    { t: 'failed', code: 'FILE_EXISTS' },
+  ]);
+  await say(1, entry(1, ['pin'], 'file', 4));
+  const same = { t: 'compare', index: 1, sha256: sha256('1234') } as const;
+  expect(await say(1, same)).toEqual([{ t: 'saved', index: 1 }]);
+  stream.end();
+});
+
+it('has so many transfers at once, and another one when one has ended', async () => {
+  const senders = await Promise.all(Array.from({ length: LIMITS.receptionsPerPeer }, sender));
+  await Promise.all(senders.map(({ say }, n) => say(1, entry(0, [`${n}`], 'file'))));
+  const { stream } = await sender();
+  await expect.poll(() => stream.errored).toMatchObject({ code: 'LIMIT' });
+  const [first, ...others] = senders;
+  await first!.say(1, { t: 'finish' });
+  first!.stream.end();
+  await expect.poll(() => first!.stream.readableEnded).toBe(true);
+  const next = await sender();
+  expect(await next.say(1, entry(0, ['next'], 'file'))).toMatchObject([{ t: 'have' }]);
+  for (const one of [next, ...others]) one.stream.destroy();
+});
+
+it('has names of so many new folders remembered', { timeout: 60_000 }, async () => {
+  const { stream, say } = await sender();
+  const deep = Array.from({ length: 14 }, () => 'd'.repeat(250));
+  const length = Buffer.byteLength([...deep, '0000'].join('/'));
+  const fit = Math.floor(LIMITS.folderNameBytes / length);
+  const named = Array.from({ length: fit + 1 }, (_, n) =>
+    entry(n, [...deep, String(n).padStart(4, '0')], 'folder'),
+  );
+  const answers = await say(named.length, ...named);
+  expect(new Set(answers.slice(0, -1).map(({ t }) => t))).toEqual(new Set(['saved']));
+  expect(answers.at(-1)).toMatchObject({ t: 'failed', code: 'LIMIT' });
+  stream.destroy();
+});
+
+it('gives a part back once its file is saved, skipped or failed', async () => {
+  await receive({ overwrite: true });
+  const done = await sender();
+  await done.say(3, entry(0, ['a'], 'file'), entry(1, ['b'], 'file'), entry(2, ['c'], 'file'));
+  await done.say(1, { t: 'start', index: 0, offset: 0 }, { t: 'end', index: 0, sha256: sha256('') });
+  await done.say(
+    1,
+    { t: 'skip', index: 1 },
+    { t: 'start', index: 2, offset: 0 },
+    { t: 'end', index: 2, sha256: sha256('x') },
+  );
+  const next = await sender();
+  await next.say(3, entry(0, ['a'], 'file'), entry(1, ['b'], 'file'), entry(2, ['c'], 'file'));
+  expect(await done.say(1, { t: 'finish' })).toEqual([{ t: 'finish' }]);
+  for (const { stream } of [done, next]) stream.destroy();
+});
+
+it('has one writer to a part, however many take it over at once', async () => {
+  const senders = await Promise.all(Array.from({ length: 3 }, sender));
+  const [holder, ...others] = senders;
+  await holder!.say(1, entry(0, ['big'], 'file', 9));
+  holder!.stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  for (const { stream } of others) stream.write(messageFrame(entry(0, ['big'], 'file', 9)));
+  await expect.poll(() => senders.filter(({ stream }) => stream.destroyed).length).toBe(2);
+  expect(holder!.stream.destroyed).toBe(true);
+  for (const { stream } of senders) stream.destroy();
+});
