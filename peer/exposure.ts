@@ -1,9 +1,9 @@
-import { canonicalAddress, scopeOf, type AddressScope } from '../src/core/address.ts';
+import { addressBytes, canonicalAddress, scopeOf, type AddressScope } from '../src/core/address.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { StreamPurpose } from '../src/core/protocol/open.ts';
 import { printable } from '../src/core/remote-failure.ts';
 import type { Grant } from './allow-list.ts';
-import { permits, type ListenPermit, type ListenRequest } from './listen-permit.ts';
+import { permitted, type ListenPermit, type ListenRequest } from './listen-permit.ts';
 import { parseDialTarget, targetText, type Target } from './target.ts';
 
 /** What a peer lets others reach: a target under a name, or any TCP and UDP target at all. */
@@ -78,11 +78,18 @@ export function authorize(purpose: StreamPurpose, grant: Grant | undefined, offe
 /** Where `--expose any` never leads, whatever name resolved to it: metadata services and other link-local things. */
 export function mayDialAddress(address: string): boolean {
   const refused: AddressScope[] = ['unspecified', 'link-local', 'multicast', 'reserved'];
-  return !refused.includes(scopeOf(address)) && !METADATA.has(canonicalAddress(address));
+  return !refused.includes(scopeOf(address)) && !isMetadata(address);
 }
 
-/** Where clouds tell a machine its secrets, beyond the link-local 169.254.169.254: Alibaba, AWS by IPv6, Azure, Oracle. */
-const METADATA = new Set(['100.100.100.200', 'fd00:ec2::254', '168.63.129.16', '192.0.0.192']);
+function isMetadata(address: string): boolean {
+  const start = Buffer.from(addressBytes(address)).toString('hex', 0, 4);
+  return METADATA.has(canonicalAddress(address)) || METADATA_NETWORKS.has(start);
+}
+
+/** Where clouds tell a machine its secrets, beyond the link-local 169.254.169.254: Alibaba, Azure, Oracle, Scaleway. */
+const METADATA = new Set(['100.100.100.200', '168.63.129.16', '192.0.0.192', 'fd00:42::42']);
+/** The first 32 bits of whole networks of such services: fd00:ec2::/32 (AWS), fd20:ce::/32 (Google). */
+const METADATA_NETWORKS = new Set(['fd000ec2', 'fd2000ce']);
 
 function granted(grant: Grant, name: string): boolean {
   return grant === 'all' || grant.has(name);
@@ -132,13 +139,14 @@ function sameTarget(a: Target, b: Target): boolean {
 
 function authorizeListener(request: ListenRequest, grant: Grant, offering: Offering): Destination {
   const { transport, bind, port } = request;
-  if (!granted(grant, 'listen') || !offering.permits.some((permit) => permits(permit, request))) {
+  const found = permitted({ transport, bind, port }, offering.permits);
+  if (!granted(grant, 'listen') || !found) {
     const where = bind.includes(':') ? `[${bind}]:${port}` : `${bind}:${port}`;
     throw new SallyportError('NOT_AUTHORIZED', `the other side doesn't let this peer listen on ${where}`, {
       hint: 'there: peer up --permit-listen [bind:]port',
     });
   }
-  return { to: 'listener', request: { transport, bind, port } };
+  return { to: 'listener', request: found };
 }
 
 function authorizeAccepted(listener: number, { asked }: Offering): Destination {

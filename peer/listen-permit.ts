@@ -1,4 +1,4 @@
-import { canonicalAddress, isAddress } from '../src/core/address.ts';
+import { canonicalAddress, isAddress, scopeOf } from '../src/core/address.ts';
 import { SallyportError } from '../src/core/errors.ts';
 
 /** Where a peer may have us listen (`--permit-listen`): one port, or any, on one address. */
@@ -31,12 +31,23 @@ export function parsePermit(text: string): ListenPermit {
   return { bind, port };
 }
 
-export function permits(permit: ListenPermit, { bind, port }: ListenRequest): boolean {
-  return bindAddress(bind) === permit.bind && (permit.port === 0 || permit.port === port);
+/** The request as it is to be carried out: at the very address that was compared, however it was written. */
+export function permitted(
+  request: ListenRequest,
+  permits: readonly ListenPermit[],
+): ListenRequest | undefined {
+  const bind = bindAddress(request.bind);
+  const isFor = (permit: ListenPermit) => permit.port === 0 || permit.port === request.port;
+  if (bind === undefined || !permits.some((permit) => permit.bind === bind && isFor(permit)))
+    return undefined;
+  return { ...request, bind };
 }
 
 /** `localhost` is 127.0.0.1; another name is no place to listen, since it could come to mean something else. */
 function bindAddress(text: string): string | undefined {
   if (text === 'localhost') return LOOPBACK;
-  return isAddress(text) ? canonicalAddress(text) : undefined;
+  if (!isAddress(text)) return undefined;
+  // A link-local address is none without its zone (RFC 4007 §6).
+  const zone = scopeOf(text) === 'link-local' ? /%[\w.-]+$/.exec(text)?.[0] : undefined;
+  return canonicalAddress(text) + (zone ?? '');
 }

@@ -49,9 +49,18 @@ export function formatAddress(bytes: Uint8Array): string {
   return bytes.length === 4 ? formatIPv4(bytes) : formatIPv6(bytes);
 }
 
+/**
+ * The scope of what the address leads to, embedded IPv4 addresses included. An embedding widens nothing: what is
+ * link-local or multicast by its first bits stays that, and a public IPv4 address has the scope of what it is in.
+ */
 export function scopeOf(address: string): AddressScope {
-  const bytes = addressBytes(canonicalAddress(address));
-  return bytes.length === 4 ? scopeOfIPv4(bytes) : scopeOfIPv6(bytes);
+  const bytes = addressBytes(address);
+  if (bytes.length === 4) return scopeOfIPv4(bytes);
+  const outer = scopeOfIPv6(bytes);
+  const embedded = embeddedIPv4(bytes);
+  if (!embedded || outer === 'link-local' || outer === 'multicast') return outer;
+  const inner = scopeOfIPv4(embedded);
+  return inner === 'public' ? outer : inner;
 }
 
 function scopeOfIPv4(bytes: Uint8Array): AddressScope {

@@ -1,4 +1,6 @@
 import { randomInt } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { canonicalAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
@@ -52,7 +54,7 @@ export class StunServer {
     this.#public = this.#addresses.map(
       (address, i) => (i === 0 ? publicAddress : alternateAddress) ?? known(address),
     );
-    this.#responder = new StunResponder({ deployment, lookup, seed: randomInt(2 ** 32) });
+    this.#responder = new StunResponder({ deployment, lookup, seed: randomInt(2 ** 32), isOwn });
     this.#now = now;
     this.udp = [];
     this.tcp = [];
@@ -148,6 +150,12 @@ export class StunServer {
       otherPort: this.#ports[1 - index] ?? 0,
     };
   }
+}
+
+/** Asked for each diverted answer, which are few: a host's addresses change. */
+function isOwn(address: string): boolean {
+  const entries = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
+  return entries.some((entry) => canonicalAddress(entry.address) === address);
 }
 
 /** A wildcard says nothing about where the server is reached. */

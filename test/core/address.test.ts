@@ -77,6 +77,14 @@ describe('addresses', () => {
     ['2001:2f::1', 'reserved'],
     ['64:ff9b:1::a00:1', 'reserved'],
     ['5f00::1', 'reserved'],
+    ['fe80::5efe:808:808', 'link-local'],
+    ['fe80::200:5efe:7f00:1', 'link-local'],
+    ['ff0e::5efe:808:808', 'multicast'],
+    ['fd00::5efe:808:808', 'private'],
+    ['2001:db8::5efe:808:808', 'public'],
+    ['2001:db8::5efe:7f00:1', 'loopback'],
+    ['::ffff:8.8.8.8', 'public'],
+    ['2002:808:808::1', 'public'],
   ])('%s is %s', (address, scope) => {
     expect(scopeOf(address)).toBe(scope);
   });

@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { hex } from '../../src/core/bytes.ts';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { identityFromSeed } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
+import { deliveryId, deliveryTag } from '../../src/core/stun/delivery.ts';
 import { decodeStun, encodeStun } from '../../src/core/stun/message.ts';
 import { bindingRequest, readResponse } from '../../src/core/stun/request.ts';
 import { StunServer } from '../../src/net/stun-server.ts';
@@ -106,6 +108,45 @@ describe('StunServer', () => {
     expect(await dialBack(false)).toBe('connected');
     expect(callers).toEqual(['127.0.0.2', '127.0.0.1']);
     await Promise.all(closed);
+  });
+
+  it.each([
+    ['127.0.0.1', undefined, true],
+    ['0.0.0.0', '203.0.113.9', false],
+  ] as const)('bound to %s, called %s: is a port on loopback dialled? %s', async (host, called, dials) => {
+    const server = await StunServer.start({
+      addresses: [host],
+      ports: [0, 0],
+      publicAddress: called,
+      deployment,
+      lookup: () => ({ peer: peer.id, key: credentials.key }),
+      now: Date.now,
+    });
+    closers.push(() => server.close());
+    const listener = await listenTcp({ host: '127.0.0.1', port: 0 });
+    closers.push(() => listener.close());
+    const heard: Buffer[] = [];
+    const ended = new Promise<void>((resolve) => {
+      listener.on('connection', (caller) => {
+        caller.on('data', (chunk: Buffer) => heard.push(chunk));
+        caller.on('end', resolve);
+      });
+    });
+    const socket = connect({ host: '127.0.0.1', port: server.tcp[0]!.port });
+    closers.push(() => socket.destroy());
+    const asked = Buffer.from('FLUSHALL\r\n\r\n');
+    const request = bindingRequest(asked, credentials, { responsePort: listener.address.port });
+    socket.write(request);
+    // Answered after the one before it: by then the dial has been made or refused.
+    socket.write(bindingRequest(id(), credentials));
+    await once(socket, 'data');
+    if (dials) await ended;
+    else await sleep(200);
+    const bytes = Buffer.concat(heard);
+    expect(bytes.includes(asked)).toBe(false);
+    // Tag 16, then the STUN header with the transaction id from its byte 8.
+    const wanted = dials ? [deliveryTag(request), deliveryId(asked)] : [Buffer.alloc(0), Buffer.alloc(0)];
+    expect([bytes.subarray(0, 16), bytes.subarray(24, 36)].map(hex)).toEqual(wanted.map(hex));
   });
 
   it('names itself by its public addresses', async () => {

@@ -115,6 +115,18 @@ describe('authorisation at the side that dials', () => {
       expect(() => ask(bind, port, permits, grant)).toThrow(code('NOT_AUTHORIZED'));
   });
 
+  it.each([
+    ['localhost', '127.0.0.1', 'any'],
+    ['ff0e::5efe:7f00:1', '127.0.0.1', 'any'],
+    ['2002:7f00:1::9', '127.0.0.1', 'any'],
+    ['0:0::1', '::1', '[::1]:any'],
+    ['fe80::0:1%eth0', 'fe80::1%eth0', '[fe80::1%eth0]:any'],
+  ])('listens for %s at %s, the address that was permitted', (bind, bound, permit) => {
+    const offered = { ...offering, permits: [parsePermit(permit)] };
+    const found = authorize({ for: 'listen', transport: 'udp', bind, port: 81 }, 'all', offered);
+    expect(found).toEqual({ to: 'listener', request: { transport: 'udp', bind: bound, port: 81 } });
+  });
+
   it('takes back what came in where it asked the peer to listen, and nothing else, from a peer that it does not allow', () => {
     expect(authorize({ for: 'accepted', listener: 5 }, undefined, offering)).toMatchObject({
       target: { port: 9 },
@@ -149,8 +161,19 @@ describe('authorisation at the side that dials', () => {
     '::',
     '100.100.100.200',
     'fd00:ec2::254',
+    'fd00:ec2::23',
+    'fd00:ec2:1::5efe:808:808',
+    'fd20:ce::254',
+    'fd00:42::42',
+    'fe80::5efe:808:808',
+    'ff0e::5efe:808:808',
     '168.63.129.16',
   ])('never dials %s, however it was reached', (address) => expect(mayDialAddress(address)).toBe(false));
+
+  it.each(['127.0.0.1', '::1', '192.168.1.1', 'fd00::1', 'fd00:42::43', 'fd00:ec3::254', '8.8.8.8'])(
+    'dials %s',
+    (address) => expect(mayDialAddress(address)).toBe(true),
+  );
 
   it.each(['', 'web=', 'host', 'host:0', ':80', 'a b=host:80'])('%j is no exposure', (text) => {
     expect(() => parseExposure(text)).toThrow(code('USAGE'));

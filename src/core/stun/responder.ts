@@ -1,9 +1,11 @@
+import { scopeOf } from '../address.ts';
 import { utf8 } from '../bytes.ts';
 import type { Endpoint } from '../endpoint.ts';
 import type { Identity, PeerId } from '../identity.ts';
 import type { Instant } from '../machine.ts';
 import { attest } from '../protocol/attestation.ts';
 import type { Transport } from '../punch/candidate.ts';
+import { deliveryId } from './delivery.ts';
 import {
   decodeStun,
   encodeStun,
@@ -65,6 +67,8 @@ export interface StunResponderOptions {
   lookup(username: string): StunPeer | undefined;
   /** Any secret number; see `RateTable`. */
   readonly seed: number;
+  /** Whether an address is one of this host's, whatever the outside calls the server. */
+  readonly isOwn?: ((address: string) => boolean) | undefined;
 }
 
 /** What a stranger is sent at most; a plain reply with three IPv6 addresses has 92 bytes. */
@@ -82,7 +86,9 @@ const UNCHANGED = { address: false, port: false } as const;
  *
  * RESPONSE-PORT (RFC 5780 §7.5) is also how a peer shows that a router leads one of its ports to it: the reply goes to
  * that port of the very address that the request came from, and attests it, so that only who is reached there gets the
- * attestation. Seldom, never to a port below 1024, and with no more bytes than came; over TCP the port is dialled.
+ * attestation. Seldom, never to a port below 1024, and with no more bytes than came; over TCP the port is dialled, and
+ * no byte that is sent there is the asker's choice. An address that means the server's own host or inner network, as
+ * that of a proxy in front of it, is not answered at another port at all.
  */
 export class StunResponder {
   readonly #options: StunResponderOptions;
@@ -132,8 +138,10 @@ export class StunResponder {
     if (isDiverted && !this.#mayDivert(request, arrival, now)) return undefined;
     const attestation = attest(this.#options.deployment, peer, transport, to, now);
     const success = successFor(request, arrival);
+    const isDelivered = isDiverted && transport === 'tcp';
+    const transactionId = isDelivered ? deliveryId(request.transactionId) : request.transactionId;
     const encode = (dialOutcome?: DialOutcome) =>
-      encodeStun(success ? { ...success, attestation, dialOutcome } : unsupported(request), {
+      encodeStun(success ? { ...success, transactionId, attestation, dialOutcome } : unsupported(request), {
         key,
         fingerprint: true,
       });
@@ -147,11 +155,24 @@ export class StunResponder {
 
   #mayDivert(
     { username, responsePort }: StunMessage,
-    { transport, from }: StunArrival,
+    { transport, from, on }: StunArrival,
     now: Instant,
   ): boolean {
-    if (responsePort! < FIRST_ORDINARY_PORT || !this.#diversions.take(utf8(username!), now)) return false;
+    if (responsePort! < FIRST_ORDINARY_PORT || !this.#mayDisturb(from.address, on)) return false;
+    if (!this.#diversions.take(utf8(username!), now)) return false;
     return transport === 'udp' || this.#dialsToNetwork.take(networkOf(from.address), now);
+  }
+
+  /**
+   * Where many share an inner address (a proxy's, a NAT's), its ports aren't the asker's. A server that is reached at an
+   * address of that kind itself serves that very network.
+   */
+  #mayDisturb(address: string, on: StunLocal): boolean {
+    const scope = scopeOf(address);
+    const isServed = on.address !== undefined && scopeOf(on.address) === scope;
+    if (scope !== 'public' && !isServed) return false;
+    if (scope === 'loopback') return true;
+    return address !== on.address && address !== on.otherAddress && !this.#options.isOwn?.(address);
   }
 
   /** What is not dialled is answered without an outcome. */

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { equalBytes } from '../../core/bytes.ts';
 import type { Endpoint } from '../../core/endpoint.ts';
 import type { Attestation } from '../../core/punch/candidate.ts';
-import { deliveryTag } from '../../core/stun/delivery.ts';
+import { deliveryId, deliveryTag } from '../../core/stun/delivery.ts';
 import { StunFramer } from '../../core/stun/framing.ts';
 import { bindingRequest, readResponse, type StunCredentials } from '../../core/stun/request.ts';
 import type { Clock } from '../clock.ts';
@@ -62,7 +63,10 @@ export async function verifyTcp(
   const proof = new Promise<Proof | undefined>((resolve) => {
     cancel = clock.setTimer(() => resolve(undefined), TCP_ANSWER_MS);
     stop = accept(deliveryTag(request), (socket) => {
-      void messageFrom(socket).then((bytes) => resolve(bytes && proofIn(bytes, credentials, port)));
+      void messageFrom(socket).then((bytes) => {
+        const isAnswer = bytes && equalBytes(bytes.subarray(8, 20), deliveryId(request.subarray(8, 20)));
+        resolve(isAnswer ? proofIn(bytes, credentials, port) : undefined);
+      });
     });
   });
   try {

@@ -1,8 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { hex } from '../../../src/core/bytes.ts';
 import type { Endpoint } from '../../../src/core/endpoint.ts';
 import { identityFromSeed } from '../../../src/core/identity.ts';
 import { isAttested } from '../../../src/core/protocol/attestation.ts';
+import { deliveryId, deliveryTag } from '../../../src/core/stun/delivery.ts';
 import { decodeStun, encodeStun, verifyIntegrity } from '../../../src/core/stun/message.ts';
 import { bindingRequest, readResponse } from '../../../src/core/stun/request.ts';
 import {
@@ -221,6 +223,48 @@ describe('the STUN responder', () => {
     const answered = Array.from({ length: 50 }, () => server.respond(request, arrival, 0));
     expect(answered.filter((reply) => reply !== undefined)).toHaveLength(16);
     expect(server.respond(request, arrival, 1_000)).not.toBe(undefined);
+  });
+
+  it('answers to no other port of an address that many share inside, unless it is reached at such a one', () => {
+    const request = bindingRequest(id, credentials, { responsePort: 40_007 });
+    const reaches = (address: string, local: string | undefined, transport: 'udp' | 'tcp') => {
+      const here = { ...on, address: local };
+      const asked = { transport, from: { address, port: 40_000 }, on: here };
+      return responder().respond(request, asked, 0) !== undefined;
+    };
+    const inner = ['127.0.0.1', '10.0.0.9', '100.64.0.9', '169.254.0.9', '::1', 'fd00::9', 'fe80::9'];
+    for (const transport of ['udp', 'tcp'] as const) {
+      for (const address of [...inner, on.address!, on.otherAddress!])
+        expect([address, reaches(address, on.address, transport)]).toEqual([address, false]);
+      for (const address of inner) expect(reaches(address, undefined, transport)).toBe(false);
+      expect(reaches('127.0.0.1', '127.0.0.1', transport)).toBe(true);
+      expect(reaches('192.168.1.2', '10.0.0.1', transport)).toBe(true);
+      expect(reaches('10.0.0.1', '10.0.0.1', transport)).toBe(false);
+      expect(reaches('127.0.0.1', '10.0.0.1', transport)).toBe(false);
+      expect(reaches(from.address, undefined, transport)).toBe(true);
+    }
+  });
+
+  it('answers to no other port of its own host, whatever the outside calls that', () => {
+    const lookup = () => ({ peer: peer.id, key: credentials.key });
+    const isOwn = (address: string) => address === from.address;
+    const server = new StunResponder({ deployment, lookup, seed: 5, isOwn });
+    const request = bindingRequest(id, credentials, { responsePort: 40_007 });
+    expect(server.respond(request, arrival, 0)).toBe(undefined);
+    expect(server.respond(bindingRequest(id, credentials), arrival, 0)).toBeDefined();
+  });
+
+  it('lets the asker choose no byte of what is delivered over TCP', () => {
+    const chosen = Buffer.from('FLUSHALL\r\n\r\n');
+    const request = bindingRequest(chosen, credentials, { responsePort: 40_007 });
+    const { bytes } = responder().respond(request, { ...arrival, transport: 'tcp' }, 0)!;
+    const sent = Buffer.concat([deliveryTag(request), bytes]);
+    expect(sent.includes(chosen)).toBe(false);
+    expect(decodeStun(bytes).transactionId).toEqual(deliveryId(chosen));
+    expect(hex(deliveryTag(request))).toMatch(/^[0-9a-f]{24}2112a442$/);
+    expect(hex(deliveryTag(request))).not.toContain(hex(deliveryId(chosen)));
+    const direct = responder().respond(bindingRequest(chosen, credentials), arrival, 0)!;
+    expect(hex(decodeStun(direct.bytes).transactionId)).toBe(hex(chosen));
   });
 
   it('is silent on everything that is not a request, and never throws', () => {
