@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { canonicalAddress, familyOfAddress, type Family } from '../src/core/address.ts';
+import { sourceAddress, familyOfAddress, type Family } from '../src/core/address.ts';
 import { base64url } from '../src/core/bytes.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
@@ -366,7 +366,7 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   async #identify(socket: Socket, held: boolean): Promise<void> {
     socket.on('error', () => socket.destroy());
-    const address = canonicalAddress(socket.remoteAddress ?? '0.0.0.0');
+    const address = sourceAddress(socket.remoteAddress ?? '0.0.0.0');
     const sameAddress = this.#untagged.filter((other) => other === address).length;
     if (this.#untagged.length >= MAX_UNTAGGED || sameAddress >= MAX_UNTAGGED_PER_ADDRESS) {
       socket.destroy();

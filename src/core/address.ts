@@ -38,9 +38,21 @@ export function addressBytes(address: string): Uint8Array {
   return bytes;
 }
 
+/**
+ * The canonical text of the address that a packet or connection came from. Only IPv4-mapped ones (::ffff:0:0/96, what a
+ * dual-stack socket shows) become IPv4: whoever has an IPv6 network may choose any other embedding, and must not pass
+ * for the IPv4 address in it.
+ */
+export function sourceAddress(text: string): string {
+  const bytes = addressBytes(text);
+  const isMapped = bytes.length === 16 && bytes.subarray(0, 10).every((byte) => byte === 0);
+  if (isMapped && bytes[10] === 0xff && bytes[11] === 0xff) return formatIPv4(bytes.subarray(12));
+  return formatAddress(bytes);
+}
+
 /** What one customer is given, for counting what comes from it: an IPv4 address, or the /64 of an IPv6 address. */
 export function sourceOf(address: string): string {
-  const bytes = addressBytes(canonicalAddress(address));
+  const bytes = addressBytes(sourceAddress(address));
   return Buffer.from(bytes.length === 4 ? bytes : bytes.subarray(0, 8)).toString('hex');
 }
 

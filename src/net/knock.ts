@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { Duplex } from 'node:stream';
-import { canonicalAddress } from '../core/address.ts';
+import { sourceAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { ErrorCode, SallyportError } from '../core/errors.ts';
 
@@ -32,7 +32,7 @@ export function remoteOf(socket: {
   remoteAddress?: string | undefined;
   remotePort?: number | undefined;
 }): Endpoint {
-  return { address: canonicalAddress(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 };
+  return { address: sourceAddress(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 };
 }
 
 export function statusOf(code: ErrorCode): number {

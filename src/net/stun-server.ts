@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
-import { canonicalAddress } from '../core/address.ts';
+import { sourceAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
@@ -155,7 +155,7 @@ export class StunServer {
 /** Asked for each diverted answer, which are few: a host's addresses change. */
 function isOwn(address: string): boolean {
   const entries = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
-  return entries.some((entry) => canonicalAddress(entry.address) === address);
+  return entries.some((entry) => sourceAddress(entry.address) === address);
 }
 
 /** A wildcard says nothing about where the server is reached. */

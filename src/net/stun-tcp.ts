@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { canonicalAddress, sourceOf } from '../core/address.ts';
+import { sourceAddress, sourceOf } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import { StunFramer } from '../core/stun/framing.ts';
@@ -45,7 +45,7 @@ export class StunTcpPort {
     socket.on('error', () => socket.destroy());
     const { remoteAddress, remotePort } = socket;
     if (remoteAddress === undefined || remotePort === undefined) return void socket.destroy();
-    const from = { address: canonicalAddress(remoteAddress), port: remotePort };
+    const from = { address: sourceAddress(remoteAddress), port: remotePort };
     if (!this.#admit(socket, sourceOf(from.address))) return void socket.destroy();
     const framer = new StunFramer();
     let patience = setTimeout(() => socket.destroy(), STRANGER_IDLE_MS);

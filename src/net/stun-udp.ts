@@ -1,6 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { canonicalAddress } from '../core/address.ts';
+import { sourceAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 
 /** One UDP port of a STUN server. */
@@ -10,7 +10,7 @@ export class StunUdpPort {
   constructor(host: string, onDatagram: (bytes: Uint8Array, from: Endpoint) => void) {
     this.#socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', ipv6Only: host.includes(':') });
     this.#socket.on('message', (bytes, { address, port }) => {
-      if (port !== 0) onDatagram(bytes, { address: canonicalAddress(address), port });
+      if (port !== 0) onDatagram(bytes, { address: sourceAddress(address), port });
     });
   }
 

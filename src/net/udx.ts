@@ -2,7 +2,7 @@ import assert from 'node:assert';
 import { EventEmitter } from 'node:events';
 import UDX from 'udx-native';
 import type { UDXAddress, UDXSocket } from 'udx-native';
-import { canonicalAddress } from '../core/address.ts';
+import { sourceAddress } from '../core/address.ts';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
@@ -91,7 +91,7 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
 
   #onMessage(bytes: Buffer, from: UDXAddress): void {
     if (bytes[0] === UDX_MAGIC) return; // a udx packet for a stream that isn't (or is no longer) there
-    this.emit('datagram', bytes, { address: canonicalAddress(from.host), port: from.port });
+    this.emit('datagram', bytes, { address: sourceAddress(from.host), port: from.port });
   }
 }
 

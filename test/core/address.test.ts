@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, isAddress, scopeOf, sourceOf } from '../../src/core/address.ts';
+import { canonicalAddress, isAddress, scopeOf, sourceAddress, sourceOf } from '../../src/core/address.ts';
 import { formatEndpoint, parseEndpoint } from '../../src/core/endpoint.ts';
 
 describe('addresses', () => {
@@ -88,6 +88,22 @@ describe('addresses', () => {
   ])('%s is %s', (address, scope) => {
     expect(scopeOf(address)).toBe(scope);
   });
+});
+
+describe('the source of a packet', () => {
+  it('is IPv4 only where a dual-stack socket says so', () => {
+    expect(sourceAddress('::ffff:192.0.2.1')).toBe('192.0.2.1');
+    expect(sourceAddress('192.0.2.1')).toBe('192.0.2.1');
+    expect(sourceAddress('2001:DB8:0:0::1%eth0')).toBe('2001:db8::1');
+  });
+
+  it.each(['2001:db8::5efe:192.0.2.1', '2002:c000:201::1', '64:ff9b::192.0.2.1', '2001:0:1::3fff:fdfe'])(
+    '%s does not pass for the IPv4 address in it',
+    (address) => {
+      expect(sourceAddress(address)).toContain(':');
+      expect(sourceOf(address)).not.toBe(sourceOf('192.0.2.1'));
+    },
+  );
 });
 
 describe('endpoints', () => {

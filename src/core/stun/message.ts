@@ -1,5 +1,5 @@
 import stun from 'stun';
-import { canonicalAddress } from '../address.ts';
+import { sourceAddress } from '../address.ts';
 import { uint64 } from '../bytes.ts';
 import type { Endpoint } from '../endpoint.ts';
 import type { Attestation } from '../punch/candidate.ts';
@@ -232,7 +232,7 @@ function endpointFrom(value: unknown): Endpoint | undefined {
   if (value === undefined) return undefined;
   const { address, port } = value as Endpoint;
   if (port === 0) throw malformed('port 0');
-  return { address: canonicalAddress(address), port };
+  return { address: sourceAddress(address), port };
 }
 
 function changeFrom(flags: number): { address: boolean; port: boolean } {
