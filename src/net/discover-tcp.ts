@@ -6,6 +6,7 @@ import type { Candidate } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import type { Finding } from './discover-udp.ts';
 import { Driver } from './driver.ts';
+import { StunSockets } from './stun-sockets.ts';
 import { dialTcp, errnoOf } from './tcp.ts';
 
 export interface TcpDiscovererOptions {
@@ -20,7 +21,7 @@ export class TcpDiscoverer {
   readonly #machine: TcpDiscovery;
   readonly #driver: Driver<TcpDiscoveryInput, TcpDiscoveryOutput>;
   /** Open ones by the machine's number. */
-  readonly #sockets = new Map<number, Socket>();
+  readonly #sockets = new StunSockets((event) => this.#driver.handle(event));
   /** Dials under way. */
   readonly #dials = new Map<number, AbortController>();
 
@@ -49,7 +50,7 @@ export class TcpDiscoverer {
 
   close(): void {
     this.#driver.stop();
-    for (const connection of [...this.#sockets.keys(), ...this.#dials.keys()]) this.#reset(connection);
+    for (const connection of [...this.#sockets.connections, ...this.#dials.keys()]) this.#reset(connection);
   }
 
   #perform(output: TcpDiscoveryOutput): void {
@@ -58,7 +59,7 @@ export class TcpDiscoverer {
         void this.#connect(output.connection, output.to, output.localPort);
         break;
       case 'write':
-        this.#sockets.get(output.connection)?.write(output.bytes);
+        this.#sockets.write(output.connection, output.bytes);
         break;
       case 'reset':
         this.#reset(output.connection);
@@ -86,14 +87,7 @@ export class TcpDiscoverer {
   }
 
   #opened(connection: number, socket: Socket): void {
-    const closed = (): void => {
-      if (this.#sockets.delete(connection)) this.#driver.handle({ type: 'closed', connection });
-      socket.destroy();
-    };
-    this.#sockets.set(connection, socket);
-    socket.unref();
-    socket.on('data', (bytes) => this.#driver.handle({ type: 'data', connection, bytes }));
-    socket.on('end', closed).on('close', closed);
+    this.#sockets.add(connection, socket);
     this.#driver.handle({ type: 'connected', connection, localPort: socket.localPort ?? 0 });
   }
 
@@ -101,8 +95,6 @@ export class TcpDiscoverer {
     const dial = this.#dials.get(connection);
     this.#dials.delete(connection);
     dial?.abort();
-    const socket = this.#sockets.get(connection);
-    this.#sockets.delete(connection);
-    socket?.resetAndDestroy();
+    this.#sockets.reset(connection);
   }
 }

@@ -1,10 +1,10 @@
-import type { Socket } from 'node:net';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { Machine } from '../core/machine.ts';
 import type { TransportProfile } from '../core/nat/behavior.ts';
 import type { TcpSurveyInput, TcpSurveyOutput } from '../core/nat/survey.ts';
 import type { Clock } from './clock.ts';
 import { Driver } from './driver.ts';
+import { StunSockets } from './stun-sockets.ts';
 import { dialTcp, listenTcp, type TcpListener } from './tcp.ts';
 
 export interface TcpSurveyRun {
@@ -31,7 +31,7 @@ export async function surveyTcp(
 class TcpSurveyRunner {
   readonly found: Promise<Partial<TransportProfile> | undefined>;
   readonly #driver: Driver<TcpSurveyInput, TcpSurveyOutput>;
-  readonly #sockets = new Map<number, Socket>();
+  readonly #sockets = new StunSockets((event) => this.#driver.handle(event));
   readonly #listeners: TcpListener[] = [];
   /** Ends the dials that are under way. */
   readonly #dials = new AbortController();
@@ -53,11 +53,10 @@ class TcpSurveyRunner {
         void this.#connect(output.connection, output.to, output.listens);
         break;
       case 'write':
-        this.#sockets.get(output.connection)?.write(output.bytes);
+        this.#sockets.write(output.connection, output.bytes);
         break;
       case 'reset':
-        this.#sockets.get(output.connection)?.resetAndDestroy();
-        this.#sockets.delete(output.connection);
+        this.#sockets.reset(output.connection);
         break;
       case 'found':
         this.#finish(output.profile);
@@ -69,14 +68,7 @@ class TcpSurveyRunner {
     try {
       const socket = await dialTcp({ remote, signal: this.#dials.signal });
       const localPort = socket.localPort ?? 0;
-      const closed = (): void => {
-        if (this.#sockets.delete(connection)) this.#driver.handle({ type: 'closed', connection });
-        socket.destroy();
-      };
-      this.#sockets.set(connection, socket);
-      socket.unref();
-      socket.on('data', (bytes) => this.#driver.handle({ type: 'data', connection, bytes }));
-      socket.on('end', closed).on('close', closed);
+      this.#sockets.add(connection, socket);
       const isListening = listens && (await this.#listen(socket.localAddress ?? '', localPort));
       this.#driver.handle({ type: 'connected', connection, localPort, isListening });
     } catch {
@@ -100,8 +92,7 @@ class TcpSurveyRunner {
   #finish(profile: Partial<TransportProfile> | undefined): void {
     this.#driver.stop();
     this.#dials.abort();
-    for (const socket of this.#sockets.values()) socket.resetAndDestroy();
-    this.#sockets.clear();
+    for (const connection of this.#sockets.connections) this.#sockets.reset(connection);
     for (const listener of this.#listeners.splice(0)) void listener.close();
     this.#settle(profile);
   }
