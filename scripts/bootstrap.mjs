@@ -1,6 +1,7 @@
 // Makes a fresh clone ready, with nothing but Node and npm at hand:
-//   node scripts/bootstrap.mjs [--system] [--build] [--bench]
+//   node scripts/bootstrap.mjs [--system] [--clients] [--build] [--bench]
 // --system  Debian packages that the laboratory and some tests need (installed when root, named when not)
+// --clients the large ones among the programs that are tried through forwards (npm run clients)
 // --build   compiles to dist/
 // --bench   the packages that benchmarks compare with
 import { spawnSync } from 'node:child_process';
@@ -26,12 +27,24 @@ const SYSTEM = [
   ['iperf3', 'iperf3', 'the test of iperf3 through a forward'],
   ['redis-server', 'redis-server', 'the test of redis through Unix sockets'],
   ['redis-cli', 'redis-tools', 'the test of redis through Unix sockets'],
+  ['dnsmasq', 'dnsmasq-base', 'the test of a resolver through a forward and SOCKS5'],
 ];
 
-export function bootstrap({ system = false, build = false, bench = false } = {}) {
+/** Half a gigabyte, and a minute to unpack: too much for every run. */
+const LARGE_CLIENTS = [
+  [
+    'chromium-headless-shell',
+    'chromium-headless-shell',
+    'the test of a browser through a forward and SOCKS5',
+  ],
+  ['psql', 'postgresql postgresql-client', 'the test of psql through a forward'],
+];
+
+export function bootstrap({ system = false, clients = false, build = false, bench = false } = {}) {
   requireNode();
   installPackages(root);
-  if (system) installSystemPackages();
+  if (system) installSystemPackages(SYSTEM);
+  if (clients) installSystemPackages(LARGE_CLIENTS);
   if (build) compile();
   if (bench) installPackages(join(root, 'scripts/bench/peers'));
 }
@@ -65,8 +78,8 @@ function installPackages(folder) {
   if (!run('npm', args, { cwd: folder, what: 'installing node packages (npm ci)' })) process.exit(1);
 }
 
-function missing() {
-  return SYSTEM.filter(([command]) => !onPath(command));
+function missing(programs) {
+  return programs.filter(([command]) => !onPath(command));
 }
 
 function onPath(command) {
@@ -74,16 +87,16 @@ function onPath(command) {
   return folders.some((folder) => folder !== '' && existsSync(join(folder, command)));
 }
 
-function installSystemPackages() {
-  if (missing().length === 0) return;
+function installSystemPackages(programs) {
+  if (missing(programs).length === 0) return;
   if (process.getuid?.() === 0 && onPath('apt-get')) {
-    const packages = missing().flatMap(([, names]) => names.split(' '));
+    const packages = missing(programs).flatMap(([, names]) => names.split(' '));
     const env = ['DEBIAN_FRONTEND=noninteractive', 'apt-get'];
     run('env', [...env, 'update', '-q'], { what: 'reading the lists of Debian packages' });
     const install = [...env, 'install', '-q', '-y', '--no-install-recommends', ...packages];
     run('env', install, { what: `installing ${packages.join(', ')}` });
   }
-  for (const [command, names, effect] of missing()) {
+  for (const [command, names, effect] of missing(programs)) {
     say(`${command} is missing (Debian package ${names}); left out without it: ${effect}`);
   }
 }
@@ -108,5 +121,6 @@ function newest(folder) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const asked = (name) => process.argv.includes(`--${name}`);
-  bootstrap({ system: asked('system'), build: asked('build'), bench: asked('bench') });
+  const [system, clients, build, bench] = ['system', 'clients', 'build', 'bench'].map(asked);
+  bootstrap({ system, clients, build, bench });
 }

@@ -1,91 +1,27 @@
-import type { ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Stage, type RunningCommand } from './commands.ts';
+import { concat, utf8 } from '../../src/core/bytes.ts';
+import { readDatagram, writeDatagram } from '../../src/core/socks.ts';
+import { answers, ClientStage, freePort, HANG } from './client-stage.ts';
 import { installed, runProgram, startProgram } from './programs.ts';
 
 // Programs that people use, through the commands that they use: each has to work as if the target were here.
 
 vi.setConfig({ testTimeout: 120_000 });
 
-let stage: Stage;
-let closers: (() => unknown)[];
+let stage: ClientStage;
 beforeEach(() => {
-  stage = new Stage();
-  closers = [];
+  stage = new ClientStage();
 });
-afterEach(async () => {
-  for (const close of closers.toReversed()) await close();
-  await stage.close();
-});
-
-/** bob, who exposes what the arguments say; alice's `peer connect` with hers, and where her forwards listen. */
-async function forwarded(
-  up: readonly string[],
-  connectArgs: readonly string[],
-): Promise<{ alice: RunningCommand; ports: number[]; url: string; id: string }> {
-  const { url, id } = await bobUp(up);
-  const alice = stage.peer('alice', 'connect', id, '--rendezvous', url, ...connectArgs);
-  const count = connectArgs.filter((arg) => /^-[LRD]$/.test(arg)).length;
-  await expect.poll(() => alice.events.filter(({ event }) => event === 'forward').length, HANG).toBe(count);
-  const ports = alice.events
-    .filter(({ event }) => event === 'forward')
-    .map(({ listen }) => Number(String(listen).split(':').at(-1)));
-  return { alice, ports, url, id };
-}
-
-async function bobUp(up: readonly string[]): Promise<{ url: string; id: string }> {
-  const { url } = await stage.rendezvous();
-  const id = await stage.id('bob');
-  const command = stage.peer('bob', 'up', '--rendezvous', url, '--allow', 'any', ...up);
-  await command.event('registered');
-  return { url, id };
-}
-
-function ended(child: ChildProcess): ChildProcess {
-  closers.push(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const closed = once(child, 'close');
-    child.kill('SIGKILL');
-    await closed;
-  });
-  return child;
-}
-
-async function portOf(server: Server): Promise<number> {
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  closers.push(() => server.close());
-  return (server.address() as AddressInfo).port;
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  return once(socket, 'connect')
-    .then(
-      () => true,
-      () => false,
-    )
-    .finally(() => socket.destroy());
-}
-
-const HANG = { timeout: 60_000 };
+afterEach(() => stage.close());
 
 /** sshd for the current user alone, with keys of its own; the options that ssh needs to trust it. */
 async function sshServer(): Promise<{ port: number; options: string[] }> {
@@ -108,7 +44,7 @@ async function sshServer(): Promise<{ port: number; options: string[] }> {
   ];
   writeFileSync(file('config'), `${config.join('\n')}\n`);
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
-  ended(startProgram('sshd', ['-D', '-e', '-f', file('config')], { stdio: 'ignore' }));
+  stage.ended(startProgram('sshd', ['-D', '-e', '-f', file('config')], { stdio: 'ignore' }));
   await expect.poll(() => answers(port), HANG).toBe(true);
   const trust = [
     'StrictHostKeyChecking=no',
@@ -135,7 +71,7 @@ describe.runIf(installed('ssh', 'sshd'))('openssh', () => {
 
   it('goes through ProxyCommand, a megabyte each way, and has its exit status', async () => {
     const { port, options } = await sshServer();
-    const { url, id } = await bobUp(['--expose', `127.0.0.1:${port}`]);
+    const { url, id } = await stage.bobUp('--expose', `127.0.0.1:${port}`);
     const proxy = `${process.execPath} ${peer} connect %h -W 127.0.0.1:${port} --rendezvous ${url} --home ${stage.home('alice')} --quiet`;
     const through = ['-o', `ProxyCommand=${proxy}`, ...options, id];
     const words = await runProgram('ssh', [
@@ -148,7 +84,7 @@ describe.runIf(installed('ssh', 'sshd'))('openssh', () => {
 
   it('goes through -L, and with -R the other way round', async () => {
     const { port, options } = await sshServer();
-    const { ports } = await forwarded(
+    const { ports } = await stage.forwarded(
       ['--expose', `ssh=127.0.0.1:${port}`, '--permit-listen', 'any'],
       ['-L', '0:ssh', '-R', `0:127.0.0.1:${port}`],
     );
@@ -161,10 +97,10 @@ describe.runIf(installed('ssh', 'sshd'))('openssh', () => {
 
 describe.runIf(installed('curl'))('curl', () => {
   it('loads pages over -D, names resolved over there, and names what it is refused', async () => {
-    const port = await portOf(
+    const port = await stage.portOf(
       createHttpServer((request, response) => response.end(`${request.url} `.repeat(20_000))),
     );
-    const { ports, alice } = await forwarded(['--expose', `localhost:${port}`], ['-D', '0']);
+    const { ports, alice } = await stage.forwarded(['--expose', `localhost:${port}`], ['-D', '0']);
     const proxy = ['-sS', '-m', '60', '-x', `socks5h://127.0.0.1:${ports[0]}`];
     const pages = Array.from({ length: 20 }, (_, index) => `http://localhost:${port}/page-${index}`);
     const { status, stdout } = await runProgram('curl', [...proxy, '-Z', ...pages]);
@@ -179,12 +115,12 @@ describe.runIf(installed('curl'))('curl', () => {
 describe.runIf(installed('iperf3'))('iperf3', () => {
   it('measures over -L, by TCP and by UDP', async () => {
     const port = await freePort();
-    ended(startProgram('iperf3', ['-s', '-B', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' }));
+    stage.ended(startProgram('iperf3', ['-s', '-B', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' }));
     await expect.poll(() => answers(port), HANG).toBe(true);
     // The client uses one port for both: TCP to control, UDP to measure.
     const here = await freePort();
     const expose = ['--expose', `iperf=127.0.0.1:${port}`, '--expose', `iperf=127.0.0.1:${port}/udp`];
-    await forwarded(expose, ['-L', `${here}:iperf`, '-L', `${here}:iperf/udp`]);
+    await stage.forwarded(expose, ['-L', `${here}:iperf`, '-L', `${here}:iperf/udp`]);
     const measure = async (...args: string[]) => {
       const { stdout } = await runProgram('iperf3', ['-c', '127.0.0.1', '-p', String(here), '-J', ...args]);
       return JSON.parse(stdout) as {
@@ -208,42 +144,81 @@ describe.runIf(installed('redis-server', 'redis-cli'))('redis', () => {
   it('answers from a Unix socket over there, by a port and by a socket here', async () => {
     const there = join(stage.folder, 'redis.sock');
     const args = ['--port', '0', '--unixsocket', there, '--save', '', '--dir', stage.folder];
-    const server = ended(startProgram('redis-server', args));
+    const server = stage.ended(startProgram('redis-server', args));
     server.stdout!.resume();
     await expect
       .poll(async () => (await runProgram('redis-cli', ['-s', there, 'ping'])).stdout, HANG)
       .toBe('PONG\n');
     const here = join(stage.folder, 'here.sock');
-    const { ports } = await forwarded(['--expose', there], ['-L', `0:${there}`, '-L', `${here}:${there}`]);
+    const { ports } = await stage.forwarded(
+      ['--expose', there],
+      ['-L', `0:${there}`, '-L', `${here}:${there}`],
+    );
     const set = await runProgram('redis-cli', ['-p', String(ports[0]), 'set', 'key', 'value']);
     expect(set.stdout).toBe('OK\n');
     expect((await runProgram('redis-cli', ['-s', here, 'get', 'key'])).stdout).toBe('value\n');
   });
 });
 
-describe('a resolver', () => {
-  it('asks a name server over there by UDP', async () => {
-    const server = createSocket('udp4', (query, from) =>
-      server.send(answerTo(query), from.port, from.address),
-    );
-    await once(server.bind(0, '127.0.0.1'), 'listening');
-    closers.push(() => server.close());
-    const { ports } = await forwarded(
-      ['--expose', `dns=127.0.0.1:${server.address().port}/udp`],
-      ['-L', '0:dns/udp'],
-    );
+describe.runIf(installed('dnsmasq'))('a resolver', () => {
+  const names = ['a.example', 'b.example', 'c.example'];
+
+  /** A name server that knows all of example. */
+  async function nameServer(): Promise<number> {
+    const port = await freePort();
+    const args = [
+      '--keep-in-foreground',
+      '--no-resolv',
+      '--no-hosts',
+      '--bind-interfaces',
+      '--conf-file=/dev/null',
+    ];
+    const where = [
+      `--port=${port}`,
+      '--listen-address=127.0.0.1',
+      `--user=${userInfo().username}`,
+      '--pid-file',
+    ];
+    const known = '--address=/example/192.0.2.53';
+    stage.ended(startProgram('dnsmasq', [...args, ...where, known], { stdio: 'ignore' }));
+    await expect.poll(() => answers(port), HANG).toBe(true);
+    return port;
+  }
+
+  it('asks a name server over there by UDP, over -L', async () => {
+    const port = await nameServer();
+    const { ports } = await stage.forwarded(['--expose', `dns=127.0.0.1:${port}/udp`], ['-L', '0:dns/udp']);
     const resolver = new Resolver({ timeout: 5_000 });
     resolver.setServers([`127.0.0.1:${ports[0]}`]);
-    const names = ['a.example', 'b.example', 'c.example'];
     const found = await Promise.all(names.map((name) => resolver.resolve4(name)));
     expect(found).toEqual(names.map(() => ['192.0.2.53']));
   });
+
+  it('asks a name server over there by UDP ASSOCIATE, over -D', async () => {
+    const port = await nameServer();
+    const { ports } = await stage.forwarded(['--expose', `127.0.0.1:${port}/udp`], ['-D', '0']);
+    const control = connect(ports[0]!, '127.0.0.1');
+    stage.onClose(() => control.destroy());
+    control.write(Uint8Array.of(5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0)); // greeting and request (RFC 1928 §3, §4)
+    let replies = Buffer.alloc(0);
+    control.on('data', (chunk: Buffer) => (replies = Buffer.concat([replies, chunk])));
+    await expect.poll(() => replies.length, HANG).toBe(12);
+    expect(replies[3]).toBe(0);
+    const client = createSocket('udp4').bind(0, '127.0.0.1');
+    stage.onClose(() => client.close());
+    for (const name of names) {
+      const question = writeDatagram({ host: '127.0.0.1', port }, queryFor(name));
+      client.send(question, replies.readUInt16BE(10), '127.0.0.1');
+      const [answer] = (await once(client, 'message')) as [Buffer];
+      const { address, data } = readDatagram(answer)!;
+      expect(address).toEqual({ host: '127.0.0.1', port });
+      expect([...data.subarray(-4)]).toEqual([192, 0, 2, 53]);
+    }
+  });
 });
 
-/** One A record for whatever is asked (RFC 1035 §4). */
-function answerTo(query: Buffer): Buffer {
-  const end = query.indexOf(0, 12) + 5;
-  const head = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0])]);
-  const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 53]);
-  return Buffer.concat([head, query.subarray(12, end), record]);
+/** Asks for the A records of a name (RFC 1035 §4). */
+function queryFor(name: string): Uint8Array {
+  const labels = name.split('.').map((label) => concat(Uint8Array.of(label.length), utf8(label)));
+  return concat(Uint8Array.of(0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0), ...labels, Uint8Array.of(0, 0, 1, 0, 1));
 }

@@ -1,15 +1,21 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 /** What test/e2e/clients.test.ts runs; scripts/bootstrap.mjs installs them. */
-const CLIENTS = ['ssh', 'sshd', 'curl', 'iperf3', 'redis-server', 'redis-cli'];
+const CLIENTS = ['ssh', 'sshd', 'curl', 'iperf3', 'redis-server', 'redis-cli', 'dnsmasq'];
 
 /** Where a program is; `undefined` where it isn't. */
-function pathOf(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+export function pathOf(name: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', ...postgresFolders()];
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+/** Debian keeps the servers of several versions side by side, and none of them on the path. */
+function postgresFolders(): string[] {
+  const versions = '/usr/lib/postgresql';
+  return existsSync(versions) ? readdirSync(versions).map((version) => join(versions, version, 'bin')) : [];
 }
 
 /** True when all of these are there. */
