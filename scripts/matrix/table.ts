@@ -73,7 +73,7 @@ function letterOf(technique: string): string {
 }
 
 /** Also fit for a terminal. */
-function markdown(rows: readonly (readonly string[])[]): string {
+export function markdown(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
   const line = (row: readonly string[]) =>
     `| ${row.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |`;
