@@ -1,4 +1,4 @@
-// npm run campaign [-- --runs <n>] [--only <words>]… [--mib <n>] [--idle <s>] [--json]
+// npm run campaign [-- --runs <n>] [--only <words>]… [--size <mib>] [--idle <s>] [--json]
 // The acceptance table of the main job, on real kernel NATs with the real commands: one JSON line per row on stdout, and the table.
 import { Command } from 'commander';
 import { integerBetween, runCommandLine } from '../src/cli/run.ts';
@@ -7,12 +7,13 @@ import { meetingExercises } from './campaign/meetings.ts';
 import { currentLoad, type Exercise, type Figures, type Row } from './campaign/row.ts';
 import { signallingExercise } from './campaign/signalling.ts';
 import { stayingExercises } from './campaign/staying.ts';
+import { survivalExercises } from './campaign/survival.ts';
 import { transferExercise } from './campaign/transfer.ts';
 
 interface CampaignOptions {
   runs: number;
   only: string[];
-  mib: number;
+  size: number;
   idle: number;
   json?: boolean;
 }
@@ -22,6 +23,7 @@ const exercises: readonly Exercise[] = [
   signallingExercise,
   transferExercise,
   ...stayingExercises,
+  ...survivalExercises,
 ];
 
 const program = new Command('campaign')
@@ -33,17 +35,19 @@ const program = new Command('campaign')
     (words: string, before: string[]) => [...before, words],
     [],
   )
-  .option('--mib <n>', 'of the transfer, each way', integerBetween(8, 4_096), 256)
+  .option('--size <mib>', 'of each transfer, each way', integerBetween(8, 4_096), 256)
   .option('--idle <s>', 'how long nothing is said behind NATs that forget', integerBetween(1, 3_600), 600)
   .option('--json', 'no table')
   .action(campaign);
 
 await runCommandLine(program, process.argv.slice(2));
 
-async function campaign({ runs, only, mib, idle, json }: CampaignOptions): Promise<void> {
+async function campaign({ runs, only, size, idle, json }: CampaignOptions): Promise<void> {
   const wanted = exercises.filter(
     ({ name }) => only.length === 0 || only.some((words) => name.includes(words)),
   );
+  const estimate = wanted.reduce((sum, { estimatedSeconds = 0 }) => sum + estimatedSeconds * runs, 0);
+  if (estimate > 0) process.stderr.write(`about ${Math.ceil(estimate / 60)} minutes at the full size\n`);
   const rows: Row[] = [];
   const report = (figures: Figures) => {
     const row = { ...figures, load: currentLoad() };
@@ -54,7 +58,7 @@ async function campaign({ runs, only, mib, idle, json }: CampaignOptions): Promi
     const { name } = exercise;
     const say = (words: string) => process.stderr.isTTY && process.stderr.write(`  ${name}: ${words}\n`);
     try {
-      await exercise.run({ runs, bytes: mib * 1024 * 1024, idleSeconds: idle, report, say });
+      await exercise.run({ runs, bytes: size * 1024 * 1024, idleSeconds: idle, report, say });
     } catch (thrown) {
       report({ row: name, asked: 'an answer', reached: (thrown as Error).message, ok: false });
     }

@@ -28,6 +28,8 @@ export interface ExerciseOptions {
 /** Fills one or more rows of the table in one laboratory. */
 export interface Exercise {
   readonly name: string;
+  /** Of one run with everything as long and as large as it is by default. @default unknown */
+  readonly estimatedSeconds?: number;
   run(options: ExerciseOptions): Promise<void>;
 }
 

@@ -93,7 +93,7 @@ async function tell(scenario: Scenario, narrator: Narrator): Promise<void> {
   const large = await fetch(scenario, `http://${String(listen)}/large`, (bytes) => {
     if (killed || bytes < LARGE_BYTES / 4) return;
     killed = true;
-    scenario.relay?.child.kill('SIGKILL');
+    scenario.relays[0]?.child.kill('SIGKILL');
     narrator.say(`${mib(bytes)} MiB are here; the relay is killed now`, { bytes });
   });
   const after = await scenario.lab.natCounters('a');

@@ -10,10 +10,19 @@ import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts'
 export interface ScenarioOptions extends LabOptions {
   /** The kinds of path that `peer connect` is restricted to. */
   readonly paths?: string | undefined;
-  /** `separate`: the relay is a process of its own on a host of its own. @default 'built-in' */
-  readonly relay?: 'built-in' | 'separate' | undefined;
+  /** `separate`: the relay is a process of its own on a host of its own; `pair`: two of them. @default 'built-in' */
+  readonly relay?: 'built-in' | 'separate' | 'pair' | undefined;
   /** What B exposes beside `echo`, as `peer up --expose` takes it. */
   readonly expose?: readonly string[] | undefined;
+  /** What each of the commands may use. */
+  readonly limits?: Limits | undefined;
+}
+
+interface Limits {
+  /** `--max-old-space-size` of all of them. */
+  readonly heapMiB?: number;
+  /** Files that the peer on this host may have open. */
+  readonly files?: { readonly host: 'a' | 'b'; readonly most: number };
 }
 
 /** What one `peer connect` through the lab came to. */
@@ -76,7 +85,8 @@ export class Scenario {
   #dials = 0;
   #homesOfB = 0;
   rendezvous!: RunningCommand;
-  relay: RunningCommand | undefined;
+  /** Standalone ones. */
+  relays: RunningCommand[] = [];
   up!: RunningCommand;
   url = '';
   /** B's id. */
@@ -88,7 +98,7 @@ export class Scenario {
   }
 
   static async start(options: ScenarioOptions): Promise<Scenario> {
-    const { paths: _paths, relay: _relay, expose: _expose, ...labOptions } = options;
+    const { paths: _paths, relay: _relay, expose: _expose, limits: _limits, ...labOptions } = options;
     const scenario = new Scenario(await Lab.create(labOptions), options);
     try {
       await scenario.#begin();
@@ -150,8 +160,14 @@ export class Scenario {
       https_proxy: '',
       all_proxy: '',
       no_proxy: '',
+      ...heapOptions(this.#options.limits),
     };
-    const start = this.lab.hosts[host].spawn.bind(this.lab.hosts[host]);
+    const files = this.#options.limits?.files;
+    const spawn = this.lab.hosts[host].spawn.bind(this.lab.hosts[host]);
+    const start: typeof spawn = (file, rest, options) =>
+      files?.host === host
+        ? spawn('sh', ['-c', `ulimit -n ${files.most}; exec "$@"`, 'sh', file, ...(rest ?? [])], options)
+        : spawn(file, rest, options);
     const command = new RunningCommand(name, args, { environment, start });
     this.#commands.push(command);
     return command;
@@ -179,10 +195,8 @@ export class Scenario {
     await this.program('proxy', 'proxy.mjs', '0.0.0.0', String(PROXY_PORT));
     this.rendezvous = this.startRendezvous();
     this.url = String((await this.rendezvous.event('listening'))['url']);
-    if (this.#options.relay === 'separate') {
-      this.relay = this.startRelay();
-      await this.relay.event('listening');
-    }
+    const count = { 'built-in': 0, separate: 1, pair: 2 }[this.#options.relay ?? 'built-in'];
+    for (let index = 0; index < count; index++) await this.startRelay(index);
     const echoPort = await this.program('b', 'echo.mjs');
     this.#exposed.push(`echo=127.0.0.1:${echoPort}`, ...(this.#options.expose ?? []));
     await this.#startUp();
@@ -211,7 +225,7 @@ export class Scenario {
       ? ['--listen', '[::]:443', '--public-address', first, '--ipv6-address', over6]
       : ['--listen', `${first}:443`];
     const where = [...listen, '--alt-address', second, '--home', join(this.#folder, 'r')];
-    const relay = this.#options.relay === 'separate' ? ['--no-relay'] : [];
+    const relay = (this.#options.relay ?? 'built-in') === 'built-in' ? [] : ['--no-relay'];
     return this.run('rendezvous', 'rendezvous', [
       'start',
       ...where,
@@ -222,11 +236,15 @@ export class Scenario {
     ]);
   }
 
-  startRelay(): RunningCommand {
-    const listen = `${this.lab.addresses.relay}:443`;
-    const home = join(this.#folder, 'relay');
-    const args = ['--rendezvous', this.url, '--listen', listen, '--home', home, '--insecure', '--json'];
-    return this.run('relay', 'relay', ['start', ...args]);
+  /** Starts one of the standalone relays, or starts it again; resolves when it takes circuits. */
+  async startRelay(index = 0): Promise<void> {
+    const { relay } = this.lab.addresses;
+    const where = ['--listen', `${relay}:${443 + index}`, '--stun-port', String(3478 + 10 * index)];
+    const home = join(this.#folder, `relay${index}`);
+    const args = ['--rendezvous', this.url, ...where, '--home', home, '--insecure', '--json'];
+    const command = this.run('relay', 'relay', ['start', ...args]);
+    this.relays[index] = command;
+    await command.event('listening');
   }
 
   /** Until both ends send on a direct path, or one says why that is not to be. */
@@ -273,6 +291,10 @@ export class Scenario {
     const after = directBytes(await this.lab.natCounters('a'));
     return { sent: grown(before.sent, after.sent), received: grown(before.received, after.received) };
   }
+}
+
+function heapOptions({ heapMiB }: Limits = {}): NodeJS.ProcessEnv {
+  return heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
 }
 
 /** Rejects when the command ends. */

@@ -3,23 +3,13 @@ import type { Instant } from '../machine.ts';
 /**
  * Limits how often a session moves to a better path: once in 10 s, and half as often after each move that failed,
  * down to once in 5 minutes. Falling back never asks it.
- *
- * Some moves may be in hand: a NAT that restarts soon after the session went direct should not leave it on the relay
- * for the rest of the pause, and a path that comes and goes has used them up at once.
  */
 export class MoveGate {
-  readonly #most: number;
-  /** Moves in hand at `#countedAt`, fractions included. */
-  #inHand: number;
+  /** A share of the one move that may be in hand, at `#countedAt`. */
+  #inHand = 1;
   #countedAt: Instant = -Infinity;
   #movedAt: Instant | undefined;
   #intervalMs = MIN_INTERVAL_MS;
-
-  /** @param most moves that may be in hand */
-  constructor(most: number) {
-    this.#most = most;
-    this.#inHand = most;
-  }
 
   /** When the next move is allowed; the first is allowed at once. */
   get opensAt(): Instant {
@@ -42,7 +32,7 @@ export class MoveGate {
   #count(now: Instant): void {
     if (this.#countedAt > -Infinity) {
       const earned = (now - this.#countedAt) / this.#intervalMs;
-      this.#inHand = Math.min(this.#most, this.#inHand + earned);
+      this.#inHand = Math.min(1, this.#inHand + earned);
     }
     this.#countedAt = now;
   }

@@ -4,7 +4,7 @@ import { KEEPALIVE_MS } from './keepalive.ts';
 import { MoveGate } from './move-gate.ts';
 import type { Path } from './path.ts';
 import type { ResendBuffer } from './resend.ts';
-import { selectPath } from './selector.ts';
+import { selectPath, type Choice } from './selector.ts';
 
 /**
  * The session's paths: which one this end sends on, when it moves, and which are dead. Falling back happens at once;
@@ -14,11 +14,13 @@ export class PathSet {
   readonly #resend: ResendBuffer;
   readonly #emit: (output: SessionOutput) => void;
   readonly #paths = new Map<PathId, Path>();
-  readonly #upgrades = new MoveGate(2);
-  readonly #laterals = new MoveGate(1);
+  readonly #upgrades = new MoveGate();
+  readonly #laterals = new MoveGate();
   #active: Path | undefined;
   #activeReason = '';
   #everConfirmed = false;
+  /** This end has sent directly before: from then on upgrades count. */
+  #wasDirect = false;
   /** A better path waits for its gate to open. */
   #moveAt: Instant | undefined;
   #pathlessSince: Instant | undefined;
@@ -192,8 +194,8 @@ export class PathSet {
     const bulk = [...this.#paths.values()].some((path) => path.bulk.isBulk(now));
     const choice = selectPath(usable, this.#active?.info.id, bulk);
     if (!choice || choice.move === 'stay') return;
-    if (choice.move !== 'fallback') {
-      const gate = choice.move === 'upgrade' ? this.#upgrades : this.#laterals;
+    const gate = this.#gateOf(choice.move);
+    if (gate) {
       if (now < gate.opensAt) {
         this.#moveAt = gate.opensAt;
         return;
@@ -201,6 +203,18 @@ export class PathSet {
       gate.moved(now);
     }
     this.#activate(this.#paths.get(choice.id)!, because + choice.reason, now);
+  }
+
+  /** Falling back is never limited. Neither is the first upgrade: a NAT that restarts soon after it shall not cost the pause. */
+  #gateOf(move: Exclude<Choice['move'], 'stay'>): MoveGate | undefined {
+    switch (move) {
+      case 'fallback':
+        return undefined;
+      case 'upgrade':
+        return this.#wasDirect ? this.#upgrades : undefined;
+      case 'lateral':
+        return this.#laterals;
+    }
   }
 
   /** Confirmed and healthy paths that answer; failing those any confirmed; on a new session the first there is. */
@@ -218,6 +232,7 @@ export class PathSet {
   #activate(path: Path, reason: string, now: Instant): void {
     this.#active = path;
     this.#activeReason = reason;
+    this.#wasDirect ||= path.info.direct;
     path.activate(this.#resend.first, now);
     if (path.confirmed) this.#report(path, 'active', reason);
   }

@@ -72,8 +72,28 @@ describe('moving between paths', () => {
       pair.run(100);
       pair.killPath(path);
     }
-    // Two are in hand; then the pause grows with each that failed.
-    expect(waits).toEqual([0, 0, 39, 80, 160, 300, 300, 300]);
+    // The first doesn't count, the second is in hand; then the pause grows with each that failed.
+    expect(waits).toEqual([0, 0, 20, 40, 80, 160, 300, 300]);
+  });
+
+  it('upgrades once in ten seconds at most when a direct path that had lasted comes and goes', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    let path = pair.addPath(direct);
+    pair.run(60_000);
+    const upgrades: number[] = [];
+    for (let flaps = 0; flaps < 15; flaps += 1) {
+      pair.killPath(path);
+      pair.run(2_000);
+      path = pair.addPath(direct);
+      const before = pair.a.active;
+      pair.run(2_000, () => pair.a.active === path);
+      if (pair.a.active === path && before !== path) upgrades.push(pair.now);
+      pair.run(2_000);
+    }
+    const pauses = upgrades.slice(1).map((at, index) => at - upgrades[index]!);
+    expect(upgrades.length).toBeGreaterThan(1);
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(10_000);
   });
 
   it('upgrades at once again after a direct path that had lasted', () => {
