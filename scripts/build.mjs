@@ -2,9 +2,10 @@
 // place of the old one at once, so that what runs from it never sees half of one.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleCommands } from './bundle.mjs';
+import { compileAhead } from './compile-ahead.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [next, old, dist] = [`dist.next-${process.pid}`, `dist.old-${process.pid}`, 'dist'].map((name) =>
@@ -20,6 +21,7 @@ if (status !== 0) {
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const commands = Object.values(bin).map((file) => join(next, file.replace(/^dist\//, '')));
 await bundleCommands(commands, join(next, 'THIRD-PARTY-LICENSES.txt'));
+await compileAhead(dirname(commands[0]));
 for (const file of commands) chmodSync(file, 0o755);
 writeFileSync(join(next, '.built'), '');
 if (existsSync(dist)) renameSync(dist, old);

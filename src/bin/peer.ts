@@ -5,4 +5,4 @@ import { runCommandLine } from '../cli/run.ts';
 import { VERSION } from '../version.ts';
 
 collectSeldom();
-await runCommandLine(peerProgram(VERSION), process.argv.slice(2));
+void runCommandLine(peerProgram(VERSION), process.argv.slice(2));

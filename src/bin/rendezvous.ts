@@ -6,4 +6,4 @@ import { runCommandLine } from '../cli/run.ts';
 import { VERSION } from '../version.ts';
 
 collectSeldom();
-await runCommandLine(rendezvousCommand(attachRelay).version(VERSION), process.argv.slice(2));
+void runCommandLine(rendezvousCommand(attachRelay).version(VERSION), process.argv.slice(2));
