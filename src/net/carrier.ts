@@ -22,7 +22,7 @@ export class Carrier {
     this.#pipe = pipe;
     this.#events = events;
     this.#abandon = abandon;
-    pipe.on('data', (chunk: Buffer) => {
+    takeChunks(pipe, (chunk) => {
       if (!this.#down) events.bytes(chunk);
     });
     pipe.on('end', () => this.#fell('the carrier ended'));
@@ -63,6 +63,20 @@ export class Carrier {
     this.#pipe.destroy();
     this.#events.down(reason);
   }
+}
+
+/**
+ * Takes chunks where they are pushed. By way of the readable side each would be looked at once more a tick later: a
+ * tenth of the receiver's JavaScript at full speed.
+ */
+function takeChunks(pipe: Duplex, take: (chunk: Buffer) => void): void {
+  const push = pipe.push.bind(pipe);
+  pipe.push = (chunk: Buffer | null) => {
+    if (chunk === null || pipe.readableLength > 0) return push(chunk);
+    take(chunk);
+    return true;
+  };
+  pipe.on('data', take); // what had come before
 }
 
 const LINGER_MS = 5000;

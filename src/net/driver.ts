@@ -10,7 +10,10 @@ export class Driver<Input, Output> {
   readonly #clock: Clock;
   readonly #perform: (output: Output) => void;
   #draining = false;
+  /** When the drain that is running began: asking the clock for each of its inputs would cost more than it tells. */
+  #drainedAt: Instant = 0;
   #drainScheduled = false;
+  #turnEndScheduled = false;
   #stopped = false;
   #cancelTimer: (() => void) | undefined;
   /** A timer that fires too early costs less than setting a new one for every input. */
@@ -24,15 +27,27 @@ export class Driver<Input, Output> {
 
   handle(input: Input): void {
     if (this.#stopped) return;
-    this.#machine.handle(input, this.#clock.now());
+    this.#machine.handle(input, this.#now());
     this.drain();
   }
 
-  /** Like `handle`, but drains only when the current turn is over, so that inputs of one turn share a batch. */
+  /** Like `handle`, but drains only when the running callback is over, so that inputs of one callback share a batch. */
   handleSoon(input: Input): void {
     if (this.#stopped) return;
-    this.#machine.handle(input, this.#clock.now());
+    this.#machine.handle(input, this.#now());
     this.#drainSoon();
+  }
+
+  /** Like `handle`, but drains only when the turn of the event loop is over, so that inputs of many callbacks share a batch. */
+  handleThisTurn(input: Input): void {
+    if (this.#stopped) return;
+    this.#machine.handle(input, this.#now());
+    if (this.#draining || this.#turnEndScheduled) return;
+    this.#turnEndScheduled = true;
+    setImmediate(() => {
+      this.#turnEndScheduled = false;
+      this.drain();
+    });
   }
 
   #drainSoon(): void {
@@ -47,6 +62,7 @@ export class Driver<Input, Output> {
   drain(): void {
     if (this.#draining || this.#stopped) return;
     this.#draining = true;
+    this.#drainedAt = this.#clock.now();
     try {
       for (let output = this.#machine.poll(); output !== undefined; output = this.#machine.poll()) {
         this.#perform(output);
@@ -61,6 +77,10 @@ export class Driver<Input, Output> {
   stop(): void {
     this.#stopped = true;
     this.#disarm();
+  }
+
+  #now(): Instant {
+    return this.#draining ? this.#drainedAt : this.#clock.now();
   }
 
   #arm(): void {

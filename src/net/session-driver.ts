@@ -115,7 +115,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const { id } = info;
     this.#nextPathId += 1;
     const events = {
-      bytes: (bytes: Uint8Array) => this.#driver.handle({ type: 'path-bytes', path: id, bytes }),
+      bytes: (bytes: Uint8Array) => this.#driver.handleThisTurn({ type: 'path-bytes', path: id, bytes }),
       written: (bytes: number) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
       down: (reason: string) => this.#dropPath(id, reason),
     };

@@ -121,16 +121,14 @@ export class UdxPipe extends Duplex {
   /** udx has no receive window to close: what comes is pushed, whether asked for or not. */
   override _read(): void {}
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     if (this.#stream.write(chunk)) done();
     else this.#waiting = done;
   }
 
+  /** Joined: for udx each write is a request of its own, which costs more than the copy of a TLS record. */
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    let room = true;
-    for (const { chunk } of chunks) room = this.#stream.write(chunk);
-    if (room) done();
-    else this.#waiting = done;
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'buffer', done);
   }
 
   override _final(done: () => void): void {
