@@ -16,7 +16,7 @@ export interface HostAddress {
 /** Every usable address, in the system's order: without loopback, link-local and the bridges of containers and virtual machines on this host. */
 export function hostAddresses(): HostAddress[] {
   const found = new Map<string, HostAddress>();
-  for (const [name, entries] of Object.entries(networkInterfaces())) {
+  for (const [name, entries] of Object.entries(systemInterfaces())) {
     if (INNER_BRIDGE.test(name)) continue;
     for (const entry of entries ?? []) {
       const address = canonicalAddress(entry.address);
@@ -26,6 +26,18 @@ export function hostAddresses(): HostAddress[] {
     }
   }
   return [...found.values()];
+}
+
+let lastSeen: ReturnType<typeof networkInterfaces> = {};
+
+/** The system is asked by a file of its own: where none can be opened, what it said last stands. */
+function systemInterfaces(): ReturnType<typeof networkInterfaces> {
+  try {
+    lastSeen = networkInterfaces();
+  } catch {
+    // As good as unchanged; the next look comes soon.
+  }
+  return lastSeen;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { labSupport } from './lab.ts';
+import { crowd } from './survival/crowd.ts';
 import { survive, type FaultName } from './survival/faults.ts';
 import { killPeer } from './survival/kill.ts';
 
