@@ -17,7 +17,8 @@ import type { RememberedRendezvous, SettingsFile } from './settings.ts';
 export interface JoinOptions {
   readonly identity: Identity;
   readonly settings: SettingsFile;
-  readonly network: Network;
+  /** Waited for only once registered. */
+  readonly network: Promise<Network>;
   readonly clock: Clock;
   readonly rendezvous?: string | readonly string[] | undefined;
   readonly role?: 'listen' | 'dial' | undefined;
@@ -57,7 +58,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   private constructor(
     signal: SignalConnection,
-    { network, clock }: JoinOptions,
+    network: Network,
+    { clock }: JoinOptions,
     token?: string,
     firstSeen?: PeerId,
   ) {
@@ -92,7 +94,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
         });
         try {
           await connection.whenRegistered({ firstAttemptOnly: true, signal });
-          return new Deployment(connection, options, rendezvous.token, firstSeen);
+          return new Deployment(connection, await options.network, options, rendezvous.token, firstSeen);
         } catch (thrown) {
           connection.close();
           failure = thrown;

@@ -159,23 +159,16 @@ export class Peer extends EventEmitter<PeerEvents> {
     new AllowFile(home.allowFile).rules(); // one that can't be read is told of before anything is opened
     const rules = (options.allow ?? []).map(parseAllowRule);
     const clock = systemClock;
-    const network = await Network.open(clock, { mapPorts: options.portMapping });
+    // Opened once the connection to the rendezvous is on its way, and while that answers.
+    const network = Promise.resolve().then(() => Network.open(clock, { mapPorts: options.portMapping }));
     try {
       const { rendezvous, role, name, signal } = options;
-      const deployment = await Deployment.join({
-        identity,
-        settings,
-        network,
-        clock,
-        rendezvous,
-        role,
-        name,
-        signal,
-      });
-      const peer = new Peer(home, identity, network, deployment, settings, rules, clock);
-      return peer;
+      const joining = { identity, settings, network, clock, rendezvous, role, name, signal };
+      const [opened, deployment] = await Promise.all([network, Deployment.join(joining)]);
+      return new Peer(home, identity, opened, deployment, settings, rules, clock);
     } catch (thrown) {
-      await network.close();
+      const opened = await network.catch(() => undefined);
+      await opened?.close();
       throw thrown;
     }
   }

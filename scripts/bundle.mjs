@@ -36,9 +36,10 @@ export async function bundleCommands(commands, notices) {
     });
     for (const module of output[0].moduleIds) modules.add(module);
     writeFileSync(file.replace(/\.js$/, '.cjs'), expression(output[0].code));
-    writeFileSync(file, launcher(basename(file, '.js')));
+    writeFileSync(file, await launcher(basename(file, '.js'), join(dirname(file), '../cli/launch.js')));
     rmSync(`${file}.map`, { force: true });
   }
+  writeFileSync(join(dirname(commands[0]), 'package.json'), '{"type":"commonjs"}\n');
   const packages = new Set([...modules].filter((module) => module.includes('node_modules')).map(packageOf));
   writeFileSync(
     notices,
@@ -57,12 +58,11 @@ function expression(code) {
   return `(function (require, __filename) {const module = {exports: {}}, exports = module.exports;${body}\n})`;
 }
 
-function launcher(name) {
-  return `#!/usr/bin/env node
-import { launch } from '../cli/launch.js';
-
-launch(new URL('${name}.cjs', import.meta.url));
-`;
+/** In CommonJS as well: with modules, Node would load twice as much of itself. */
+async function launcher(name, launch) {
+  const bundle = await rolldown({ input: launch, platform: 'node', logLevel: 'silent' });
+  const { output } = await bundle.generate({ format: 'cjs' });
+  return `#!/usr/bin/env node\n${output[0].code}\nexports.launch(require('node:path').join(__dirname, '${name}.cjs'), require);\n`;
 }
 
 /** A package with native code looks for it in many places; nearly always it is in the one that comes first here. */
@@ -103,7 +103,10 @@ const loadedAtFirstUse = {
   },
 };
 
-const LATE = ['http', 'https', 'http2', 'tls', 'zlib', 'dgram', 'child_process', 'dns/promises', 'stun'];
+const LATE =
+  'http https http2 tls zlib dgram child_process dns/promises fs/promises stream/consumers timers/promises stun'.split(
+    ' ',
+  );
 const LATE_ID = '\0late:';
 
 /** The folder of the package that a module belongs to. */

@@ -1,40 +1,34 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
 
 /** What a bundled command is: an expression, so that it can be compiled and run apart. */
 type Program = (require: NodeJS.Require, file: string) => void;
 
 /**
- * Runs a bundled command. What V8 made of its source when it was built lies beside it and spares the compiling, which takes longer
+ * Runs a bundled command, with the `require` of where it lies. What V8 made of its source when it was built lies beside it and spares the compiling, which takes longer
  * than all else that a command does until it is registered. Other code than this source's own, made by this very Node, is not used.
  */
-export function launch(bundle: URL): void {
-  const { file, source } = read(bundle);
-  run(new Script(source, { filename: file, cachedData: compiledOf(file, source) }), file);
+export function launch(file: string, require: NodeJS.Require): void {
+  const source = read(file);
+  const script = new Script(source, { filename: file, cachedData: compiledOf(file, source) });
+  (script.runInThisContext() as Program)(require, file);
 }
 
 /** Runs a bundled command to its end, then keeps all that V8 has compiled of it by then. Only for building. */
-export function launchAndKeep(bundle: URL, restoreFlags: () => void): void {
-  const { file, source } = read(bundle);
+export function launchAndKeep(file: string, require: NodeJS.Require, restoreFlags: () => void): void {
+  const source = read(file);
   const script = new Script(source, { filename: file });
   process.on('exit', () => {
     restoreFlags();
     const code = script.createCachedData();
     writeFileSync(compiledFile(file), Buffer.concat([digest(source, code), code]));
   });
-  run(script, file);
+  (script.runInThisContext() as Program)(require, file);
 }
 
-function read(bundle: URL): { file: string; source: string } {
-  const file = fileURLToPath(bundle);
-  return { file, source: readFileSync(file, 'latin1') }; // which ASCII is, and nothing is read faster
-}
-
-function run(script: Script, file: string): void {
-  (script.runInThisContext() as Program)(createRequire(file), file);
+function read(file: string): string {
+  return readFileSync(file, 'latin1'); // which ASCII is, and nothing is read faster
 }
 
 /** `undefined` where there is none, or where it belongs to other source or another Node: V8 itself compares little more than lengths. */

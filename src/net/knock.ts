@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { Duplex } from 'node:stream';
 import { sourceAddress } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
@@ -24,8 +24,9 @@ const EXPORTER_LABEL = 'EXPORTER-sallyport-1';
 
 /** Both ends of one TLS connection get the same 32 bytes, and nobody in the middle of two connections can. */
 export function exporterOf(socket: Duplex): Uint8Array {
-  if (!(socket instanceof TLSSocket)) return new Uint8Array(0);
-  return new Uint8Array(socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)));
+  // Asked of the socket, since a cleartext connection need not load Node's TLS for this.
+  if (!('exportKeyingMaterial' in socket)) return new Uint8Array(0);
+  return new Uint8Array((socket as TLSSocket).exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)));
 }
 
 export function remoteOf(socket: {
