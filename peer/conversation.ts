@@ -5,7 +5,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { encodePurpose } from '../src/core/protocol/open.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import {
   decodeUpdate,
@@ -47,7 +47,10 @@ export interface ConversationOptions {
   readonly network: Network;
   readonly deployment: Deployment;
   readonly clock: Clock;
+  /** Which candidates the rendezvous has seen the peer at. */
   readonly vouch: (candidates: readonly Candidate[]) => RemoteCandidate[];
+  /** When the rendezvous saw them; those alone that it did see. */
+  readonly date: (samples: readonly Candidate[]) => PortSample[];
 }
 
 /** How long a path may take to show that the peer is there after all. */
@@ -57,7 +60,7 @@ const GONE_PING_MS = 5_000;
 const UPDATES = { perSecond: 10, burst: 100 };
 
 /** Changes of our own network within this time travel as one update. */
-const GATHER_MS = 30;
+const GATHER_MS = 10;
 
 /**
  * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and the sealed updates
@@ -99,7 +102,7 @@ export class Conversation {
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
       propose: (round) => this.#propose(round),
-      trickle: (candidate) => void this.#send({ candidates: [candidate] }),
+      tellSample: (candidate) => void this.#send({ samples: [candidate] }),
       onPath: (path) => this.session.addDirectPath(path),
       onTrace: (line) => this.session.note(line),
       onKeepalive: (everyMs) => this.session.driver.keepAlive(everyMs),
@@ -127,29 +130,32 @@ export class Conversation {
     remote: { kinds: readonly PathChoice[]; profile: NatProfile; candidates: readonly RemoteCandidate[] },
     start: RoundStart,
   ): void {
-    const { role, tickets, kinds, keys, identity, clock, deployment } = this.#options;
-    if (kinds.includes('relay') && tickets.length > 0) {
-      this.#circuit = new CircuitKeeper(
-        {
-          identity,
-          role,
-          keys,
-          clock,
-          link: (relay) => deployment.relay(relay),
-          serverTime: () => deployment.serverTime(),
-          renew: () => this.#renewTickets(),
-          onPath: (path) => this.session.addCircuit(path),
-          onFailure: (error) => this.#noteRelay(error),
-        },
-        tickets,
-      );
-      if (this.confirmed) this.#circuit.confirm();
-    }
-    this.#punching.begin(0, start, remote);
     // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
-    // which sends nothing before that.
+    // which sends nothing before that, so it leaves before anything else is done.
     if (this.#punching.allowed) this.#sendNetwork();
     else if (this.confirmed) this.#send({});
+    this.#keepCircuit();
+    this.#punching.begin(0, start, remote);
+  }
+
+  #keepCircuit(): void {
+    const { role, tickets, kinds, keys, identity, clock, deployment } = this.#options;
+    if (!kinds.includes('relay') || tickets.length === 0) return;
+    this.#circuit = new CircuitKeeper(
+      {
+        identity,
+        role,
+        keys,
+        clock,
+        link: (relay) => deployment.relay(relay),
+        serverTime: () => deployment.serverTime(),
+        renew: () => this.#renewTickets(),
+        onPath: (path) => this.session.addCircuit(path),
+        onFailure: (error) => this.#noteRelay(error),
+      },
+      tickets,
+    );
+    if (this.confirmed) this.#circuit.confirm();
   }
 
   /** A sealed update from the peer, through the rendezvous. */
@@ -208,11 +214,12 @@ export class Conversation {
     this.session.driver.destroy('TIMEOUT', 'the peer did not prove that it holds the keys of the session');
   }
 
-  get #face(): { candidates: Candidate[]; profile: NatProfile } {
+  get #face(): { candidates: Candidate[]; profile: NatProfile; samples: Candidate[] } {
     const { network, kinds } = this.#options;
     const all = [...network.publicCandidates, ...network.hostCandidates];
     const candidates = all.filter(({ transport }) => kinds.includes(transport)).slice(0, LIMITS.candidates);
-    return { candidates, profile: network.profile };
+    const samples = network.samples.map(({ candidate }) => candidate);
+    return { candidates, profile: network.profile, samples };
   }
 
   /** A round begins with what both networks are now. */
@@ -279,8 +286,9 @@ export class Conversation {
 
   #onUpdate(bytes: Uint8Array): void {
     if (!this.#incomingRate.take(this.#options.clock.now())) return;
-    const { candidates, profile, round } = decodeUpdate(bytes);
-    const news = { profile, candidates: candidates && this.#options.vouch(candidates) };
+    const { candidates, profile, samples = [], round } = decodeUpdate(bytes);
+    const { vouch, date } = this.#options;
+    const news = { profile, candidates: candidates && vouch(candidates), samples: date(samples) };
     this.#confirm();
     if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
     else this.#punching.learn(news);

@@ -7,7 +7,7 @@ import { isAttested } from '../src/core/protocol/attestation.ts';
 import { verifyOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
 import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
@@ -418,7 +418,8 @@ export class Introductions {
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;
     const vouch = (candidates: readonly Candidate[]) => this.#vouched(candidates, options.peer);
-    const conversation = new Conversation({ ...options, identity, network, deployment, clock, vouch });
+    const date = (samples: readonly Candidate[]) => this.#dated(samples, options.peer);
+    const conversation = new Conversation({ ...options, identity, network, deployment, clock, vouch, date });
     const key = conversation.session.id;
     this.#conversations.set(key, conversation);
     conversation.session.on('closed', () => this.#conversations.delete(key));
@@ -434,6 +435,15 @@ export class Introductions {
       ...candidate,
       attested: isAttested(candidate, peer, deployment.id, now),
     }));
+  }
+
+  /** When the rendezvous itself saw the peer there, by our clock. */
+  #dated(samples: readonly Candidate[], peer: PeerId): PortSample[] {
+    const { deployment } = this.#options;
+    const now = deployment.serverTime();
+    return samples
+      .filter((sample) => isAttested(sample, peer, deployment.id, now))
+      .map((sample) => ({ ...sample, seenAt: deployment.toLocal(sample.attestation!.time) }));
   }
 }
 

@@ -5,11 +5,13 @@ import { base64url } from '../src/core/bytes.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
+import type { NewMapping } from '../src/core/nat/seen-candidates.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
 import { FloodBudget } from '../src/core/punch/flood-budget.ts';
 import { ProbeBudget } from '../src/core/punch/probe-budget.ts';
 import type { StunService } from '../src/core/punch/sampler.ts';
-import type { PathChoice } from '../src/core/punch/situation.ts';
+import { SAMPLE_MS } from '../src/core/punch/prediction.ts';
+import { isSequential, type PathChoice } from '../src/core/punch/situation.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { advertisedAddresses, hostAddresses } from '../src/net/interfaces.ts';
@@ -246,6 +248,13 @@ export class Network extends EventEmitter<NetworkEvents> {
   get publicCandidates(): Candidate[] {
     const seen = [4, 6].flatMap((family) => this.#discoveries[family as Family]?.candidates ?? []);
     return [...seen, ...this.#portMapping.candidates];
+  }
+
+  /** Mappings over IPv4 that a NAT which counts its ports has just made: they show where it stands. */
+  get samples(): NewMapping[] {
+    const { profile } = this;
+    const mappings = this.#discoveries[4]?.newMappings(SAMPLE_MS) ?? [];
+    return mappings.filter(({ candidate: { transport } }) => isSequential(profile[transport]));
   }
 
   /** What a peer may know of us before it has proven the session's keys, as far as these kinds of path need it. */

@@ -3,7 +3,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type { RemoteCandidate } from '../src/core/punch/events.ts';
+import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
@@ -28,8 +28,8 @@ export interface PunchingOptions {
   readonly toLocal: (serverTime: number) => Instant;
   /** Tells the peer to start this round with us; false where there is no way to tell it. */
   readonly propose: (round: { number: number; start: RoundStart }) => boolean;
-  /** Tells the peer of a mapping at once. */
-  readonly trickle: (candidate: Candidate) => void;
+  /** Tells the peer at once where this end's NAT counts its ports. */
+  readonly tellSample: (candidate: Candidate) => void;
   readonly serverTime: () => number;
   readonly onPath: (path: DirectPath) => void;
   readonly onTrace: (line: TraceLine) => void;
@@ -44,6 +44,7 @@ interface News {
   kinds?: readonly PathChoice[] | undefined;
   profile?: NatProfile | undefined;
   candidates?: readonly RemoteCandidate[] | undefined;
+  samples?: readonly PortSample[] | undefined;
 }
 
 /** What is known of the peer's network. */
@@ -120,7 +121,8 @@ export class Punching {
   refreshLocal(): void {
     const { network } = this.#options;
     const candidates = [...network.publicCandidates, ...network.hostCandidates];
-    this.#traversal?.handle({ type: 'local', profile: network.profile, candidates });
+    const samples = network.samples.map(({ candidate, at }) => ({ ...candidate, seenAt: at }));
+    this.#traversal?.handle({ type: 'local', profile: network.profile, candidates, samples });
     this.#consider('here', { profile: network.profile, candidates });
   }
 
@@ -174,7 +176,7 @@ export class Punching {
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
     this.#found = false;
-    const { role, peer, keys, kinds, network, clock, onTrace, trickle } = this.#options;
+    const { role, peer, keys, kinds, network, clock, onTrace, tellSample } = this.#options;
     const traversal = new Traversal({
       role,
       peer,
@@ -183,7 +185,7 @@ export class Punching {
       network,
       clock,
       round: number,
-      trickle,
+      tellSample,
       onTrace,
       onPath: (path) => {
         this.#found = true;

@@ -56,8 +56,8 @@ export interface TraversalOptions {
   /** Which round of this session it is; both ends count alike. */
   readonly round: number;
   readonly onPath: (path: DirectPath) => void;
-  /** Tells the peer of a mapping at once. */
-  readonly trickle: (candidate: Candidate) => void;
+  /** Tells the peer at once where this end's NAT counts its ports. */
+  readonly tellSample: (candidate: Candidate) => void;
   readonly onTrace: (line: TraceLine) => void;
   readonly onObstacle: (obstacle: TransportObstacle) => void;
   /** Everything that this round could try was tried, and nothing that it found is still being secured. */
@@ -148,8 +148,8 @@ export class Traversal {
     switch (output.type) {
       case 'send':
         return this.#socket(output.socket, output.to)?.send(output.bytes, output.to, output.ttl);
-      case 'trickle':
-        return this.#options.trickle(output.candidate);
+      case 'tell-sample':
+        return this.#options.tellSample(output.candidate);
       case 'close-sockets':
         return this.#closeSockets(output.except);
       case 'dial':

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { DiscoveryOptions } from '../core/nat/discovery.ts';
 import { TcpDiscovery, type TcpDiscoveryInput, type TcpDiscoveryOutput } from '../core/nat/tcp-discovery.ts';
+import type { NewMapping } from '../core/nat/seen-candidates.ts';
 import type { Candidate } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import type { Finding } from './discover-udp.ts';
@@ -46,6 +47,10 @@ export class TcpDiscoverer {
 
   candidates(maxAgeMs: number): Candidate[] {
     return this.#machine.candidates(this.#options.clock.now(), maxAgeMs);
+  }
+
+  get newMapping(): NewMapping | undefined {
+    return this.#machine.newMapping;
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import {
   type UdpDiscoveryOptions,
   type UdpDiscoveryOutput,
 } from '../core/nat/udp-discovery.ts';
+import type { NewMapping } from '../core/nat/seen-candidates.ts';
 import type { Candidate } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import { Driver } from './driver.ts';
@@ -62,6 +63,10 @@ export class UdpDiscoverer {
 
   candidates(maxAgeMs: number): Candidate[] {
     return this.#machine.candidates(this.#options.clock.now(), maxAgeMs);
+  }
+
+  get newMapping(): NewMapping | undefined {
+    return this.#machine.newMapping;
   }
 
   close(): void {

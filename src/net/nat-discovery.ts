@@ -5,6 +5,7 @@ import { LIMITS } from '../core/limits.ts';
 import type { DiscoveryOptions } from '../core/nat/discovery.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../core/nat/behavior.ts';
 import { addFinding, mergeSurvey } from '../core/nat/merge.ts';
+import type { NewMapping } from '../core/nat/seen-candidates.ts';
 import type { Candidate, Transport } from '../core/punch/candidate.ts';
 import type { StunCredentials } from '../core/stun/request.ts';
 import type { Clock } from './clock.ts';
@@ -138,6 +139,14 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   /** Candidates of both transports whose attestation is valid, the newest of each transport first. */
   get candidates(): Candidate[] {
     return this.#candidates(USABLE_MS);
+  }
+
+  /** Of each transport the mapping that was new last, if within `maxAgeMs`: where a NAT that counts its ports stood. */
+  newMappings(maxAgeMs: number): NewMapping[] {
+    const since = this.#clock.now() - maxAgeMs;
+    return [this.#udp.newMapping, this.#tcp.newMapping].filter(
+      (mapping) => mapping !== undefined && mapping.at >= since,
+    ) as NewMapping[];
   }
 
   get heldPort(): number | undefined {

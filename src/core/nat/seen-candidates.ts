@@ -2,10 +2,17 @@ import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import type { Attestation, Candidate, Transport } from '../punch/candidate.ts';
 
+/** A mapping that a NAT had just made when a server saw it, and when the answer came. */
+export interface NewMapping {
+  readonly candidate: Candidate;
+  readonly at: Instant;
+}
+
 /** The server-reflexive candidates of one socket, each with its newest attestation. */
 export class SeenCandidates {
   readonly #transport: Transport;
   readonly #seen = new Map<string, { candidate: Candidate; at: Instant }>();
+  #newMapping: NewMapping | undefined;
 
   constructor(transport: Transport) {
     this.#transport = transport;
@@ -18,7 +25,13 @@ export class SeenCandidates {
     const candidate: Candidate = { type: 'srflx', transport: this.#transport, endpoint, attestation };
     this.#seen.delete(key);
     this.#seen.set(key, { candidate, at: now });
+    if (isNew) this.#newMapping = { candidate, at: now };
     return isNew;
+  }
+
+  /** The last endpoint that was new, when it was seen first. */
+  get newMapping(): NewMapping | undefined {
+    return this.#newMapping;
   }
 
   /** Those seen at most `maxAgeMs` ago, the newest first; by age of our own clock, not the attestation's. */

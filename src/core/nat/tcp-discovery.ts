@@ -13,7 +13,7 @@ import {
   type ProfileReport,
 } from './discovery.ts';
 import { judgeMapping, type MappingObservation } from './mapping.ts';
-import { SeenCandidates } from './seen-candidates.ts';
+import { SeenCandidates, type NewMapping } from './seen-candidates.ts';
 import { StunConnection, type StunConnectionId } from './stun-connection.ts';
 
 export type TcpDiscoveryInput =
@@ -80,6 +80,10 @@ export class TcpDiscovery implements Machine<TcpDiscoveryInput, TcpDiscoveryOutp
 
   candidates(now: Instant, maxAgeMs: number): Candidate[] {
     return this.#candidates.list(now, maxAgeMs);
+  }
+
+  get newMapping(): NewMapping | undefined {
+    return this.#candidates.newMapping;
   }
 
   handle(input: TcpDiscoveryInput, now: Instant): void {

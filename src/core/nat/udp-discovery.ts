@@ -11,7 +11,7 @@ import {
   type DiscoveryOptions,
   type ProfileReport,
 } from './discovery.ts';
-import { SeenCandidates } from './seen-candidates.ts';
+import { SeenCandidates, type NewMapping } from './seen-candidates.ts';
 import { judgeUdp, leastRoundTrip } from './udp-evidence.ts';
 
 export interface UdpDiscoveryOptions extends DiscoveryOptions {
@@ -90,6 +90,10 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   /** Candidates of the main socket seen at most `maxAgeMs` ago, newest first. */
   candidates(now: Instant, maxAgeMs: number): Candidate[] {
     return this.#candidates.list(now, maxAgeMs);
+  }
+
+  get newMapping(): NewMapping | undefined {
+    return this.#candidates.newMapping;
   }
 
   handle(input: UdpDiscoveryInput, now: Instant): void {

@@ -7,7 +7,7 @@ import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
-import type { PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
+import type { PortSample, PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
 import { NO_HAIRPIN } from './obstacle.ts';
 import { plan, type Plan, type Stage, type Technique } from './plan.ts';
@@ -16,7 +16,7 @@ import type { PortProbes } from './port-probes.ts';
 import { ProbeBudget } from './probe-budget.ts';
 import { PortSearch } from './port-search.ts';
 import type { StunService } from './sampler.ts';
-import { sharesPublicAddress, type PathChoice } from './situation.ts';
+import { isSequential, sharesPublicAddress, type PathChoice } from './situation.ts';
 import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { refusalOf } from './target.ts';
 import type { HeldPortUse } from './tcp-open.ts';
@@ -51,7 +51,7 @@ const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASU
  *
  * ```
  *  local, remote ─▶ plan ─┬▶ ConnectivityChecks ─▶ send, path (udp)
- *                         │    ▲ PortSearch      ─▶ send, trickle
+ *                         │    ▲ PortSearch      ─▶ send, sample, tell-sample
  *                         └▶ TcpOpenings         ─▶ dial, listen-held, path (tcp)
  * ```
  */
@@ -66,6 +66,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #own: readonly Candidate[] = [];
   /** In the order of arrival; those that the plan has no use for yet included. */
   #candidates: RemoteCandidate[] = [];
+  #primed = false;
   #startAt: Instant | undefined;
   #roundTripMs = 0;
   #searches: Record<Transport, PortSearch>;
@@ -97,7 +98,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       budget,
       roundMs: () => this.#roundMs('tcp'),
       searchTechnique: () => this.#searches.tcp.technique,
-      onRefused: (to, now) => this.#searches.tcp.refused(to, now),
+      onRefused: (socket, to, now) => this.#searches.tcp.refused(socket, to, now),
     });
     const floods = options.floods ?? new FloodBudget();
     const search = (transport: Transport, probes: PortProbes) =>
@@ -163,13 +164,19 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       case 'local':
         this.#own = input.candidates ?? this.#own;
         this.#profiles.local = input.profile ?? this.#profiles.local;
+        for (const { transport, seenAt } of input.samples ?? []) {
+          this.#searches[transport].noteSample(seenAt, now);
+        }
         return this.#replan(now);
       case 'remote':
-        this.#addCandidates(input.candidates ?? [], now);
+        this.#addCandidates(input.candidates ?? []);
         this.#remoteKinds = input.kinds ?? this.#remoteKinds;
         this.#profiles.remote = input.profile ?? this.#profiles.remote;
-        return this.#replan(now);
+        this.#replan(now);
+        return this.#learnSamples(input.samples ?? [], now);
       case 'prime':
+        this.#primed = true;
+        this.#prepareSearches(now);
         return this.#checks.prime(this.#options.primerTtl ?? DEFAULT_PRIMER_TTL, now);
       case 'start':
         return this.#start(input.at, input.roundTripMs, now);
@@ -193,18 +200,31 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
   }
 
-  #addCandidates(candidates: readonly RemoteCandidate[], now: Instant): void {
+  #addCandidates(candidates: readonly RemoteCandidate[]): void {
     for (const candidate of candidates) {
       const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
-      if (known < 0 && this.#isSample(candidate, now)) continue;
       if (known >= 0) this.#candidates[known] = candidate;
       else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
     }
   }
 
-  #isSample(candidate: RemoteCandidate, now: Instant): boolean {
-    const { transport, endpoint } = candidate;
-    return isAttestedMapping(candidate) && this.#searches[transport].learnSample(endpoint, now);
+  #learnSamples(samples: readonly PortSample[], now: Instant): void {
+    for (const sample of samples.toSorted((a, b) => a.seenAt - b.seenAt)) {
+      this.#searches[sample.transport].learnSample(sample, now);
+    }
+  }
+
+  /** Where this end's NAT counts its ports, the peer will have to be told where it stands, unless that is of no use. */
+  #prepareSearches(now: Instant): void {
+    if (!this.#primed) return;
+    for (const transport of ['udp', 'tcp'] as const) {
+      const { local, remote } = this.#profiles;
+      const planned = this.#stagesOf(transport, 4).some(({ technique }) => technique === 'port prediction');
+      const mayBePlanned = planned || remote[transport].reachable === undefined;
+      if (isSequential(local[transport]) && this.#allows(transport) && mayBePlanned) {
+        this.#searches[transport].prepare(now);
+      }
+    }
   }
 
   /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
@@ -215,6 +235,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#plan = initiates ? plan(local, remote) : plan(remote, local);
     for (const family of [4, 6] as const) this.#tcp.useHeldPort(family, this.#heldPortUse(family), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
+    this.#prepareSearches(now);
     this.#followSearch(now);
   }
 
@@ -295,7 +316,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     for (const transport of ['udp', 'tcp'] as const) {
       const target = this.#attestedMapping(transport);
       const from = Math.max(this.#startAt, now);
-      if (target) this.#searches[transport].follow(this.#plan, target, from, this.#roundTripMs);
+      if (target) this.#searches[transport].follow(this.#plan, target, from, this.#roundTripMs, now);
     }
   }
 

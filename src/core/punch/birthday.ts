@@ -71,10 +71,10 @@ export class Birthday {
    * ports. A port of the peer's that has a mapping then shows itself by a refusal amid silence, and the peer will dial
    * from it again: so keep a dial waiting there.
    */
-  refused({ address, port }: Endpoint, now: Instant): void {
-    const { probes, manySockets } = this.#options;
+  refused(socket: number, { address, port }: Endpoint, now: Instant): void {
+    const { probes } = this.#options;
     const tries = this.#again.get(port) ?? 0;
-    if (manySockets || tries >= REPEATS_PER_PORT || this.#repeated >= REPEATS) return;
+    if (socket !== 0 || tries >= REPEATS_PER_PORT || this.#repeated >= REPEATS) return;
     this.#again.set(port, tries + 1);
     this.#repeated++;
     probes.spray(0, { address, port }, now);

@@ -21,12 +21,22 @@ export interface RemoteCandidate extends Candidate {
   readonly attested: boolean;
 }
 
+/** A mapping that a NAT had just made when the rendezvous saw it: the NAT's port counter stood there. Of IPv4. */
+export interface PortSample {
+  readonly transport: Transport;
+  readonly endpoint: Endpoint;
+  /** By the clock of the end that is told. */
+  readonly seenAt: Instant;
+}
+
 export type PunchInput =
   /** What this end is and has; may come again as more is measured. */
   | {
       readonly type: 'local';
       readonly profile?: NatProfile | undefined;
       readonly candidates?: readonly Candidate[] | undefined;
+      /** The peer is told of these by the caller. */
+      readonly samples?: readonly PortSample[] | undefined;
     }
   /** What the peer says about itself; candidates are added to those known. */
   | {
@@ -34,8 +44,10 @@ export type PunchInput =
       readonly profile?: NatProfile | undefined;
       readonly kinds?: readonly PathChoice[] | undefined;
       readonly candidates?: readonly RemoteCandidate[] | undefined;
+      /** Attested ones only. */
+      readonly samples?: readonly PortSample[] | undefined;
     }
-  /** The answerer has read the offer, the offerer the answer: one low-TTL probe opens this end's filter early. */
+  /** The answerer has read the offer, the offerer the answer: one low-TTL probe opens this end's filter early, and a NAT that counts its ports is asked where it stands. */
   | { readonly type: 'prime' }
   /** `at` is T0 on this end's clock; both ends are given the same `roundTripMs`, their estimate by way of the server. */
   | { readonly type: 'start'; readonly at: Instant; readonly roundTripMs: number }
@@ -105,8 +117,8 @@ export type PunchOutput =
     }
   /** Ask a TCP STUN server from a port that nothing else uses; its answer is `sampled`. No answer needs no report. */
   | { readonly type: 'sample'; readonly socket: number; readonly to: Endpoint; readonly bytes: Uint8Array }
-  /** Tell the peer of this mapping at once: its port shows where this end's NAT has got to. */
-  | { readonly type: 'trickle'; readonly candidate: Candidate }
+  /** Tell the peer of this new mapping at once: its port shows where this end's NAT has got to. */
+  | { readonly type: 'tell-sample'; readonly candidate: Candidate }
   /** Close every socket above 0 but this one. */
   | { readonly type: 'close-sockets'; readonly except: number | undefined }
   | {

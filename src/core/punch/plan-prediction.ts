@@ -16,7 +16,7 @@ export function planPrediction(
   const steps = { initiator: stepOf(a), responder: stepOf(b) };
   const probability = predicted === 'both' ? 0.93 : 0.95;
   const cost =
-    transport === 'udp' ? ({ packets: 300, seconds: 0.3 } as const) : { packets: 150, seconds: 0.4 };
+    transport === 'udp' ? ({ packets: 400, seconds: 0.3 } as const) : { packets: 150, seconds: 0.4 };
   return { technique: 'port prediction', transport, predicted, steps, ...cost, probability };
 }
 

@@ -3,18 +3,17 @@ import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import { Birthday } from './birthday.ts';
 import type { Transport } from './candidate.ts';
-import type { PunchOutput } from './events.ts';
+import type { PortSample, PunchOutput } from './events.ts';
 import type { FloodBudget } from './flood-budget.ts';
 import type { Plan, Stage } from './plan.ts';
 import type { PortProbes } from './port-probes.ts';
-import { PortPrediction } from './prediction.ts';
+import { PortPrediction, SAMPLE_MS } from './prediction.ts';
 import { PortSampler, type StunService } from './sampler.ts';
 import {
   BIRTHDAY_PROBES,
   BIRTHDAY_ROWS,
   BIRTHDAY_SOCKETS,
   PREDICTION_TRIES,
-  predictedPorts,
   predictionTryMs,
 } from './schedule.ts';
 
@@ -46,6 +45,10 @@ export class PortSearch {
   #options: PortSearchOptions;
   /** Where the rendezvous saw the peer: the only address that is searched. */
   #target: Endpoint | undefined;
+  #sampler: PortSampler | undefined;
+  /** When this end's counter was read last, the peer having been told of it. */
+  #sampledHere: Instant | undefined;
+  #sampledThere: PortSample | undefined;
   #prediction: PortPrediction | undefined;
   #predictionStage: StageOf<'port prediction'> | undefined;
   /** Predictions begun; each has sockets of its own. */
@@ -59,6 +62,7 @@ export class PortSearch {
 
   constructor(options: PortSearchOptions) {
     this.#options = options;
+    this.#sampler = PortSampler.of(options);
   }
 
   get technique(): Stage['technique'] {
@@ -67,42 +71,61 @@ export class PortSearch {
 
   /** True once sockets of its own may be open. */
   get begun(): boolean {
-    return this.#predictions > 0 || this.#birthday !== undefined;
+    return this.#predictions > 0 || this.#birthday !== undefined || this.#sampler?.begun === true;
   }
 
   get deadline(): Instant | undefined {
     if (this.#ended || this.#options.probes.isSettled) return undefined;
-    return earliest(this.#prediction?.deadline, this.#birthday?.deadline, this.#birthdayAt);
+    const samples = this.#sampler?.deadline;
+    return earliest(samples, this.#prediction?.deadline, this.#birthday?.deadline, this.#birthdayAt);
+  }
+
+  /**
+   * This end's NAT counts up, and its port may have to be predicted: takes the first sample, which needs no leave of
+   * the peer's, before the plan is settled.
+   */
+  prepare(now: Instant): void {
+    if (!this.#ended) this.#sampler?.sample(SAMPLE_MS, now);
   }
 
   /**
    * Takes up what the plan asks for. It is called again when the plan has changed: an end may begin before the other's
    * NAT, or its own, is measured. A birthday that has begun goes on.
    */
-  follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number): void {
-    const tryMs = predictionTryMs(roundTripMs);
+  follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number, now: Instant): void {
     const own = stages.filter(({ transport }) => transport === this.#options.transport);
     const prediction = own.find((stage) => stage.technique === 'port prediction');
     const birthday = own.find((stage) => stage.technique === 'birthday');
     this.#target ??= target;
-    this.#followPrediction(prediction, startAt, tryMs);
+    this.#followPrediction(prediction, startAt, roundTripMs, now);
     if (this.#birthday || birthday?.many === this.#birthdayStage?.many) return;
     this.#birthdayStage = birthday;
     // No flood over IPv4 where a probe over IPv6 is about to be answered.
     const overIPv6 = stages.some(({ transport, ipv6 }) => transport === 'udp' && ipv6);
     const floodAt = startAt + (overIPv6 ? 2 * roundTripMs + 50 : 0);
-    this.#birthdayAt = birthday && (prediction ? startAt + PREDICTION_TRIES * tryMs : floodAt);
+    const triedAt = startAt + PREDICTION_TRIES * predictionTryMs(roundTripMs);
+    this.#birthdayAt = birthday && (prediction ? triedAt : floodAt);
   }
 
-  #followPrediction(stage: StageOf<'port prediction'> | undefined, startAt: Instant, tryMs: number): void {
+  #followPrediction(
+    stage: StageOf<'port prediction'> | undefined,
+    startAt: Instant,
+    roundTripMs: number,
+    now: Instant,
+  ): void {
     if (samePrediction(stage, this.#predictionStage)) return;
     this.#predictionStage = stage;
     this.#prediction = undefined;
-    if (stage && this.#predictions < MAX_PREDICTIONS) this.#prediction = this.#predict(stage, startAt, tryMs);
+    if (!stage || this.#predictions >= MAX_PREDICTIONS) return;
+    this.#prediction = this.#predict(stage, startAt, roundTripMs);
+    if (this.#sampledHere !== undefined) this.#prediction.sampledHere(this.#sampledHere, now);
+    if (this.#sampledThere) this.learnSample(this.#sampledThere, now);
+    this.#prediction.handleTimeout(now);
   }
 
   handleTimeout(now: Instant): void {
     if (this.#ended) return;
+    this.#sampler?.handleTimeout(now);
     this.#prediction?.handleTimeout(now);
     if (this.#birthdayAt !== undefined && now >= this.#birthdayAt) this.#beginBirthday(now);
     this.#birthday?.handleTimeout(now);
@@ -110,21 +133,34 @@ export class PortSearch {
 
   /** A STUN server's answer to one of our samples; false for anything else. */
   takeSample(socket: number, bytes: Uint8Array, now: Instant): boolean {
-    return !this.#ended && (this.#prediction?.takeSample(socket, bytes, now) ?? false);
-  }
-
-  /** A new attested mapping of the peer's; false where it is no sample of a counter that we predict. */
-  learnSample(mapping: Endpoint, now: Instant): boolean {
-    if (this.#ended || !this.#prediction || this.#predictionStage?.predicted === this.#options.role)
-      return false;
-    if (mapping.address !== this.#target?.address) return false;
-    this.#prediction.learnSample(mapping, now);
+    const candidate = this.#ended ? undefined : this.#sampler?.read(socket, bytes);
+    if (!candidate) return false;
+    this.#options.emit({ type: 'tell-sample', candidate });
+    this.noteSample(now, now);
     return true;
   }
 
-  /** `to` answered a probe from the socket that the peer knows by a refusal. */
-  refused(to: Endpoint, now: Instant): void {
-    if (!this.#ended) this.#birthday?.refused(to, now);
+  /** This end's NAT has made a new mapping, which the peer is told of. */
+  noteSample(seenAt: Instant, now: Instant): void {
+    if (this.#sampledHere !== undefined && seenAt <= this.#sampledHere) return;
+    this.#sampledHere = seenAt;
+    this.#sampler?.noteRead(seenAt);
+    this.#prediction?.sampledHere(seenAt, now);
+  }
+
+  /** The peer's NAT has made a new mapping. */
+  learnSample(sample: PortSample, now: Instant): void {
+    this.#sampledThere = sample;
+    if (sample.endpoint.address === this.#target?.address && !this.#ended) {
+      this.#prediction?.sampledThere(sample, now);
+    }
+  }
+
+  /** A probe was answered by a refusal. */
+  refused(socket: number, to: Endpoint, now: Instant): void {
+    if (this.#ended) return;
+    if (this.#birthday) this.#birthday.refused(socket, to, now);
+    else this.#prediction?.refused(socket, to, now);
   }
 
   end(): void {
@@ -135,22 +171,20 @@ export class PortSearch {
   #predict(
     { predicted, steps }: StageOf<'port prediction'>,
     startAt: Instant,
-    tryMs: number,
+    roundTripMs: number,
   ): PortPrediction {
-    const { role, transport, probes, stun, random, emit } = this.#options;
+    const { role, probes } = this.#options;
     return new PortPrediction(
       {
         probes,
         predicted: predicted === 'both' ? 'both' : predicted === role ? 'here' : 'there',
         step: steps[otherRole(role)],
         target: this.#target!,
-        sampler: PortSampler.of(stun, transport, random, emit),
-        width: (nth) => predictedPorts(transport, nth),
+        sampler: this.#sampler,
         sockets: this.#predictions++,
-        emit,
+        roundTripMs,
       },
       startAt,
-      tryMs,
     );
   }
 

@@ -14,7 +14,7 @@ export const BIRTHDAY_SOCKETS = 256;
  * Ports that the other end tries from its one socket: a hit in 99.8 of 100 cases, after 251 on average. With what a
  * prediction may have sent before, they stay below 2,048.
  */
-export const BIRTHDAY_PROBES = 1_700;
+export const BIRTHDAY_PROBES = 1_650;
 
 /** When the many sockets of a birthday send: so many times, so far apart. */
 export interface BirthdayRows {
@@ -32,15 +32,7 @@ export const BIRTHDAY_ROWS: Record<Transport, BirthdayRows> = {
 };
 
 /** Ports after the sampled one that are aimed at: a NAT in use may have given some to others. */
-const PREDICTED_PORTS = 32;
-
-/** The same for the first try over TCP, where each is a dial. */
-const FIRST_PREDICTED_PORTS = 16;
-
-/** @param nth the try, from 0 */
-export function predictedPorts(transport: Transport, nth: number): number {
-  return transport === 'tcp' && nth === 0 ? FIRST_PREDICTED_PORTS : PREDICTED_PORTS;
-}
+export const PREDICTED_PORTS = 32;
 
 /** Sockets of each end where both are predicted. */
 export const PREDICTION_SOCKETS = 25;

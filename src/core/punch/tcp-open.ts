@@ -20,8 +20,8 @@ export interface TcpOpeningOptions {
   readonly roundMs: () => number;
   /** What a connection counts as that a port search's dial led to. */
   readonly searchTechnique: () => Technique;
-  /** A port search's dial from the held port was answered by RST. */
-  readonly onRefused: (to: Endpoint, now: Instant) => void;
+  /** A port search's dial was answered by RST. */
+  readonly onRefused: (socket: number, to: Endpoint, now: Instant) => void;
 }
 
 /** What the held port does towards the peer's mapping. */
@@ -201,7 +201,7 @@ export class TcpOpening implements PortProbes {
     const shot = this.#shots.ended(id);
     if (shot) {
       this.#noteFailure(code);
-      if (code === 'ECONNREFUSED' && shot.socket === 0) this.#options.onRefused(shot.to, now);
+      if (code === 'ECONNREFUSED') this.#options.onRefused(shot.socket, shot.to, now);
       return;
     }
     const dial = this.#dials.get(id);

@@ -58,6 +58,8 @@ const MAX_ROUNDS = 1_000_000;
 const updateSchema = v.object({
   candidates: v.optional(candidates),
   profile: v.optional(profileSchema),
+  /** Mappings that were new just now: where the port counters of a NAT stood, one for each transport. */
+  samples: v.optional(v.pipe(v.array(candidateSchema), v.maxLength(2))),
   /** Another round of punching: the initiator proposes it, T0 as above. */
   round: v.optional(
     v.object({ number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_ROUNDS)), start }),
@@ -95,8 +97,13 @@ export function decodeAnswer(bytes: Uint8Array): Answer {
   return decode(answerSchema, bytes, LIMITS.controlMessageBytes);
 }
 
-export function encodeUpdate({ candidates, profile, round }: UpdateFields): Uint8Array {
-  return encode({ candidates: candidates?.map(fields), profile: profile && profileFields(profile), round });
+export function encodeUpdate({ candidates, profile, samples, round }: UpdateFields): Uint8Array {
+  return encode({
+    candidates: candidates?.map(fields),
+    profile: profile && profileFields(profile),
+    samples: samples?.map(fields),
+    round,
+  });
 }
 
 export function decodeUpdate(bytes: Uint8Array): Update {
@@ -106,6 +113,7 @@ export function decodeUpdate(bytes: Uint8Array): Update {
 export interface UpdateFields {
   candidates?: readonly Candidate[] | undefined;
   profile?: NatProfile | undefined;
+  samples?: readonly Candidate[] | undefined;
   round?: { number: number; start: RoundStart } | undefined;
 }
 

@@ -8,32 +8,37 @@ import { traverse } from './traversal.ts';
 /** Other hosts behind the same NAT take this many ports a second. */
 const busy = { udp: { allocation: sequential(1, 20) } };
 
+const PEER = { address: '192.0.2.1', port: 2_000 };
+
+const options = { step: 1, target: PEER, sampler: undefined, sockets: 0, roundTripMs: 80 };
+
+/** What is sent goes nowhere; the ports are noted. */
+function target() {
+  const sprayed: number[] = [];
+  const spray = (_socket: number, { port }: Endpoint) => void sprayed.push(port);
+  return { sprayed, probes: { isSettled: false, contactAt: undefined, spray } };
+}
+
+function sampleAt(port: number, seenAt: number) {
+  return { transport: 'udp', endpoint: { ...PEER, port }, seenAt } as const;
+}
+
 describe('port prediction', () => {
-  it('follows six samples of a peer at most, and floods no more for further ones', () => {
-    const sprayed: number[] = [];
-    const probes = {
-      isSettled: false,
-      contactAt: undefined,
-      spray: (_socket: number, { port }: Endpoint) => void sprayed.push(port),
-    };
-    const target = { address: '192.0.2.1', port: 2_000 };
-    const prediction = new PortPrediction(
-      {
-        probes,
-        width: () => 32,
-        predicted: 'there',
-        step: 1,
-        target,
-        sampler: undefined,
-        sockets: 0,
-        emit: () => {},
-      },
-      0,
-      800,
-    );
-    for (let n = 0; n < 500; n++) prediction.learnSample({ ...target, port: 3_000 + n }, n);
+  it('follows four samples of a peer at most, and floods no more for further ones', () => {
+    const { probes, sprayed } = target();
+    const prediction = new PortPrediction({ ...options, probes, predicted: 'there' }, 0);
+    for (let n = 0; n < 500; n++) prediction.sampledThere(sampleAt(3_000 + n, n), n);
     prediction.handleTimeout(10_000);
-    expect(sprayed).toHaveLength(6 * 3 * 32);
+    expect(sprayed).toHaveLength(4 * 3 * 32);
+  });
+
+  it('makes nothing of a sample that is older than a NAT in use stays the same', () => {
+    const { probes, sprayed } = target();
+    const prediction = new PortPrediction({ ...options, probes, predicted: 'there' }, 0);
+    prediction.sampledThere(sampleAt(3_000, 0), 701);
+    expect(sprayed).toEqual([]);
+    prediction.sampledThere(sampleAt(3_000, 1), 701);
+    expect(sprayed).toEqual(Array.from({ length: 32 }, (_, k) => 3_001 + k));
   });
 
   it.each<[NatName, NatName, string, object, number]>([

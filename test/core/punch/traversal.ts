@@ -2,6 +2,7 @@ import type { Endpoint } from '../../../src/core/endpoint.ts';
 import { utf8 } from '../../../src/core/bytes.ts';
 import type { NatProfile } from '../../../src/core/nat/behavior.ts';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
+import type { Candidate } from '../../../src/core/punch/candidate.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
 import type { PathChoice } from '../../../src/core/punch/situation.ts';
 import { otherRole, type SessionRole } from '../../../src/core/session/keys.ts';
@@ -92,8 +93,10 @@ export function traverse(options: TraversalOptions): TraversalReport {
     [a, b],
     [b, a],
   ] as const) {
-    from.onTrickle = (candidate) =>
-      world.clock.after(oneWay, () => to.agent.handle({ type: 'remote', candidates: [candidate] }));
+    from.onSample = (sample) =>
+      world.clock.after(oneWay, () =>
+        to.agent.handle({ type: 'remote', samples: [{ ...sample, seenAt: to.now - oneWay }] }),
+      );
   }
   a.offeredAt = b.offeredAt = offered;
   const roundTripMs = 4 * (options.delayMs ?? 0);
@@ -153,7 +156,7 @@ class End {
     done: false,
   };
   offeredAt = 0;
-  onTrickle: ((candidate: RemoteCandidate) => void) | undefined;
+  onSample: ((sample: Candidate) => void) | undefined;
   readonly #host: Host;
   readonly #role: SessionRole;
   readonly #kinds: readonly PathChoice[];
@@ -203,6 +206,10 @@ class End {
     return this.#mapped.udp !== undefined && this.#mapped.tcp !== undefined;
   }
 
+  get now(): number {
+    return this.#host.now;
+  }
+
   gather(server: Endpoint, observers: Observers): void {
     const { fabric, name } = this.#host;
     for (const transport of ['udp', 'tcp'] as const) {
@@ -250,8 +257,8 @@ class End {
       case 'send':
         this.report.sent++;
         return this.#socket(output.socket).send(output.bytes, output.to, output.ttl);
-      case 'trickle':
-        return this.onTrickle?.({ ...output.candidate, attested: true });
+      case 'tell-sample':
+        return this.onSample?.(output.candidate);
       case 'close-sockets':
         for (const [number, socket] of this.#sockets) {
           if (number !== 0 && number !== output.except) socket.close();
