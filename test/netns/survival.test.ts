@@ -23,6 +23,17 @@ describe.skipIf(!support.ok).concurrent('a transfer both ways by the real comman
     expect(equal).toBe(true);
   });
 
+  it.each(['a', 'b'] as const)(
+    'goes on where host %s has no files left, and those that come later are served',
+    { timeout: 120_000 },
+    async (host) => {
+      const { equal, servedAtOnce, servedAfter } = await crowd(host, 12 * MIB);
+      expect(equal).toBe(true);
+      expect(servedAtOnce).toBeLessThan(200);
+      expect(servedAfter).toBe(20);
+    },
+  );
+
   it(
     'fails with a typed error at the end that lives on, never with an end',
     { timeout: 120_000 },
