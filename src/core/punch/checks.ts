@@ -16,6 +16,9 @@ const BETTER_PAIR_MS = 30;
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
 const REFLEXIVE_PAIRS = 16;
 
+/** How long a found port that was nominated early may take to answer, before another that has answered will do. */
+const EARLY_NOMINATION_MS = 1_000;
+
 /** How long one request is used for `spray`. */
 const WIDE_REQUEST_MS = 500;
 
@@ -64,6 +67,8 @@ export class ConnectivityChecks implements PortProbes {
   #settled: CandidatePair | undefined;
   /** The pair that the initiator nominated, at the responder. */
   #nominated: CandidatePair | undefined;
+  /** The pair that we nominate, as the initiator, before it has answered. */
+  #early: { readonly pair: CandidatePair; readonly until: Instant } | undefined;
   /** The other end has settled on our settled pair as well. */
   #agreed = false;
   #ended = false;
@@ -189,7 +194,8 @@ export class ConnectivityChecks implements PortProbes {
     pair.heard = true;
     this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
-    const answer = this.#options.codec.answer(transaction, pair === this.#settled);
+    this.#nominateEarly(pair, now);
+    const answer = this.#options.codec.answer(transaction, this.#isNominated(pair));
     this.#send(pair, answer);
     for (const detour of this.#detours(pair)) this.#send(detour, answer);
     if (!pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
@@ -250,6 +256,20 @@ export class ConnectivityChecks implements PortProbes {
     if (firstContact && pair.attested && started && !this.#settled) this.#repeatFrom(pair, now);
   }
 
+  /**
+   * The peer's probe came from a port that was searched for: so its NAT lets our answer in, and the search is over. As
+   * in aggressive nomination (RFC 5245 §8.1.1.2) we say so with that answer, and the responder, who waits to be told
+   * which of its sockets is meant, needn't wait for another round trip.
+   */
+  #nominateEarly(pair: CandidatePair, now: Instant): void {
+    if (this.#options.role !== 'initiator' || this.#settled || this.#early || !this.#isFlooded(pair)) return;
+    this.#early = { pair, until: now + EARLY_NOMINATION_MS };
+  }
+
+  #isNominated(pair: CandidatePair): boolean {
+    return this.#settled ? pair === this.#settled : pair === this.#early?.pair;
+  }
+
   #peerSettledOn(pair: CandidatePair, now: Instant): void {
     if (this.#options.role === 'responder') this.#nominated = pair;
     this.#settle(now);
@@ -278,8 +298,13 @@ export class ConnectivityChecks implements PortProbes {
     if (this.#nominated?.valid) return this.#nominated;
     if (this.#settled) return this.#settled;
     const valid = [...this.#pairs.values()].filter((pair) => pair.valid).sort(comparePairs);
-    const best = valid[0];
-    if (!best || (this.#options.role === 'responder' && this.#hasOwnSockets())) return undefined;
+    const early = this.#early && now < this.#early.until ? this.#early : undefined;
+    if (early && valid.length > 0 && !early.pair.valid) {
+      this.#settleAt = early.until;
+      return undefined;
+    }
+    const best = early?.pair ?? valid[0];
+    if (!best?.valid || (this.#options.role === 'responder' && this.#hasOwnSockets())) return undefined;
     if (best.type === 'host' || now >= this.#settleFrom!) return best;
     this.#settleAt = this.#settleFrom;
     return undefined;
@@ -360,7 +385,7 @@ export class ConnectivityChecks implements PortProbes {
   #probe(pair: CandidatePair, now: Instant, ttl?: number): void {
     const { attested, valid, remote } = pair;
     if (!attested && !valid && !this.#options.budget.take(remote.address, now)) return;
-    const { transaction, bytes } = this.#options.codec.request(pair === this.#settled);
+    const { transaction, bytes } = this.#options.codec.request(this.#isNominated(pair));
     this.#pending.set(transaction, { pair, at: now });
     pair.sent++;
     this.#send(pair, bytes, ttl);
