@@ -9,7 +9,6 @@ import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
 import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
-import { remoteFailure } from '../src/core/remote-failure.ts';
 import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
 import {
   decodeAnswer,
@@ -25,13 +24,14 @@ import {
 import { proveInvite } from '../src/core/invite.ts';
 import { SessionKeys } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
-import { deferred, type Deferred } from '../src/net/deferred.ts';
+import { deferred } from '../src/net/deferred.ts';
 import type { SignalMessage } from '../src/net/signal.ts';
 import type { Grant } from './allow-list.ts';
 import { Conversation } from './conversation.ts';
 import type { Deployment } from './deployment.ts';
 import type { InviteFolder, OpenInvite } from './invite-folder.ts';
 import type { Network } from './network.ts';
+import { ANSWER_TIMEOUT_MS, PendingOffers } from './pending-offers.ts';
 import { ReplayMemory } from './replay-memory.ts';
 import type { Session } from './session.ts';
 
@@ -59,12 +59,6 @@ export interface OfferTerms {
 
 type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
 
-/** An offer of ours that was not answered yet. */
-interface PendingOffer {
-  readonly to: PeerId;
-  readonly answer: Deferred<Forwarded<'answer'>>;
-}
-
 /** Two peers before anything is sent from one to the other. */
 export interface Acquaintance {
   readonly here: PeerSituation;
@@ -77,7 +71,6 @@ export interface Acquaintance {
 const DIAGNOSIS_MS = 3_000;
 /** After the answer's arrival at the initiator, by the answerer's estimate. */
 const START_MARGIN_MS = 10;
-const ANSWER_TIMEOUT_MS = 10_000;
 /** How far our idea of the rendezvous's clock may be behind. */
 const CLOCK_TOLERANCE_MS = 5_000;
 /** Without the relay, `connect` waits this long for a direct path. */
@@ -94,12 +87,13 @@ export class Introductions {
   #conversations = new Map<string, Conversation>();
   /** Sessions whose invite isn't used up, since their keys aren't proven yet. */
   #guests = new Set<Session>();
-  #pending = new Map<string, PendingOffer>();
+  #offers: PendingOffers;
   #replays: ReplayMemory;
 
   constructor(options: IntroductionsOptions) {
     this.#options = options;
     this.#replays = new ReplayMemory(LIMITS.offerReplayWindowMs, options.clock);
+    this.#offers = new PendingOffers(options);
     options.deployment.on('message', (message) => this.#onMessage(message));
     options.deployment.on('moved', () => {
       for (const { session } of this.#conversations.values()) session.driver.question();
@@ -157,8 +151,22 @@ export class Introductions {
     for (const conversation of this.#conversations.values()) conversation.end();
   }
 
-  /** One offer, and the answer to it as far as the handshake proves it. */
-  async #introduce(to: PeerId, { kinds, inviteSecret, planOnly }: OfferTerms, signal?: AbortSignal) {
+  /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew. */
+  async #introduce(to: PeerId, terms: OfferTerms, signal?: AbortSignal) {
+    const giveUpAt = this.#options.clock.now() + ANSWER_TIMEOUT_MS;
+    for (;;) {
+      const introduced = await this.#offer(to, terms, giveUpAt, signal);
+      if (introduced) return introduced;
+    }
+  }
+
+  /** `undefined` where the offer or its answer was lost on the way. */
+  async #offer(
+    to: PeerId,
+    { kinds, inviteSecret, planOnly }: OfferTerms,
+    giveUpAt: number,
+    signal?: AbortSignal,
+  ) {
     const { identity, deployment, network } = this.#options;
     const session = new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
@@ -172,35 +180,9 @@ export class Introductions {
       ...(planOnly && { planOnly }),
       ...(inviteSecret && { invite: proveInvite(inviteSecret, context) }),
     });
-    const answer = await this.#exchange(to, session, writeFirst(handshake, offer), signal);
-    return { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
-  }
-
-  async #exchange(to: PeerId, session: Uint8Array, noise: Uint8Array, signal?: AbortSignal) {
-    const key = hex(session);
-    const waiting = deferred<Forwarded<'answer'>>();
-    const abort = () => waiting.reject(new SallyportError('ABORTED', 'no longer wanted'));
-    const cancel = this.#options.clock.setTimer(
-      () =>
-        waiting.reject(
-          new SallyportError('TIMEOUT', 'the peer did not answer', {
-            hint: 'it may be overloaded; try again',
-          }),
-        ),
-      ANSWER_TIMEOUT_MS,
-    );
-    this.#pending.set(key, { to, answer: waiting });
-    signal?.addEventListener('abort', abort);
-    try {
-      if (!this.#options.deployment.send({ t: 'offer', session, to: publicKeyOf(to), noise })) {
-        throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
-      }
-      return await waiting.promise;
-    } finally {
-      cancel();
-      signal?.removeEventListener('abort', abort);
-      this.#pending.delete(key);
-    }
+    const sent = { to, session, noise: writeFirst(handshake, offer) };
+    const answer = await this.#offers.send(sent, giveUpAt, signal);
+    return answer && { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
   }
 
   /** Resolves once the session has its first path. */
@@ -240,14 +222,9 @@ export class Introductions {
       case 'offer':
         return this.#answer(message);
       case 'answer':
-        return this.#answerTo(message)?.resolve(message);
       case 'refuse':
-        return this.#answerTo(message)?.reject(this.#refusal(message.code));
-      case 'error': {
-        if (!message.session) return;
-        const failure = remoteFailure(message.code, message.message);
-        return this.#pending.get(hex(message.session))?.answer.reject(failure);
-      }
+      case 'error':
+        return this.#offers.receive(message);
       case 'trickle':
         return this.#conversationWith(message)?.openBox(message.box, message.instance);
       case 'renewed':
@@ -263,29 +240,10 @@ export class Introductions {
     }
   }
 
-  /** Only the peer that the offer went to is heard. */
-  #answerTo({ session, from }: { session: Uint8Array; from: Uint8Array }) {
-    const pending = this.#pending.get(hex(session));
-    return pending?.to === peerIdOf(from) ? pending.answer : undefined;
-  }
-
   /** Only the session's own peer is heard. */
   #conversationWith(message: { session: Uint8Array; from: Uint8Array }): Conversation | undefined {
     const conversation = this.#conversations.get(hex(message.session));
     return conversation?.session.peer === peerIdOf(message.from) ? conversation : undefined;
-  }
-
-  #refusal(code: string): SallyportError {
-    switch (code) {
-      case 'NOT_AUTHORIZED':
-        return new SallyportError('NOT_AUTHORIZED', 'the peer does not allow this id', {
-          hint: `there: peer allow ${this.#options.identity.id}`,
-        });
-      case 'LIMIT':
-        return new SallyportError('LIMIT', 'the peer has as many sessions with this id as it allows');
-      default:
-        return remoteFailure(code, 'the peer refused the session', 'NOT_AUTHORIZED');
-    }
   }
 
   #answer(message: Forwarded<'offer'>): void {
@@ -386,7 +344,7 @@ export class Introductions {
   /** @throws SallyportError `PROTOCOL_ERROR` for a session id that is in use, `LIMIT` */
   #checkLimits(session: Uint8Array, from: PeerId): void {
     const key = hex(session);
-    if (this.#conversations.has(key) || this.#pending.has(key)) {
+    if (this.#conversations.has(key) || this.#offers.has(session)) {
       throw new SallyportError('PROTOCOL_ERROR', 'the session id is in use');
     }
     const all = [...this.#conversations.values()];

@@ -201,6 +201,45 @@ describe('a peer that has proven the keys', () => {
   });
 });
 
+describe('a sample of the peer’s port counter', () => {
+  it('counts where the rendezvous saw it, and is as old as its attestation', () => {
+    const handle = vi.spyOn(Traversal.prototype, 'handle');
+    const caller = new Caller(meeting, bob);
+    const call = caller.offer();
+    const at = (port: number) =>
+      ({ type: 'srflx', transport: 'udp', endpoint: { address: '198.51.100.7', port } }) as const;
+    const seen = caller.attested(at(5_000));
+    call.update({ samples: [seen, at(5_001)] });
+    const samples = handle.mock.calls.flatMap(([input]) =>
+      input.type === 'remote' ? (input.samples ?? []) : [],
+    );
+    expect(samples).toHaveLength(1);
+    expect(samples).toMatchObject([{ transport: 'udp', endpoint: seen.endpoint }]);
+    expect(samples[0]!.seenAt).toBeCloseTo(bob.deployment.toLocal(seen.attestation!.time), -1);
+  });
+});
+
+describe('an offer that is lost with the connection to the rendezvous', () => {
+  it('is made anew upon registration, as another session', async () => {
+    const alice = await meeting.peer('alice');
+    const sent = sentBy(alice);
+    const { send } = alice.deployment;
+    let lost = false;
+    alice.deployment.send = (message) => {
+      if (message.t !== 'offer' || lost) return send(message);
+      lost = true;
+      sent.push(message);
+      alice.network.emit('moved'); // as from one network into another: the connection is given up
+      return true;
+    };
+    const session = await alice.connect(bob.id);
+    const offers = sent.filter((message) => message.t === 'offer');
+    expect(offers).toHaveLength(2);
+    expect(offers[0]!.session).not.toEqual(offers[1]!.session);
+    expect(session.peer).toBe(bob.id);
+  });
+});
+
 describe('an answer', () => {
   it('counts only from the peer that the offer went to, and under its key', async () => {
     const alice = await meeting.peer('alice', ['any']);

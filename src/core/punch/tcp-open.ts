@@ -399,6 +399,8 @@ export class TcpOpening implements PortProbes {
   #techniqueOf(target: Target, now: Instant): Technique {
     if (!this.#isFromHeldPort(target)) {
       if (target.mapping && this.#held === 'dial the listener') return 'connect then listen';
+      // Dialled before this end's NAT was measured, and met by the peer's search.
+      if (target.mapping && this.#held === 'nothing') return this.#options.searchTechnique();
       return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);
     }
     return this.#listener(now) === undefined ? 'simultaneous open' : 'connect then listen';

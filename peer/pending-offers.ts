@@ -1,0 +1,119 @@
+import { hex } from '../src/core/bytes.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
+import { remoteFailure } from '../src/core/remote-failure.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { deferred, type Deferred } from '../src/net/deferred.ts';
+import type { Deployment } from './deployment.ts';
+
+interface PendingOffersOptions {
+  readonly identity: Identity;
+  readonly deployment: Deployment;
+  readonly clock: Clock;
+}
+
+type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
+type Answer = Forwarded<'answer'>;
+
+interface Offer {
+  readonly to: PeerId;
+  readonly session: Uint8Array;
+  readonly noise: Uint8Array;
+}
+
+/** One that was not answered yet; `undefined` when it will not be. */
+interface PendingOffer {
+  readonly to: PeerId;
+  readonly answer: Deferred<Answer | undefined>;
+}
+
+/** However often an offer has to be made. */
+export const ANSWER_TIMEOUT_MS = 10_000;
+
+/** Our offers on their way: which answer belongs to which, and which are lost. */
+export class PendingOffers {
+  #options: PendingOffersOptions;
+  /** By session. */
+  #pending = new Map<string, PendingOffer>();
+
+  constructor(options: PendingOffersOptions) {
+    this.#options = options;
+    // What was sent by the connection that died may have died with it, and nobody will say so.
+    options.deployment.on('registered', () => {
+      for (const { answer } of this.#pending.values()) answer.resolve(undefined);
+    });
+  }
+
+  has(session: Uint8Array): boolean {
+    return this.#pending.has(hex(session));
+  }
+
+  /**
+   * Resolves with the answer, or with `undefined` where this peer had to register anew meanwhile: then the offer may
+   * be lost, and a repeated one would be a replay; make another.
+   * @param giveUpAt by our clock
+   * @throws SallyportError `TIMEOUT`, `ABORTED`, `RENDEZVOUS_UNREACHABLE`, or what the other side refused it with
+   */
+  async send(
+    { to, session, noise }: Offer,
+    giveUpAt: number,
+    signal?: AbortSignal,
+  ): Promise<Answer | undefined> {
+    const { deployment, clock } = this.#options;
+    const key = hex(session);
+    const answer = deferred<Answer | undefined>();
+    const abort = () => answer.reject(new SallyportError('ABORTED', 'no longer wanted'));
+    const cancel = clock.setTimer(() => answer.reject(noAnswer()), Math.max(0, giveUpAt - clock.now()));
+    this.#pending.set(key, { to, answer });
+    signal?.addEventListener('abort', abort);
+    try {
+      if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), noise })) {
+        throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
+      }
+      return await answer.promise;
+    } finally {
+      cancel();
+      signal?.removeEventListener('abort', abort);
+      this.#pending.delete(key);
+    }
+  }
+
+  receive(message: Answer | Forwarded<'refuse'> | Forwarded<'error'>): void {
+    switch (message.t) {
+      case 'answer':
+        return this.#answerTo(message)?.resolve(message);
+      case 'refuse':
+        return this.#answerTo(message)?.reject(this.#refusal(message.code));
+      case 'error': {
+        const pending = message.session && this.#pending.get(hex(message.session));
+        return pending?.answer.reject(remoteFailure(message.code, message.message));
+      }
+    }
+  }
+
+  /** Only the peer that the offer went to is heard. */
+  #answerTo({ session, from }: { session: Uint8Array; from: Uint8Array }) {
+    const pending = this.#pending.get(hex(session));
+    return pending?.to === peerIdOf(from) ? pending.answer : undefined;
+  }
+
+  #refusal(code: string): SallyportError {
+    switch (code) {
+      case 'NOT_AUTHORIZED':
+        return new SallyportError('NOT_AUTHORIZED', 'the peer does not allow this id', {
+          hint: `there: peer allow ${this.#options.identity.id}`,
+        });
+      case 'LIMIT':
+        return new SallyportError('LIMIT', 'the peer has as many sessions with this id as it allows');
+      default:
+        return remoteFailure(code, 'the peer refused the session', 'NOT_AUTHORIZED');
+    }
+  }
+}
+
+function noAnswer(): SallyportError {
+  return new SallyportError('TIMEOUT', 'the peer did not answer', {
+    hint: 'it may be overloaded; try again',
+  });
+}
