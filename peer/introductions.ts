@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hex } from '../src/core/bytes.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
-import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { isAttested } from '../src/core/protocol/attestation.ts';
 import { verifyOffer } from '../src/core/protocol/auth.ts';

@@ -51,7 +51,11 @@ export interface Meeting {
   readonly kinds: readonly string[];
   /** What A's NAT itself forwarded between the two peers while 64 KiB went to and fro; seen from A. */
   readonly counted: { readonly sent: DirectBytes; readonly received: DirectBytes };
+  /** Neither end has moved to another path meanwhile: then all of it is to be found on the path that each names. */
+  readonly steady: boolean;
 }
+
+type Proof = Pick<Meeting, 'counted' | 'steady'>;
 
 interface DirectBytes {
   readonly udp: number;
@@ -74,6 +78,8 @@ const programs = fileURLToPath(new URL('programs', import.meta.url));
 const PROXY_PORT = 3128;
 /** After everything is settled, this much goes there and back: the NAT's counters have to show it. */
 export const PROOF_BYTES = 64 * 1024;
+/** By then the commands' own words about what has passed have been read. */
+const NEWS_MS = 100;
 
 /** A rendezvous, `peer up` behind NAT B and any number of `peer connect` behind NAT A, all the real commands. */
 export class Scenario {
@@ -125,10 +131,12 @@ export class Scenario {
     const firstByteMs = (await Promise.race([echoed, failed(connect)])) - seen;
     const session = await connect.event('session');
     if (paths !== 'relay') await this.#settled(connect, before, { patienceMs, lingerMs });
-    const counted = await this.#proveOnOnePath(connect, before);
+    const proof = await this.#proveOnOnePath(connect, before);
+    // What is said later, as of a path that is improved on, is not what was proven.
+    const meeting = meetingOf(connect, this.up, before, session, firstByteMs, proof);
     connect.child.stdin!.end();
     await connect.ended;
-    return meetingOf(connect, this.up, before, session, firstByteMs, counted);
+    return meeting;
   }
 
   /** Another peer at B: whatever is capped or remembered per peer and time, such as floods, begins anew. */
@@ -266,14 +274,16 @@ export class Scenario {
       await new Promise((resolve) => setTimeout(resolve, lingerMs));
   }
 
-  /** Once more where an end has moved to another kind of path meanwhile. */
-  async #proveOnOnePath(connect: RunningCommand, before: number): Promise<Meeting['counted']> {
-    const kinds = () =>
-      [connect.events, this.up.events.slice(before)].map((events) => activePath(events)?.['kind']).join();
+  /** Once more where an end has moved to another path meanwhile: that may take a while to end, so not for ever. */
+  async #proveOnOnePath(connect: RunningCommand, before: number): Promise<Proof> {
+    const ends = () => [connect.events, this.up.events.slice(before)];
+    const moves = () => ends().map((events) => events.filter(isActive).length);
     for (let left = 3; ; left--) {
-      const kindsBefore = kinds();
+      const movesBefore = moves().join();
       const counted = await this.#prove(connect);
-      if (kinds() === kindsBefore || left === 0) return counted;
+      await new Promise((resolve) => setTimeout(resolve, NEWS_MS)); // what the ends say comes by other pipes
+      const steady = moves().join() === movesBefore;
+      if (steady || left === 0) return { counted, steady };
     }
   }
 
@@ -315,7 +325,11 @@ function grown(before: DirectBytes, after: DirectBytes): DirectBytes {
 }
 
 function activePath(events: readonly CommandEvent[]): CommandEvent | undefined {
-  return events.findLast(({ event, state }) => event === 'path' && state === 'active');
+  return events.findLast(isActive);
+}
+
+function isActive({ event, state }: CommandEvent): boolean {
+  return event === 'path' && state === 'active';
 }
 
 function meetingOf(
@@ -324,7 +338,7 @@ function meetingOf(
   before: number,
   session: CommandEvent,
   firstByteMs: number,
-  counted: Meeting['counted'],
+  proof: Proof,
 ): Meeting {
   const [a, b] = [connect.events, up.events.slice(before)];
   const [here, there] = [activePath(a), activePath(b)];
@@ -345,7 +359,7 @@ function meetingOf(
     confirmedBy: confirmedBy === undefined ? undefined : String(confirmedBy['stage']),
     packets: [packetsOf(a), packetsOf(b)],
     kinds: [...new Set(ups.map(({ kind }) => String(kind)))],
-    counted,
+    ...proof,
   };
 }
 

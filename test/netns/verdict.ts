@@ -5,7 +5,7 @@ export type BestKind = 'direct' | 'tcp' | 'relay';
 
 /** What a meeting falls short of, in words; `undefined` where it is as good as the pair of NATs allows. */
 export function shortfallOf(meeting: Meeting, best: BestKind): string | undefined {
-  const { a, b, direct, reason, counted } = meeting;
+  const { a, b, direct, reason, counted, steady } = meeting;
   const [sent, received] = [counted.sent.udp + counted.sent.tcp, counted.received.udp + counted.received.tcp];
   if (best === 'relay') {
     if (![a, b].every((kind) => kind.startsWith('relay'))) return `A sends by ${a}, B by ${b}`;
@@ -15,8 +15,10 @@ export function shortfallOf(meeting: Meeting, best: BestKind): string | undefine
   }
   if (!direct) return `A sends by ${a}, B by ${b}: ${reason}`;
   if (best === 'tcp' && (a !== 'tcp' || b !== 'tcp')) return `A sends by ${a}, B by ${b}`;
-  const there = counted.sent[a as 'udp' | 'tcp'];
-  const back = counted.received[b as 'udp' | 'tcp'];
+  // An end that moved meanwhile sent some of it on either path; what went by the relay is on none of them.
+  const onEither = !steady && best === 'direct';
+  const there = onEither ? sent : counted.sent[a as 'udp' | 'tcp'];
+  const back = onEither ? received : counted.received[b as 'udp' | 'tcp'];
   if (there < PROOF_BYTES || back < PROOF_BYTES)
     return `A says ${a} and B ${b}, the NAT counted ${there} and ${back} bytes`;
   return undefined;
