@@ -15,18 +15,18 @@ export interface Rival {
   readonly target?: number;
 }
 
-const ours = (variant: string): Contender => ({
+export const ours = (variant: string): Contender => ({
   name: `sallyport ${variant}`,
   module: 'contenders/sallyport.mjs',
   variant,
   middle: true,
 });
 
-const tls = { name: 'node:tls', module: 'contenders/tls.mjs' };
-const tcp = { name: 'node:net', module: 'contenders/tcp.mjs' };
+export const TLS: Contender = { name: 'node:tls', module: 'contenders/tls.mjs' };
+export const PLAIN_TCP: Contender = { name: 'node:net', module: 'contenders/tcp.mjs' };
 const http2Splice = { name: 'http2 splice', module: 'contenders/http2-splice.mjs', middle: true };
 const webSocketSplice = { name: 'ws splice', module: 'contenders/websocket-splice.mjs', middle: true };
-const hyperdht = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
+export const HYPERDHT: Contender = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
 const libp2p = { name: 'libp2p', module: 'peers/libp2p.mjs' };
 
 export const COMPARISONS: readonly Comparison[] = [
@@ -36,14 +36,14 @@ export const COMPARISONS: readonly Comparison[] = [
       "bulk over one stream of a session on a direct TCP path; Node's TLS 1.3 with the same cipher, libp2p's TCP with Noise and yamux, and TCP without encryption",
     exercise: 'bulk',
     ours: ours('tcp'),
-    theirs: [{ contender: tls, target: 0.6 }, { contender: libp2p }, { contender: tcp }],
+    theirs: [{ contender: TLS, target: 0.6 }, { contender: libp2p }, { contender: PLAIN_TCP }],
   },
   {
     name: 'bulk-udp',
     about: "bulk over one stream of a session on a direct UDP path; hyperdht's encrypted stream, also on udx",
     exercise: 'bulk',
     ours: ours('udp'),
-    theirs: [{ contender: hyperdht, target: 0.8 }],
+    theirs: [{ contender: HYPERDHT, target: 0.8 }],
   },
   {
     name: 'bulk-relay-h2',
@@ -67,14 +67,14 @@ export const COMPARISONS: readonly Comparison[] = [
       'connect to first byte echoed through the relay, both registered; hyperdht on its own DHT; libp2p dials an address that it was given',
     exercise: 'connect',
     ours: ours('relay-h2'),
-    theirs: [{ contender: hyperdht }, { contender: libp2p }],
+    theirs: [{ contender: HYPERDHT }, { contender: libp2p }],
   },
   {
     name: 'connect-udp',
     about: 'connect to first byte echoed, where only a direct UDP path is allowed; hyperdht on its own DHT',
     exercise: 'connect',
     ours: ours('udp'),
-    theirs: [{ contender: hyperdht }],
+    theirs: [{ contender: HYPERDHT }],
   },
   {
     name: 'connect-tcp',

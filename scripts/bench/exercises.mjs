@@ -56,7 +56,77 @@ const connect = {
   },
 };
 
-export const exercises = { bulk, connect };
+/** As much as passes, one way, for a time; whoever receives counts. */
+const flow = {
+  async dial({ connect }) {
+    await flood(await connect());
+  },
+
+  accept(wire, { warmUpSeconds, seconds }, say) {
+    let received = 0;
+    let first = true;
+    wire.onBytes(({ length }) => {
+      received += length;
+      if (!first) return;
+      first = false;
+      setTimeout(() => {
+        const [before, began] = [received, performance.now()];
+        setTimeout(() => {
+          const took = (performance.now() - began) / 1000;
+          say({ received: ((received - before) * seconds) / took });
+        }, seconds * 1000);
+      }, warmUpSeconds * 1000);
+    });
+  },
+};
+
+/** Single bytes to and fro on one stream, while the same connection carries as much as passes on another. */
+const latency = {
+  /** @returns {Promise<{ median: number, p95: number }>} milliseconds */
+  async dial({ connect }, { warmUpSeconds, seconds }) {
+    const wire = await connect();
+    const quiet = await (wire.another ?? connect)();
+    void flood(wire);
+    await pause(warmUpSeconds * 1000);
+    const taken = await pings(quiet, seconds);
+    return { median: taken[Math.floor(taken.length / 2)], p95: taken[Math.floor(taken.length * 0.95)] };
+  },
+
+  /** What begins with a few bytes is the quiet stream: they are sent back. */
+  accept(wire) {
+    let quiet;
+    wire.onBytes(({ length }) => {
+      quiet ??= length < FEW_BYTES;
+      if (quiet) wire.write(Buffer.alloc(length));
+    });
+  },
+};
+
+export const exercises = { bulk, connect, flow, latency };
+
+async function flood(wire) {
+  for (;;) if (!wire.write(CHUNK)) await wire.drained();
+}
+
+/** Sent at a steady pace, answered or not. */
+async function pings(wire, seconds) {
+  const [sent, taken] = [[], []];
+  wire.onBytes(({ length }) => {
+    for (let each = 0; each < length; each += 1) taken.push(performance.now() - sent.shift());
+  });
+  const until = performance.now() + seconds * 1000;
+  while (performance.now() < until) {
+    sent.push(performance.now());
+    wire.write(ONE);
+    await pause(PING_EVERY_MS);
+  }
+  while (sent.length > 0) await pause(PING_EVERY_MS);
+  return taken.sort((a, b) => a - b);
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const PING_EVERY_MS = 50;
+const FEW_BYTES = 256;
 
 async function sendBlocks(wire, answers, blocks) {
   answers.ask(blocks);

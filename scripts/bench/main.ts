@@ -1,16 +1,19 @@
 /**
  * Side by side with others, on this machine, in this run:
  * `npm run bench -- [--only <name>]… [--mib <n>] [--rounds <n>] [--json] [--write]`
+ * `npm run bench -- --links [--grid] [--only <name>]… [--rounds <n>] [--json] [--write]` the same over emulated links
  *
- * One JSON object a line on stdout; a table on stderr, unless `--json`. `--write` puts the table into docs/benchmarks.md.
+ * One JSON object a line on stdout; a table on stderr, unless `--json`. `--write` puts the table into its section of
+ * docs/benchmarks.md.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compare, type Outcome } from './compare.ts';
 import { COMPARISONS } from './comparisons.ts';
-import { circumstances, document, table } from './report.ts';
+import { GRID, tryLink, TRIALS, type LinkOutcome } from './links.ts';
+import { circumstances, document, linkSection, linkTable, loopbackSection, table } from './report.ts';
 
 const SESSION = 'session';
 const { values } = parseArgs({
@@ -18,27 +21,53 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true },
     mib: { type: 'string', default: '512' },
     rounds: { type: 'string', default: '3' },
+    links: { type: 'boolean', default: false },
+    grid: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
 const settings = { bytes: Math.ceil(count('mib') / 4) * 4 * 1024 ** 2, rounds: count('rounds') };
-const names = [...COMPARISONS.map(({ name }) => name), SESSION];
+const trials = values.grid ? GRID : TRIALS;
+const names = values.links
+  ? trials.map(({ name }) => name)
+  : [...COMPARISONS.map(({ name }) => name), SESSION];
 const asked = values.only ?? names;
 const unknown = asked.find((name) => !names.includes(name));
 if (unknown !== undefined) usage(`there is no ${unknown}; there are ${names.join(', ')}`);
 
 print(circumstances());
-const outcomes: Outcome[] = [];
-for (const comparison of COMPARISONS) {
-  if (!asked.includes(comparison.name)) continue;
-  const outcome = await compare(comparison, settings);
-  outcomes.push(outcome);
-  print(outcome);
+await (values.links ? overLinks() : onLoopback());
+
+async function onLoopback(): Promise<void> {
+  const outcomes: Outcome[] = [];
+  for (const comparison of COMPARISONS) {
+    if (!asked.includes(comparison.name)) continue;
+    const outcome = await compare(comparison, settings);
+    outcomes.push(outcome);
+    print(outcome);
+  }
+  if (asked.includes(SESSION)) print({ name: SESSION, ...sessionAlone() });
+  conclude(table(outcomes), loopbackSection(outcomes));
 }
-if (asked.includes(SESSION)) print({ name: SESSION, ...sessionAlone() });
-if (!values.json) process.stderr.write(`\n${table(outcomes)}\n`);
-if (values.write) writeFileSync(new URL('../../docs/benchmarks.md', import.meta.url), document(outcomes));
+
+async function overLinks(): Promise<void> {
+  const outcomes: LinkOutcome[] = [];
+  for (const trial of trials) {
+    if (!asked.includes(trial.name)) continue;
+    const outcome = await tryLink(trial, settings.rounds);
+    outcomes.push(outcome);
+    print(outcome);
+  }
+  conclude(linkTable(outcomes), linkSection(outcomes));
+}
+
+function conclude(shown: string, section: string): void {
+  if (!values.json) process.stderr.write(`\n${shown}\n`);
+  if (!values.write) return;
+  const file = new URL('../../docs/benchmarks.md', import.meta.url);
+  writeFileSync(file, document(readFileSync(file, 'utf8'), section));
+}
 
 function print(value: object): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);

@@ -12,10 +12,11 @@ import { exercises } from './exercises.mjs';
 const { module, role, variant, exercise, parameters, middle, address } = JSON.parse(process.argv[2]);
 const contender = await import(pathToFileURL(module).href);
 const { dial, accept } = exercises[exercise];
+const say = (said) => process.send(said);
 
 const roles = {
   middle: () => contender.middle(variant),
-  listen: () => contender.listen(middle, variant, (wire) => accept(wire)),
+  listen: () => contender.listen(middle, variant, (wire) => accept(wire, parameters, say)),
   dial: async () => {
     const connect = await contender.dial(address, middle, variant);
     process.once('message', () => void measure(connect));
@@ -23,9 +24,10 @@ const roles = {
 };
 
 process.on('disconnect', () => process.exit());
-process.send({ ready: (await roles[role]()) ?? null });
+say({ ready: (await roles[role]()) ?? null });
 
 async function measure(connect) {
-  const began = () => process.send({ began: true });
-  process.send({ seconds: await dial({ connect }, { ...parameters, began }) });
+  const began = () => say({ began: true });
+  const result = await dial({ connect }, { ...parameters, began });
+  say(typeof result === 'number' ? { seconds: result } : { latency: result });
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Figures, Outcome, RivalFigures } from './compare.ts';
+import type { LinkOutcome, LinkResult } from './links.ts';
 
 /** Where and with what the figures were taken. */
 export function circumstances(): Record<string, string> {
@@ -31,7 +32,10 @@ export function table(outcomes: readonly Outcome[]): string {
       processorOf(each),
     ]),
   ]);
-  const all = [['', '', 'median', 'ours ÷ theirs', 'wanted', 'processor'], ...rows];
+  return markdown([['', '', 'median', 'ours ÷ theirs', 'wanted', 'processor'], ...rows]);
+}
+
+function markdown(all: readonly (readonly string[])[]): string {
   const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
   const line = (row: readonly string[]): string =>
     `| ${row.map((cell, column) => cell.padEnd(widths[column]!)).join(' | ')} |`;
@@ -39,18 +43,67 @@ export function table(outcomes: readonly Outcome[]): string {
   return [line(all[0]!), rule, ...all.slice(1).map(line)].join('\n');
 }
 
-/** docs/benchmarks.md */
-export function document(outcomes: readonly Outcome[]): string {
-  const facts = Object.entries(circumstances()).map(([name, value]) => `${name} ${value}`);
+/** The section of docs/benchmarks.md about this machine's loopback. */
+export function loopbackSection(outcomes: readonly Outcome[]): string {
   const about = outcomes.map((outcome) => `- **${outcome.name}**: ${outcome.about}.`);
-  return `${[
-    '# Benchmarks',
-    'Written by `npm run bench -- --write`; everything ran on loopback, each end in a process of its own.',
-    `${facts.join(' · ')}.`,
+  return [
+    '## On loopback',
+    `${facts()}.`,
     table(outcomes),
     'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection, of the dialling, the listening and the middle process.',
     about.join('\n'),
-  ].join('\n\n')}\n`;
+  ].join('\n\n');
+}
+
+/** A row for each that was tried, fit for a terminal too. */
+export function linkTable(outcomes: readonly LinkOutcome[]): string {
+  const rows = outcomes.flatMap(({ name, rttMs, lossPercent, rateMbit, results }) =>
+    results.map((result, index) => [
+      index === 0 ? `${name}: ${rttMs} ms, ${lossPercent} % loss, ${rateMbit} Mbit/s` : '',
+      result.name,
+      linkFigure(result),
+      result.mbit === undefined ? '' : `${Math.round((100 * result.mbit) / rateMbit)} %`,
+      result.wanted === undefined ? '' : `${result.wanted} ${result.met ? '✓' : '✗'}`,
+    ]),
+  );
+  return markdown([['', '', '', 'of the link', 'wanted'], ...rows]);
+}
+
+/** The section of docs/benchmarks.md about emulated links. */
+export function linkSection(outcomes: readonly LinkOutcome[]): string {
+  return [
+    '## Over emulated links',
+    `${facts()} · TCP by ${tcpCongestionControl()}, its buffers up to 64 MiB.`,
+    linkTable(outcomes),
+    'Two network namespaces, a user-space wire between them with a drop-tail queue of one bandwidth-delay product; round trip, loss in each direction, rate with Ethernet headers. Relay, rendezvous and hyperdht’s DHT stand beside the listener, so that one leg has the whole link. One stream, one way, 5 s after a warm-up of 4 s and 20 round trips. «latency»: single bytes to and fro on one stream while another of the same session fills the link (on a second connection where there is no session).',
+  ].join('\n\n');
+}
+
+/** docs/benchmarks.md with one section taken out of it and written anew. */
+export function document(before: string, section: string): string {
+  const title = section.slice(0, section.indexOf('\n'));
+  const others = before
+    .split(/^(?=## )/m)
+    .filter((part) => part.startsWith('## ') && !part.startsWith(title));
+  const sections = [section, ...others.map((part) => part.trim())].sort().reverse();
+  const head =
+    '# Benchmarks\n\nWritten by `npm run bench -- --write` and `npm run bench -- --links --write`; each end ran in a process of its own.';
+  return `${[head, ...sections].join('\n\n')}\n`;
+}
+
+function facts(): string {
+  return Object.entries(circumstances())
+    .map(([name, value]) => `${name} ${value}`)
+    .join(' · ');
+}
+
+function tcpCongestionControl(): string {
+  return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();
+}
+
+function linkFigure({ mbit, latency, failure }: LinkResult): string {
+  if (latency !== undefined) return `${Math.round(latency.median)} ms, 95 % ≤ ${Math.round(latency.p95)} ms`;
+  return mbit === undefined ? (failure ?? '') : `${mbit} Mbit/s`;
 }
 
 function wanted({ ratio, target }: RivalFigures): string {

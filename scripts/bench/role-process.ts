@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,24 @@ export interface Said {
   ready?: unknown;
   began?: true;
   seconds?: number;
+  /** Bytes that came within the time measured. */
+  received?: number;
+  latency?: Latency;
+}
+
+/** Milliseconds to and fro. */
+export interface Latency {
+  readonly median: number;
+  /** Nineteen of twenty were faster. */
+  readonly p95: number;
+}
+
+/** Where a process runs. */
+export interface Spot {
+  /** What to put before its command. */
+  readonly enter: readonly string[];
+  /** Where it can be reached. */
+  readonly address: string;
 }
 
 /** One process of a contender, and what it has said and nobody has heard yet. */
@@ -18,8 +36,10 @@ export class RoleProcess {
   #ended = false;
 
   /** @param job what process.mjs takes */
-  constructor(job: object) {
-    this.#child = fork(PROGRAM, [JSON.stringify(job)], { execArgv: [] });
+  constructor(job: object, { enter, address }: Spot) {
+    const [file, ...args] = [...enter, process.execPath, PROGRAM, JSON.stringify(job)];
+    const env = { ...process.env, BENCH_HOST: address };
+    this.#child = spawn(file, args, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'], env });
     this.#child.on('message', (said: Said) => {
       this.#unheard.push(said);
       this.#wake();

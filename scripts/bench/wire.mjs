@@ -6,8 +6,12 @@
  * @property {() => Promise<unknown>} drained
  * @property {(take: (bytes: { readonly length: number }) => void) => void} onBytes
  * @property {() => Promise<unknown>} close ends the connection that carries it
+ * @property {() => Promise<Wire>} [another] one more stream of the same connection
  */
 import { once } from 'node:events';
+
+/** Where this process can be reached. */
+export const HOST = process.env.BENCH_HOST ?? '127.0.0.1';
 
 /**
  * @param {import('node:stream').Duplex} stream

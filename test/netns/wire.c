@@ -2,9 +2,11 @@
  * A wire with delay, jitter, loss, reordering and duplication between two interfaces of one network namespace.
  *
  *   wire LEFT RIGHT [--delay MS] [--jitter MS] [--loss PERCENT] [--reorder PERCENT] [--duplicate PERCENT] [--seed N]
+ *                   [--rate MBIT [--queue KIB]]
  *
  * Every frame that one interface receives leaves through the other, `delay` ± `jitter` later. Jitter alone keeps the
  * order, as a queue does; `reorder` lets that share of the frames skip the delay, as netem does. ARP passes at once.
+ * With a `rate` the frames first leave one after another, and what finds `queue` KiB waiting before it is dropped.
  * The settings hold for each direction by itself. Lines on stdin such as "delay 50" change them; end of stdin ends it.
  * Prints "ready" once frames pass.
  *
@@ -49,11 +51,14 @@ struct frame {
 static struct {
     double delay, jitter;            /* milliseconds */
     double loss, reorder, duplicate; /* percent */
+    double rate;                     /* megabits per second; 0 is no bound */
+    double queue;                    /* KiB that may wait for the rate */
     double seed;
-} settings = {.seed = 1};
+} settings = {.seed = 1, .queue = 1024};
 
 static int sockets[2];
 static uint64_t last_due[2];
+static uint64_t idle_from[2]; /* when the last frame that waits for the rate has left */
 static uint64_t random_states[2]; /* one per direction: what one carries cannot change what befalls the other */
 static uint64_t frames_seen;
 
@@ -137,15 +142,25 @@ static uint64_t due_time(int out, uint64_t now) {
     return last_due[out] = due;
 }
 
+/* When a frame that comes now has left at the rate; NEVER where the queue has no room for it. */
+static uint64_t leaving_time(int out, uint32_t length, uint64_t now) {
+    if (settings.rate <= 0) return now;
+    double nanoseconds_per_byte = 8e3 / settings.rate;
+    uint64_t from = idle_from[out] > now ? idle_from[out] : now;
+    if ((double)(from - now) > settings.queue * 1024 * nanoseconds_per_byte) return NEVER;
+    return idle_from[out] = from + (uint64_t)(length * nanoseconds_per_byte);
+}
+
 static void accept_frame(int out, const unsigned char *bytes, uint32_t length, uint64_t now) {
     if (length < sizeof(struct virtio_net_hdr) + ETH_HLEN) return;
     if (is_arp(bytes)) {
         enqueue(out, bytes, length, now);
         return;
     }
-    if (happens(out, settings.loss)) return;
-    enqueue(out, bytes, length, happens(out, settings.reorder) ? now : due_time(out, now));
-    if (happens(out, settings.duplicate)) enqueue(out, bytes, length, due_time(out, now));
+    uint64_t left = leaving_time(out, length - (uint32_t)sizeof(struct virtio_net_hdr), now);
+    if (left == NEVER || happens(out, settings.loss)) return;
+    enqueue(out, bytes, length, happens(out, settings.reorder) ? left : due_time(out, left));
+    if (happens(out, settings.duplicate)) enqueue(out, bytes, length, due_time(out, left));
 }
 
 static void receive_from(int in) {
@@ -206,6 +221,7 @@ static void change_setting(const char *name, const char *value) {
     static const struct { const char *name; double *value; } known[] = {
         {"delay", &settings.delay},     {"jitter", &settings.jitter},       {"loss", &settings.loss},
         {"reorder", &settings.reorder}, {"duplicate", &settings.duplicate}, {"seed", &settings.seed},
+        {"rate", &settings.rate},       {"queue", &settings.queue},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name)) continue;
@@ -250,7 +266,7 @@ static void carry(void) {
 
 int main(int argc, char **argv) {
     if (argc < 3 || argc % 2 == 0) {
-        fprintf(stderr, "usage: wire LEFT RIGHT [--delay MS] [--jitter MS] [--loss %%] [--reorder %%] [--duplicate %%] [--seed N]\n");
+        fprintf(stderr, "usage: wire LEFT RIGHT [--delay MS] [--jitter MS] [--loss %%] [--reorder %%] [--duplicate %%] [--seed N] [--rate MBIT [--queue KIB]]\n");
         return 2;
     }
     seed_random(settings.seed);

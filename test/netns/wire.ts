@@ -19,13 +19,18 @@ export interface WireSettings {
   /** That share of the packets skips the delay and so overtakes others. */
   reorderPercent?: number | undefined;
   duplicatePercent?: number | undefined;
+  /** Megabits per second, Ethernet headers included. */
+  rateMbit?: number | undefined;
+  /** What may wait for the rate; the next is dropped. */
+  queueKib?: number | undefined;
   /** Makes loss, jitter, reordering and duplication repeatable, packet for packet. */
   seed?: number | undefined;
 }
 
-/** Whether single packets matter: a kernel's bundle of segments would be lost, doubled or overtake as one. */
-export function needsSinglePackets({ lossPercent, reorderPercent, duplicatePercent }: WireSettings): boolean {
-  return [lossPercent, reorderPercent, duplicatePercent].some((percent = 0) => percent > 0);
+/** Whether single packets matter: a kernel's bundle of segments would be lost, doubled, overtake or find no room as one. */
+export function needsSinglePackets(settings: WireSettings): boolean {
+  const { lossPercent, reorderPercent, duplicatePercent, rateMbit } = settings;
+  return [lossPercent, reorderPercent, duplicatePercent, rateMbit].some((value = 0) => value > 0);
 }
 
 const SETTING_NAMES: Record<keyof WireSettings, string> = {
@@ -34,6 +39,8 @@ const SETTING_NAMES: Record<keyof WireSettings, string> = {
   lossPercent: 'loss',
   reorderPercent: 'reorder',
   duplicatePercent: 'duplicate',
+  rateMbit: 'rate',
+  queueKib: 'queue',
   seed: 'seed',
 };
 

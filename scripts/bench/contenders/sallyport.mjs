@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
 import { Http2Front } from '../../../dist/src/net/front-http2.js';
-import { wireOf } from '../wire.mjs';
+import { HOST, wireOf } from '../wire.mjs';
 
 collectSeldom(); // as the commands do
 
@@ -17,7 +17,7 @@ process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 export async function middle(variant) {
   // A relay without HTTP/2 has its peers come by WebSocket.
   if (variant === 'relay-ws') Http2Front.prototype.take = (socket) => socket.destroy();
-  const rendezvous = await Rendezvous.start({ listen: '127.0.0.1:0', insecure: true, open: true, home });
+  const rendezvous = await Rendezvous.start({ listen: `${HOST}:0`, insecure: true, open: true, home });
   return rendezvous.url;
 }
 
@@ -35,6 +35,7 @@ export async function dial(id, rendezvous, variant) {
     const stream = await session.open('bench');
     if (session.path !== undefined && session.path.kind !== variant)
       throw new Error(`asked for a path by ${variant}, got ${session.path.kind}`);
-    return wireOf(stream, () => session.close());
+    const another = async () => wireOf(await session.open('bench'));
+    return { ...wireOf(stream, () => session.close()), another };
   };
 }

@@ -2,15 +2,15 @@
 import { once } from 'node:events';
 import DHT from 'hyperdht';
 import createTestnet from 'hyperdht/testnet.js';
-import { wireOf } from '../wire.mjs';
+import { HOST, wireOf } from '../wire.mjs';
 
 export async function middle() {
-  const { bootstrap } = await createTestnet(4);
+  const { bootstrap } = await createTestnet(4, { host: HOST });
   return bootstrap;
 }
 
 export async function listen(bootstrap, _variant, onWire) {
-  const node = new DHT({ bootstrap, host: '127.0.0.1' });
+  const node = new DHT({ bootstrap, host: HOST });
   const server = node.createServer((socket) => onWire(wireOf(socket)));
   const keyPair = DHT.keyPair();
   await server.listen(keyPair);
@@ -18,7 +18,7 @@ export async function listen(bootstrap, _variant, onWire) {
 }
 
 export async function dial(publicKey, bootstrap) {
-  const node = new DHT({ bootstrap, host: '127.0.0.1' });
+  const node = new DHT({ bootstrap, host: HOST });
   await node.fullyBootstrapped();
   return async () => {
     const socket = node.connect(Buffer.from(publicKey, 'hex'));

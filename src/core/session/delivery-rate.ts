@@ -1,5 +1,16 @@
 import type { Instant } from '../machine.ts';
 
+/** What a frame notes of its path as it goes out, for the sample that its acknowledgement gives. */
+export interface Departure {
+  sentAt: Instant;
+  /** Bytes that the path had delivered by then, … */
+  deliveredBefore: number;
+  /** … since when, … */
+  deliveredAt: Instant;
+  /** … and when the last of them had gone out. */
+  deliveredSentAt: Instant;
+}
+
 /**
  * How fast a path delivers: the highest rate seen lately, from acknowledgements (as in BBR,
  * draft-cardwell-iccrg-bbr-congestion-control §4.1). A sender with little to say measures too low, so the maximum of
@@ -7,11 +18,17 @@ import type { Instant } from '../machine.ts';
  */
 export class DeliveryRate {
   /** Bytes acknowledged on this path, ever. */
-  delivered = 0;
+  #delivered = 0;
+  #deliveredAt: Instant = 0;
+  #deliveredSentAt: Instant = 0;
   #current = 0;
   #previous = 0;
   #spanEndsAt: Instant = 0;
   #wasBusy = false;
+  /** Full rounds of a busy path since the rate last grew by a quarter over what it was then. */
+  #plateauRounds = 0;
+  #plateau = 0;
+  #roundEndsAt = 0;
 
   /** Bytes per millisecond; `undefined` until something was acknowledged. */
   get bytesPerMs(): number | undefined {
@@ -24,9 +41,37 @@ export class DeliveryRate {
     return this.#wasBusy ? this.bytesPerMs : undefined;
   }
 
-  /** A frame sent at `sentAt`, when `deliveredBefore` bytes had been, is acknowledged now. */
-  sample(deliveredBefore: number, sentAt: Instant, now: Instant, busy: boolean): void {
-    const rate = (this.delivered - deliveredBefore) / Math.max(1, now - sentAt);
+  /** The path's own rate is yet to be found: given more to carry, it has gone faster until just now (§4.3.1.2, "full pipe"). */
+  get growing(): boolean {
+    return this.#plateauRounds < PLATEAU_ROUNDS;
+  }
+
+  /** @param idle nothing else is in flight, so that the time until now says nothing of the path */
+  depart(frame: Departure, now: Instant, idle: boolean): void {
+    if (idle) {
+      this.#deliveredAt = now;
+      this.#deliveredSentAt = now;
+    }
+    frame.sentAt = now;
+    frame.deliveredBefore = this.#delivered;
+    frame.deliveredAt = this.#deliveredAt;
+    frame.deliveredSentAt = this.#deliveredSentAt;
+  }
+
+  deliver(bytes: number): void {
+    this.#delivered += bytes;
+  }
+
+  /**
+   * The newest frame of those that one acknowledgement covers. What a hole had held back is delivered all at once, so the
+   * bytes count over the time in which they came or the one in which they were sent, whichever is longer.
+   */
+  sample(frame: Departure, now: Instant, busy: boolean): void {
+    const { sentAt, deliveredBefore, deliveredAt, deliveredSentAt } = frame;
+    const ms = Math.max(1, now - deliveredAt, sentAt - deliveredSentAt);
+    const rate = (this.#delivered - deliveredBefore) / ms;
+    this.#deliveredAt = now;
+    this.#deliveredSentAt = sentAt;
     this.#wasBusy ||= busy;
     if (busy && now >= this.#spanEndsAt) {
       this.#previous = this.#current;
@@ -34,7 +79,19 @@ export class DeliveryRate {
       this.#spanEndsAt = now + SPAN_MS;
     }
     this.#current = Math.max(this.#current, rate);
+    if (busy && deliveredBefore >= this.#roundEndsAt) this.#endRound();
+  }
+
+  #endRound(): void {
+    this.#roundEndsAt = this.#delivered;
+    const rate = Math.max(this.#current, this.#previous);
+    this.#plateauRounds += 1;
+    if (rate < GROWTH * this.#plateau) return;
+    this.#plateau = rate;
+    this.#plateauRounds = 0;
   }
 }
 
 const SPAN_MS = 5000;
+const GROWTH = 1.25;
+const PLATEAU_ROUNDS = 3;

@@ -38,7 +38,7 @@ const MIB = 1024 * KIB;
 export const DEFAULT_LIMITS: SessionLimits = {
   streams: LIMITS.streamsPerSession,
   initialStreamWindow: 256 * KIB,
-  maxStreamWindow: 8 * MIB,
+  maxStreamWindow: 16 * MIB,
   initialSessionWindow: MIB,
   maxSessionWindow: 64 * MIB,
   controlBytes: 256 * KIB,

@@ -31,7 +31,7 @@ export function nextDataFrame(stream: StreamState, sequence: number, max: number
   const length = stream.queue.take(Math.min(max, stream.sendable), chunks);
   chunks[0] = encodeHeader(FrameType.DATA, length, stream.id, sequence);
   stream.sent += length;
-  return { chunks, bytes: FRAME_HEADER_BYTES + length, control: false, sentAt: 0, deliveredBefore: 0 };
+  return unsent(chunks, FRAME_HEADER_BYTES + length, false);
 }
 
 export function windowFrame(id: StreamId, limit: number, sequence: number): SentFrame {
@@ -45,7 +45,11 @@ export function goawayFrame(code: ErrorCode | undefined, message: string, sequen
 function controlFrame(type: number, id: StreamId, sequence: number, payload: Uint8Array): SentFrame {
   const header = encodeHeader(type, payload.length, id, sequence);
   const chunks = payload.length === 0 ? [header] : [header, payload];
-  return { chunks, bytes: header.length + payload.length, control: true, sentAt: 0, deliveredBefore: 0 };
+  return unsent(chunks, header.length + payload.length, true);
+}
+
+function unsent(chunks: readonly Uint8Array[], bytes: number, control: boolean): SentFrame {
+  return { chunks, bytes, control, sentAt: 0, deliveredBefore: 0, deliveredAt: 0, deliveredSentAt: 0 };
 }
 
 const EMPTY = new Uint8Array(0);

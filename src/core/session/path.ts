@@ -105,11 +105,13 @@ export class Path {
   }
 
   /**
-   * Bytes that may be in flight: about half a second's worth at the measured rate. More would only stand in queues on the
-   * way, where it delays every other stream and the acknowledgements that the peer waits for.
+   * Bytes that may be in flight: two round trips' worth at the measured rate, and what comes until acknowledgements go
+   * out. More would only stand in queues on the way, where it delays every other stream and the acknowledgements that
+   * the peer waits for. While the rate still grows it is three round trips', so that the carrier sets the pace.
    */
   get inFlightLimit(): number {
-    const span = Math.max(QUEUE_MS, 2 * (this.rtt.least ?? 0));
+    const gain = this.rate.growing ? 3 : 2;
+    const span = gain * (this.rtt.least ?? 0) + ACKNOWLEDGE_MS;
     return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * span);
   }
 
@@ -153,8 +155,7 @@ export class Path {
 
   noteSent(frame: SentFrame, now: Instant): void {
     if (this.inFlight === 0) this.liveness.restarted(now);
-    frame.sentAt = now;
-    frame.deliveredBefore = this.rate.delivered;
+    this.rate.depart(frame, now, this.inFlight === 0);
     this.cursor += 1;
     this.inFlight += frame.bytes;
   }
@@ -162,13 +163,13 @@ export class Path {
   /** A frame sent here was acknowledged. */
   noteDelivered(frame: SentFrame, now: Instant): void {
     this.inFlight -= frame.bytes;
-    this.rate.delivered += frame.bytes;
+    this.rate.deliver(frame.bytes);
     this.bulk.add(frame.bytes, now);
   }
 
   /** The newest of the frames sent here that one acknowledgement covered. */
   noteProgress(newest: SentFrame, now: Instant): void {
-    this.rate.sample(newest.deliveredBefore, newest.sentAt, now, this.busy);
+    this.rate.sample(newest, now, this.busy);
     this.loadedRtt.sample(now - newest.sentAt);
   }
 
@@ -225,7 +226,7 @@ export class Path {
 
 const SMALL_FRAME = 4096;
 const FRAME_MS = 100;
-const QUEUE_MS = 500;
+const ACKNOWLEDGE_MS = 50;
 const INITIAL_IN_FLIGHT = 32 * 1024;
 const MAX_CONTROL_CHUNKS = 64;
 const MAX_OUTSTANDING_PINGS = 32;

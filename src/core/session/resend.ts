@@ -1,19 +1,15 @@
 import assert from 'node:assert';
-import type { Instant } from '../machine.ts';
+import type { Departure } from './delivery-rate.ts';
 import { Fifo } from './fifo.ts';
 import { protocolError } from './frame.ts';
 
 /** A reliable frame as it went out: header first, then the payload by reference. */
-export interface SentFrame {
+export interface SentFrame extends Departure {
   readonly chunks: readonly Uint8Array[];
   /** Header and payload. */
   readonly bytes: number;
   /** Anything but DATA; DATA is bounded by the peer's window instead. */
   readonly control: boolean;
-  /** When it last went out, and … */
-  sentAt: Instant;
-  /** … how many bytes its path had delivered by then (for the delivery rate). */
-  deliveredBefore: number;
 }
 
 /** The reliable frames that the peer has not acknowledged, oldest first, ready to be sent again on another path. */
