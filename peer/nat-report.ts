@@ -1,12 +1,14 @@
-import { scopeOf } from '../src/core/address.ts';
-import { formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
+import { scopeOf, type Family } from '../src/core/address.ts';
+import { familyOf, formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import {
   popularName,
+  type FamilyProfile,
   type NatProfile,
   type PortAllocation,
   type TransportProfile,
 } from '../src/core/nat/behavior.ts';
 import type { Transport } from '../src/core/punch/candidate.ts';
+import { confidence } from '../src/core/punch/situation.ts';
 import { hostAddresses } from '../src/net/interfaces.ts';
 import type { PortMappingReport } from '../src/net/port-mapping.ts';
 import { prognosisFor, type Prognosis } from './prognosis.ts';
@@ -19,7 +21,10 @@ export interface NatReport {
   readonly type: string;
   /** `null` where no router maps ports on request. */
   readonly portMapping: PortMappingReport | null;
+  /** This host has a global address. */
   readonly ipv6: boolean;
+  /** The same as `udp` and `tcp`, over IPv6; `null` where it doesn't get anywhere, or nothing measures it. */
+  readonly overIPv6: { readonly udp: TransportReport; readonly tcp: TransportReport } | null;
   readonly cgnat: boolean | null;
   readonly proxy: boolean;
   /** The rendezvous that was registered at, or the STUN servers that were named. */
@@ -27,6 +32,9 @@ export interface NatReport {
   /** What these servers could not tell, and why. */
   readonly notes: readonly string[];
   readonly prognosis: readonly Prognosis[];
+  /** How long the diagnosis took, and how long ago it ended. */
+  readonly tookMs: number | null;
+  readonly ageSeconds: number | null;
 }
 
 export interface TransportReport {
@@ -41,6 +49,8 @@ export interface TransportReport {
   readonly lifetimeSeconds: number | null;
   readonly public: readonly string[];
   readonly type: string;
+  /** That the mapping is what it is said to be, 0 to 1. */
+  readonly confidence: number;
   /** True where one server address had to do: a second one could tell more. */
   readonly provisional: boolean;
   /** The STUN servers that measured it. */
@@ -55,17 +65,23 @@ export interface NatMeasurement {
   readonly proxy: boolean;
   readonly portMapping: PortMappingReport | null;
   readonly notes: readonly string[];
+  readonly tookMs: number | undefined;
 }
 
-export function natReport({ profile, stun, servers, proxy, portMapping, notes }: NatMeasurement): NatReport {
-  const { udp, tcp } = profile;
+export function natReport(measurement: NatMeasurement): NatReport {
+  const { profile, stun, servers, proxy, portMapping, notes, tookMs } = measurement;
+  const { udp, ipv6, ageSeconds } = profile;
   const addresses = hostAddresses();
+  const reports = (of: FamilyProfile, family: Family) => ({
+    udp: transportReport(of.udp, serversOf(stun.udp, family)),
+    tcp: transportReport(of.tcp, serversOf(stun.tcp, family)),
+  });
   return {
-    udp: transportReport(udp, stun.udp),
-    tcp: transportReport(tcp, stun.tcp),
+    ...reports(profile, 4),
     type: popularName(udp),
     portMapping,
     ipv6: addresses.some(({ family, scope }) => family === 6 && scope === 'public'),
+    overIPv6: ipv6 ? reports(ipv6, 6) : null,
     cgnat: isCarrierNat(
       addresses.map(({ address }) => address),
       profile,
@@ -74,7 +90,13 @@ export function natReport({ profile, stun, servers, proxy, portMapping, notes }:
     servers,
     notes: [...notes, ...profileNotes(profile)],
     prognosis: prognosisFor(profile),
+    tookMs: tookMs === undefined ? null : Math.round(tookMs),
+    ageSeconds: ageSeconds ?? null,
   };
+}
+
+function serversOf(servers: readonly Endpoint[], family: Family): readonly Endpoint[] {
+  return servers.filter((server) => familyOf(server) === family);
 }
 
 function transportReport(profile: TransportProfile, stun: readonly Endpoint[]): TransportReport {
@@ -88,10 +110,19 @@ function transportReport(profile: TransportProfile, stun: readonly Endpoint[]): 
     lifetimeSeconds: profile.lifetimeSeconds ?? null,
     public: profile.publicAddresses,
     type: popularName(profile),
+    confidence: confidenceOf(profile),
     provisional: profile.provisional,
     servers: stun.map(formatEndpoint),
   };
 }
+
+function confidenceOf(profile: TransportProfile): number {
+  if (profile.reachable === undefined) return 0;
+  return profile.reachable ? confidence(profile) : CONFIDENCE_IN_SILENCE;
+}
+
+/** Where nothing at all came back, within a second and a half. */
+const CONFIDENCE_IN_SILENCE = 0.95;
 
 function allocationText(allocation: PortAllocation): string {
   return allocation.kind === 'sequential' ? `sequential(${allocation.step})` : allocation.kind;

@@ -5,9 +5,9 @@ import type { Prognosis } from './prognosis.ts';
 
 /** `peer nat` for people: each behaviour, and what it means in one line. */
 export function natReportWords(report: NatReport): string {
-  const { udp, tcp, notes, servers, prognosis } = report;
+  const { udp, tcp, notes, prognosis } = report;
   return [
-    `Your NAT for UDP is ${article(udp.type)}; for TCP ${article(tcp.type)}.`,
+    `Your NAT for UDP is ${article(udp)}; for TCP ${article(tcp)}.`,
     '',
     ...transportWords('udp', udp),
     '',
@@ -21,14 +21,26 @@ export function natReportWords(report: NatReport): string {
     ),
     '',
     ...notes.map((note) => `Note: ${note}.`),
-    `Measured against ${servers}.`,
+    measuredWords(report),
   ].join('\n');
 }
 
-function article(type: string): string {
+function article({ type, confidence }: TransportReport): string {
   const named = ['open', 'firewall', 'no NAT', 'blocked', 'unknown'];
-  return named.includes(type) ? `"${type}"` : `a "${type}" NAT`;
+  const name = named.includes(type) ? `"${type}"` : `a "${type}" NAT`;
+  return type === 'unknown' ? name : `${name} (${Math.round(100 * confidence)} % sure)`;
 }
+
+/** One that has only just ended needs no age. */
+function measuredWords({ servers, udp, tcp, tookMs, ageSeconds }: NatReport): string {
+  const within = tookMs === null ? '' : ` in ${(tookMs / 1_000).toFixed(1)} s`;
+  const ago = ageSeconds === null || ageSeconds < OLD_S ? '' : `, ${ageSeconds} s ago`;
+  const stun = [...new Set([...udp.servers, ...tcp.servers])].filter((server) => server !== servers);
+  const by = stun.length === 0 ? '' : ` by STUN at ${stun.join(', ')}`;
+  return `Diagnosed${within}${ago}, against ${servers}${by}.`;
+}
+
+const OLD_S = 30;
 
 function transportWords(transport: Transport, report: TransportReport): string[] {
   const title = transport.toUpperCase();
@@ -38,7 +50,7 @@ function transportWords(transport: Transport, report: TransportReport): string[]
     `  ${`${name}:`.padEnd(11)} ${value}${means === undefined ? '' : `: ${means}`}`;
   const { mapping, filtering, allocation, strays, hairpin, lifetimeSeconds } = report;
   return [
-    `${title}:   seen from outside at ${report.public.join(', ') || 'no address'}, by ${report.servers.join(', ')}`,
+    `${title}:   seen from outside at ${report.public.join(', ') || 'no address'}`,
     line('mapping', mapping, MAPPING_MEANS[mapping]),
     line('filtering', filtering, FILTERING_MEANS[filtering]),
     line('ports', allocation, ALLOCATION_MEANS[allocation.replace(/\(.*/, '')]),
@@ -48,15 +60,32 @@ function transportWords(transport: Transport, report: TransportReport): string[]
   ];
 }
 
-function networkWords({ ipv6, cgnat, proxy, portMapping }: NatReport): string[] {
+function networkWords({ ipv6, overIPv6, cgnat, proxy, portMapping }: NatReport): string[] {
   return [
-    `IPv6:         ${ipv6 ? 'this host has a global address' : 'no global address on this host'}`,
+    `IPv6:         ${ipv6Words(ipv6, overIPv6)}`,
     `Port mapping: ${portMappingWords(portMapping)}`,
     ...(cgnat
       ? ["Carrier NAT:  yes: your router's own address is not public, so mapping a port there is not enough"]
       : []),
     ...(proxy ? ['Proxy:        signalling and relay go through an HTTP proxy'] : []),
   ];
+}
+
+function ipv6Words(hasAddress: boolean, over6: NatReport['overIPv6']): string {
+  if (!over6)
+    return hasAddress
+      ? 'this host has a global address, but reached no server by it'
+      : 'no global address on this host';
+  const { udp, tcp } = over6;
+  const seen = [...new Set([...udp.public, ...tcp.public])].join(', ');
+  return `gets out, seen at ${seen}; UDP meets ${obstacleOver6(udp)}, TCP ${obstacleOver6(tcp)}`;
+}
+
+function obstacleOver6({ reachable, mapping, filtering }: TransportReport): string {
+  if (reachable !== true) return 'a wall';
+  const nat = mapping === 'none' ? '' : 'a NAT and ';
+  if (filtering === 'none' || filtering === 'endpoint-independent') return `${nat}no filter`;
+  return filtering === 'unknown' ? `${nat}perhaps a firewall` : `${nat}a firewall that lets in answers only`;
 }
 
 function portMappingWords(report: PortMappingReport | null): string {

@@ -80,6 +80,8 @@ export class Network extends EventEmitter<NetworkEvents> {
     6: { users: 0, server: undefined },
   };
   #discoveries: Partial<Record<Family, NatDiscovery>> = {};
+  /** What the profiles of earlier discoveries had come to: versions never fall. */
+  #formerVersion = 0;
   /** What `#discoveries` were made for. */
   #access: string | undefined;
   #stun: StunService | undefined;
@@ -155,6 +157,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     const access = JSON.stringify([stun, localAddresses]);
     if (access === this.#access) return this.#all((discovery) => discovery.refresh());
     this.#access = access;
+    this.#formerVersion = this.profile.version;
     this.#all((discovery) => discovery.close());
     this.#publicAddress = undefined;
     const over4 = (servers: readonly Endpoint[]) => servers.find((server) => familyOf(server) === 4);
@@ -176,7 +179,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     stun: StunAccess,
     localAddresses: readonly string[],
   ): NatDiscovery {
-    const freshDatagrams = () => Promise.resolve(UdpSocket.open({ host: WILDCARD[family], port: 0 }));
+    const freshDatagrams = async (port = 0) => UdpSocket.open({ host: WILDCARD[family], port });
     const discovery = new NatDiscovery({
       datagrams,
       freshDatagrams,
@@ -214,6 +217,12 @@ export class Network extends EventEmitter<NetworkEvents> {
     return this.#discoveries[4];
   }
 
+  /** The servers that measure, of both families. */
+  get stunServers(): Readonly<Record<Transport, readonly Endpoint[]>> {
+    const all = Object.values(this.#discoveries).map(({ servers }) => servers);
+    return { udp: all.flatMap(({ udp }) => udp), tcp: all.flatMap(({ tcp }) => tcp) };
+  }
+
   /** Where a fresh socket's mapping can be asked for. */
   get stun(): StunService | undefined {
     return this.#stun;
@@ -224,19 +233,29 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   get profile(): NatProfile {
-    const over4 = this.#withMappedPorts(this.#discoveries[4]?.profile ?? NOTHING_MEASURED);
+    const over4 = this.#discoveries[4]?.profile ?? NOTHING_MEASURED;
     const over6 = this.#discoveries[6]?.profile;
-    if (!over6 || (over6.udp.reachable !== true && over6.tcp.reachable !== true)) return over4;
-    const { udp, tcp } = over6;
-    return { ...over4, version: over4.version + over6.version, ipv6: { udp, tcp } };
+    const { ageSeconds } = this;
+    return {
+      version: this.#formerVersion + over4.version + (over6?.version ?? 0),
+      ...this.#withMappedPorts(over4),
+      ...(ageSeconds !== undefined && { ageSeconds }),
+      ...(over6 && isOfUse(over6) && { ipv6: { udp: over6.udp, tcp: over6.tcp } }),
+    };
   }
 
-  #withMappedPorts(profile: NatProfile): NatProfile {
+  /** Since the NATs were diagnosed; `undefined` before they are. */
+  get ageSeconds(): number | undefined {
+    const ended = this.discovery?.diagnosis?.ended;
+    return ended === undefined ? undefined : Math.floor((this.#clock.now() - ended) / 1_000);
+  }
+
+  #withMappedPorts(profile: NatProfile): Pick<NatProfile, 'udp' | 'tcp'> {
     const withMapping = (transport: Transport): TransportProfile =>
       this.#portMapping.isVerified(transport)
         ? { ...profile[transport], portMapped: true }
         : profile[transport];
-    return { ...profile, udp: withMapping('udp'), tcp: withMapping('tcp') };
+    return { udp: withMapping('udp'), tcp: withMapping('tcp') };
   }
 
   /** What the router says to requests for ports; `null` where none maps any. */
@@ -287,6 +306,11 @@ export class Network extends EventEmitter<NetworkEvents> {
           (known) => known.transport === transport && sameEndpoint(known.endpoint, endpoint),
         ),
     );
+  }
+
+  /** What was measured promised a direct path, and none came: it is measured again. */
+  suspect(): void {
+    this.#all((discovery) => discovery.suspect());
   }
 
   /** Resolves when the UDP mapping is known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
@@ -423,6 +447,10 @@ async function listenOn(family: Family, port: number): Promise<Server> {
   server.listen({ host: WILDCARD[family], port, ipv6Only: family === 6 });
   await once(server, 'listening');
   return server;
+}
+
+function isOfUse({ udp, tcp }: NatProfile): boolean {
+  return udp.reachable === true || tcp.reachable === true;
 }
 
 function portOf(listener: Server): number {

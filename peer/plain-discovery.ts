@@ -23,10 +23,9 @@ export async function measureByStun(
   { timeoutMs, lifetime, signal }: MeasureOptions,
 ): Promise<NatMeasurement> {
   const clock = systemClock;
-  const open = () => UdpSocket.open({ host: '0.0.0.0', port: 0 });
-  const openFresh = () => Promise.resolve(open());
+  const openFresh = async (port = 0) => UdpSocket.open({ host: '0.0.0.0', port });
   const stun = await findStunServers(named, { openFresh, clock });
-  const datagrams = open();
+  const datagrams = await openFresh();
   const discovery = new NatDiscovery({
     datagrams,
     freshDatagrams: openFresh,
@@ -41,7 +40,9 @@ export async function measureByStun(
     const { udp, tcp } = discovery.profile;
     if (udp.reachable !== true && tcp.reachable !== true) throw noAnswer(named);
     if (lifetime && stun.canChangeOrigin) await discovery.lifetimeMeasured(signal);
+    const { diagnosis } = discovery;
     return {
+      tookMs: diagnosis && diagnosis.ended - diagnosis.began,
       profile: withoutGuesses(discovery.profile),
       stun: discovery.servers,
       servers: named.join(', '),

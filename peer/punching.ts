@@ -2,6 +2,7 @@ import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
+import { newerProfile } from '../src/core/nat/merge.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
@@ -108,13 +109,14 @@ export class Punching {
 
   /** Candidates are added to those known in this round. */
   learn(news: News): void {
+    const profile = newerProfile(this.#remote.profile, news.profile);
     this.#remote.kinds = news.kinds ?? this.#remote.kinds;
-    this.#remote.profile = news.profile ?? this.#remote.profile;
+    this.#remote.profile = profile;
     this.#remote.candidates = [...this.#remote.candidates, ...(news.candidates ?? [])].slice(
       -LIMITS.candidates,
     );
-    this.#traversal?.handle({ type: 'remote', ...news });
-    this.#consider('there', news);
+    this.#traversal?.handle({ type: 'remote', ...news, profile });
+    this.#consider('there', { ...news, profile });
   }
 
   /** Our own network was measured further, or changed. */
@@ -249,6 +251,8 @@ export class Punching {
     if (this.#stopped || this.#found) return;
     const { here, there } = this.#circumstances.profiles;
     this.#options.onFailed(verdictOf(this.#obstacles, here, there));
+    // What these NATs were taken for should have let it through.
+    if (this.#obstacles.some(({ code }) => code === 'NOT_THROUGH')) this.#options.network.suspect();
     const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
     const text = `no direct path; another try in ${pause / 1000} s, or as soon as either network changes`;
     this.#options.onTrace({ stage: 'round', text });

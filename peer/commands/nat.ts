@@ -51,9 +51,11 @@ async function measureByRendezvous(
     await network.discovery?.surveyed(endAt - performance.now(), signal);
     if (lifetime) await network.discovery?.lifetimeMeasured(signal);
     if (signal.aborted) throw new SallyportError('ABORTED', 'stopped before the measurement was complete');
+    const { diagnosis } = network.discovery ?? {};
     return {
       profile: peer.profile,
-      stun: network.discovery?.servers ?? { udp: [], tcp: [] },
+      stun: network.stunServers,
+      tookMs: diagnosis && diagnosis.ended - diagnosis.began,
       servers: peer.rendezvous,
       proxy: proxyFor(new URL(peer.rendezvous), process.env) !== undefined,
       portMapping: network.portMapping,

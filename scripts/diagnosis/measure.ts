@@ -2,7 +2,7 @@ import type { Discovered } from '../../test/netns/discovery/discover.ts';
 import { discoverFrom, serveStun } from '../../test/netns/discovery/programs.ts';
 import { truthOf } from '../../test/netns/discovery/truth.ts';
 import { Lab } from '../../test/netns/lab.ts';
-import { natOf, type NatName } from '../../test/netns/nats.ts';
+import { isShared, natOf, type NatName } from '../../test/netns/nats.ts';
 import { median, tally } from '../campaign/row.ts';
 import { judge } from './shortfall.ts';
 
@@ -38,20 +38,22 @@ interface Times {
 }
 
 /**
- * Both hosts of a laboratory stand behind that NAT and measure it side by side, half of the runs each. What a server
- * does for one network is limited: after some runs it is a new one.
+ * Two hosts, each behind such a NAT, measure side by side, half of the runs each; one alone where both stand behind the
+ * same one, which gives the second another port where both use one port, and so is what it is only to the first. What
+ * a server does for one network is limited: after some runs it is a new one.
  */
 export async function diagnose(nat: NatName, conditions: Conditions): Promise<DiagnosisRow> {
   const { runs, delayMs, lossPercent } = conditions;
   const lab = await Lab.create({ a: nat, b: nat, delayMs, lossPercent });
   try {
+    const sides = isShared(natOf(nat)) ? (['a'] as const) : (['a', 'b'] as const);
     const found: Discovered[] = [];
     while (found.length < runs) {
-      const each = Math.min(RUNS_OF_ONE_SERVER, Math.ceil((runs - found.length) / 2));
+      const each = Math.min(RUNS_OF_ONE_SERVER, Math.ceil((runs - found.length) / sides.length));
       const stopServing = await serveStun(lab);
-      const sides = await Promise.all([discoverFrom(lab, 'a', each), discoverFrom(lab, 'b', each)]);
+      const these = await Promise.all(sides.map((side) => discoverFrom(lab, side, each)));
       await stopServing();
-      found.push(...sides.flat());
+      found.push(...these.flat());
     }
     return rowOf(nat, lossPercent, found);
   } finally {

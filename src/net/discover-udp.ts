@@ -9,6 +9,7 @@ import type { NewMapping } from '../core/nat/seen-candidates.ts';
 import type { Candidate } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import { Driver } from './driver.ts';
+import { quietPort } from './quiet-port.ts';
 
 /** A UDP socket that sends and hands over raw datagrams. */
 export interface DatagramPort {
@@ -23,8 +24,8 @@ export interface FreshDatagramPort extends DatagramPort {
   close(): unknown;
 }
 
-/** Opens a socket that has contacted nobody. */
-export type OpenDatagramPort = () => Promise<FreshDatagramPort>;
+/** Opens a socket that has contacted nobody, on the port given, or on any. */
+export type OpenDatagramPort = (port?: number) => Promise<FreshDatagramPort>;
 
 /** What a discovery tells; the socket work stays inside. */
 export type Finding<Output extends { type: string }> = Extract<Output, { type: 'mapped' | 'profile' }>;
@@ -106,7 +107,8 @@ export class UdpDiscoverer {
   }
 
   #openFresh(): Promise<FreshDatagramPort> {
-    const opening = this.#options.openFresh();
+    const { openFresh } = this.#options;
+    const opening = openFresh(quietPort()).catch(() => openFresh());
     opening.then(
       (socket) =>
         socket.on('datagram', (bytes, from) =>

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { Instant } from '../core/machine.ts';
 import type { DiscoveryOptions } from '../core/nat/discovery.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../core/nat/behavior.ts';
 import { addFinding, mergeSurvey } from '../core/nat/merge.ts';
@@ -52,6 +53,12 @@ export interface Discovery {
   };
 }
 
+/** When a diagnosis began and when it was complete, by the clock given. */
+export interface Diagnosis {
+  readonly began: Instant;
+  readonly ended: Instant;
+}
+
 interface NatDiscoveryEvents {
   /** A mapping, new or freshly attested. */
   mapped: [transport: Transport, candidate: Candidate];
@@ -80,6 +87,9 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   readonly #found: Record<Transport, Partial<TransportProfile>> = { udp: {}, tcp: {} };
   readonly #surveys: Record<Transport, Survey> = { udp: { isDue: true }, tcp: { isDue: true } };
   #isLifetimeMeasured = false;
+  #startedAt: Instant = 0;
+  /** When each transport's newest diagnosis began and ended. */
+  readonly #diagnoses: Partial<Record<Transport, Diagnosis>> = {};
   #cancelRepeat: (() => void) | undefined;
 
   constructor(options: NatDiscoveryOptions) {
@@ -120,6 +130,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   }
 
   start(): void {
+    this.#startedAt = this.#clock.now();
     this.#udp.start();
     this.#tcp.start();
     this.#cancelRepeat?.();
@@ -129,6 +140,21 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   /** Measures again from the beginning, as after a change of network. What was known stays until it is contradicted. */
   refresh(): void {
     this.start();
+  }
+
+  /**
+   * What was measured promised a direct path, and none came: everything is measured again, surveys too. Once a minute
+   * at most, however many peers fail.
+   */
+  suspect(): void {
+    if (this.#clock.now() - this.#startedAt >= SUSPECT_AFTER_MS) this.#repeat();
+  }
+
+  /** Of the older one of both transports' diagnoses; `undefined` before both are complete. */
+  get diagnosis(): Diagnosis | undefined {
+    const { udp, tcp } = this.#diagnoses;
+    if (!udp || !tcp) return undefined;
+    return { began: Math.min(udp.began, tcp.began), ended: Math.max(udp.ended, tcp.ended) };
   }
 
   /** The version grows with everything new that is learnt. */
@@ -257,6 +283,9 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       this.#surveys[transport].isDue = true;
     }
     this.#diagnosed[transport] = finding.profile;
+    const isNew = this.#diagnoses[transport]?.began !== this.#startedAt;
+    if (finding.complete && isNew)
+      this.#diagnoses[transport] = { began: this.#startedAt, ended: this.#clock.now() };
     this.#update(transport, finding.complete);
     if (finding.complete) this.#surveySoon(transport);
   }
@@ -350,6 +379,8 @@ const FRESH_MS = 40_000;
 const SURVEY_AFTER_MS = 1_000;
 /** The longest cliff, what comes before and after it, and some patience. */
 const LIFETIME_MS = 140_000;
+/** A diagnosis younger than this is not doubted. */
+const SUSPECT_AFTER_MS = 60_000;
 /** A profile is measured anew when it is this old. */
 const REPEAT_MS = 600_000;
 /** The survey of a transport whose diagnosis never ends is not waited for by an event. */

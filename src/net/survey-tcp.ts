@@ -4,6 +4,7 @@ import type { TransportProfile } from '../core/nat/behavior.ts';
 import type { TcpSurveyInput, TcpSurveyOutput } from '../core/nat/survey.ts';
 import type { Clock } from './clock.ts';
 import { Driver } from './driver.ts';
+import { quietPort } from './quiet-port.ts';
 import { StunSockets } from './stun-sockets.ts';
 import { dialTcp, listenTcp, type TcpListener } from './tcp.ts';
 
@@ -66,7 +67,8 @@ class TcpSurveyRunner {
 
   async #connect(connection: number, remote: Endpoint, listens: boolean): Promise<void> {
     try {
-      const socket = await dialTcp({ remote, signal: this.#dials.signal });
+      const from = listens ? { localPort: quietPort() } : {};
+      const socket = await dialTcp({ remote, signal: this.#dials.signal, ...from });
       const localPort = socket.localPort ?? 0;
       this.#sockets.add(connection, socket);
       const isListening = listens && (await this.#listen(socket.localAddress ?? '', localPort));

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { identityFromSeed } from '../../src/core/identity.ts';
 import { isAttested } from '../../src/core/protocol/attestation.ts';
 import { systemClock } from '../../src/net/clock.ts';
@@ -25,15 +25,15 @@ async function startServer(addresses: readonly [string, string?]): Promise<StunS
   return server;
 }
 
-function discover({ udp, tcp }: Pick<StunServer, 'udp' | 'tcp'>): NatDiscovery {
-  const open = () => UdpSocket.open({ host: '0.0.0.0', port: 0 });
+function discover({ udp, tcp }: Pick<StunServer, 'udp' | 'tcp'>, clock = systemClock): NatDiscovery {
+  const open = (port = 0) => UdpSocket.open({ host: '0.0.0.0', port });
   const datagrams = open();
   const discovery = new NatDiscovery({
     datagrams,
-    freshDatagrams: () => Promise.resolve(open()),
+    freshDatagrams: async (port) => open(port),
     stun: { ...credentials, udp, tcp },
     localAddresses: [],
-    clock: systemClock,
+    clock,
     surveyAfterMs: 0,
   });
   closers.push(() => datagrams.close());
@@ -92,6 +92,26 @@ describe('NatDiscovery on loopback', () => {
     socket.destroy();
     discovery.close();
     expect(discovery.listenerCount('profile')).toBe(0);
+  });
+
+  it('measures again what a failed punch puts in doubt, unless it is younger than a minute', async () => {
+    let ahead = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + ahead };
+    const server = await startServer(['127.0.0.1', '127.0.0.2']);
+    const discovery = discover(server, clock);
+    await complete(discovery);
+    const first = discovery.diagnosis!;
+    expect(first.ended).toBeGreaterThan(first.began);
+    await discovery.surveyed(20_000);
+    discovery.suspect();
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(discovery.diagnosis).toEqual(first);
+    ahead = 60_000;
+    const { version } = discovery.profile;
+    discovery.suspect();
+    await vi.waitFor(() => expect(discovery.diagnosis!.began).toBeGreaterThan(first.ended), 20_000);
+    await discovery.surveyed(20_000);
+    expect(discovery.profile.version).toBeGreaterThan(version);
   });
 
   it('says that a transport is blocked where no server answers', async () => {

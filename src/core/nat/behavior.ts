@@ -41,6 +41,8 @@ export interface NatProfile {
   readonly version: number;
   readonly udp: TransportProfile;
   readonly tcp: TransportProfile;
+  /** How long ago the older of the two was measured when this was said; `undefined` where that isn't told. */
+  readonly ageSeconds?: number | undefined;
   /** The same over IPv6, where it leaves the network; `udp` and `tcp` speak of IPv4. */
   readonly ipv6?: FamilyProfile | undefined;
 }

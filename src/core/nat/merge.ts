@@ -1,4 +1,4 @@
-import type { TransportProfile } from './behavior.ts';
+import type { NatProfile, TransportProfile } from './behavior.ts';
 
 /**
  * A diagnosis and what surveys have found beside it. The diagnosis is the newer one where both speak, but for port
@@ -33,6 +33,15 @@ export function addFinding(
   const publicAddresses = [...(before.publicAddresses ?? []), ...(found.publicAddresses ?? [])];
   const known = Object.fromEntries(Object.entries(found).filter(isKnown));
   return { ...before, ...known, publicAddresses: [...new Set(publicAddresses)] };
+}
+
+/** Of what a peer said of itself: news come by two ways, the session and the rendezvous, and the older may be the later. */
+export function newerProfile(
+  known: NatProfile | undefined,
+  news: NatProfile | undefined,
+): NatProfile | undefined {
+  if (!known || !news) return news ?? known;
+  return news.version < known.version ? known : news;
 }
 
 /** What travels in a profile. */

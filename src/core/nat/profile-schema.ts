@@ -39,12 +39,14 @@ export const profileSchema = v.pipe(
     version: v.number(),
     udp: transportProfile,
     tcp: transportProfile,
+    ageSeconds: v.optional(v.pipe(v.number(), v.minValue(0))),
     ipv6: v.optional(v.object({ udp: transportProfile, tcp: transportProfile })),
   }),
-  v.transform(({ version, udp, tcp, ipv6 }): NatProfile => ({
+  v.transform(({ version, udp, tcp, ageSeconds, ipv6 }): NatProfile => ({
     version,
     udp: withUnmeasured(udp),
     tcp: withUnmeasured(tcp),
+    ...(ageSeconds !== undefined && { ageSeconds }),
     ...(ipv6 && { ipv6: { udp: withUnmeasured(ipv6.udp), tcp: withUnmeasured(ipv6.tcp) } }),
   })),
 );
@@ -56,9 +58,10 @@ function withUnmeasured(profile: v.InferOutput<typeof transportProfile>): Transp
 
 /** The profile as plain data for the codec: MessagePack has no `undefined`, so unmeasured fields are left out. */
 export function profileFields(profile: NatProfile): Record<string, unknown> {
-  const { version, udp, tcp, ipv6 } = profile;
+  const { version, udp, tcp, ageSeconds, ipv6 } = profile;
   const over6 = ipv6 && { ipv6: { udp: measuredFields(ipv6.udp), tcp: measuredFields(ipv6.tcp) } };
-  return { version, udp: measuredFields(udp), tcp: measuredFields(tcp), ...over6 };
+  const age = ageSeconds === undefined ? {} : { ageSeconds };
+  return { version, udp: measuredFields(udp), tcp: measuredFields(tcp), ...age, ...over6 };
 }
 
 function measuredFields(fields: object): Record<string, unknown> {

@@ -19,16 +19,16 @@ export interface Discovered {
 /** Measures so often by the servers at the addresses given, on new sockets each time, and prints a line for each. */
 const [runs, ...addresses] = process.argv.slice(2);
 const servers = addresses.flatMap((address) => STUN_PORTS.map((port) => ({ address, port })));
-const open = () => UdpSocket.open({ host: '0.0.0.0', port: 0 });
+const open = async (port = 0) => UdpSocket.open({ host: '0.0.0.0', port });
 
 for (let run = 0; run < Number(runs); run++) console.log(JSON.stringify(await discover(`run ${run}`)));
 
 /** @param username what the server knows the run by: it counts the dials that it makes for each */
 async function discover(username: string): Promise<Discovered> {
-  const datagrams = open();
+  const datagrams = await open();
   const discovery = new NatDiscovery({
     datagrams,
-    freshDatagrams: () => Promise.resolve(open()),
+    freshDatagrams: open,
     stun: { username, key: STUN_KEY, udp: servers, tcp: servers },
     localAddresses: hostAddresses().map(({ address }) => address),
     clock: systemClock,
