@@ -69,7 +69,7 @@ export interface Acquaintance {
 
 /** How long a plan waits for our own NATs to be measured. */
 const DIAGNOSIS_MS = 3_000;
-/** After the answer's arrival at the initiator, by the answerer's estimate. */
+/** After the answer's arrival at the initiator, by the answerer's estimate: a quarter of the round trip, and at most so much. */
 const START_MARGIN_MS = 10;
 /** How far our idea of the rendezvous's clock may be behind. */
 const CLOCK_TOLERANCE_MS = 5_000;
@@ -364,7 +364,7 @@ export class Introductions {
   #startOf(offer: Offer): RoundStart {
     const { deployment } = this.#options;
     const roundTripMs = Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs + offer.roundTripMs);
-    const leadMs = Math.min(MAX_START_LEAD_MS, roundTripMs / 2 + START_MARGIN_MS);
+    const leadMs = Math.min(MAX_START_LEAD_MS, roundTripMs / 2 + Math.min(START_MARGIN_MS, roundTripMs / 4));
     return { at: deployment.serverTime() + leadMs, roundTripMs };
   }
 

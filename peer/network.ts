@@ -14,7 +14,7 @@ import { SAMPLE_MS } from '../src/core/punch/prediction.ts';
 import { isSequential, type PathChoice } from '../src/core/punch/situation.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
-import { advertisedAddresses, hostAddresses } from '../src/net/interfaces.ts';
+import { advertisedAddresses, hostAddresses, recentHostAddresses } from '../src/net/interfaces.ts';
 import { NatDiscovery, type StunAccess } from '../src/net/nat-discovery.ts';
 import { PortMapping, type PortMappingReport } from '../src/net/port-mapping.ts';
 import { readTag } from '../src/net/tag.ts';
@@ -290,7 +290,7 @@ export class Network extends EventEmitter<NetworkEvents> {
   get hostCandidates(): Candidate[] {
     const { publicCandidates } = this;
     const seen = publicCandidates.map(({ endpoint }) => endpoint.address);
-    const addresses = advertisedAddresses(hostAddresses(), seen).map(({ address }) => address);
+    const addresses = advertisedAddresses(recentHostAddresses(), seen).map(({ address }) => address);
     const candidates = [...addresses, ...(this.#onLoopback ? ['127.0.0.1'] : [])].flatMap((address) => {
       const ports = this.#ports[familyOfAddress(address)];
       if (!ports) return [];
@@ -315,7 +315,7 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Resolves when the UDP mapping is known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
   async mapped(capMs: number): Promise<void> {
-    const family = hostAddresses().some((address) => address.family === 4) ? 4 : 6;
+    const family = recentHostAddresses().some((address) => address.family === 4) ? 4 : 6;
     const known = () =>
       this.publicCandidates.some(
         ({ transport, endpoint }) => transport === 'udp' && familyOf(endpoint) === family,

@@ -1,7 +1,8 @@
 import { networkInterfaces } from 'node:os';
 import { canonicalAddress, familyOfAddress, scopeOf, sourceOf } from '../core/address.ts';
 import type { AddressScope, Family } from '../core/address.ts';
-import type { Clock } from './clock.ts';
+import type { Instant } from '../core/machine.ts';
+import { systemClock, type Clock } from './clock.ts';
 
 /** An address of this host that another computer may be able to reach: the base of a host candidate (RFC 8445 §5.1.1.1). */
 export interface HostAddress {
@@ -25,9 +26,16 @@ export function hostAddresses(): HostAddress[] {
       found.set(address, { address, family: familyOfAddress(address), scope, interface: name });
     }
   }
-  return [...found.values()];
+  recent = { at: systemClock.now(), addresses: [...found.values()] };
+  return recent.addresses;
 }
 
+/** The same, as it was within the last second: to look takes longer than anything else that each change of a session's candidates does. */
+export function recentHostAddresses(): HostAddress[] {
+  return systemClock.now() - recent.at < RECENT_MS ? recent.addresses : hostAddresses();
+}
+
+let recent: { at: Instant; addresses: HostAddress[] } = { at: -Infinity, addresses: [] };
 let lastSeen: ReturnType<typeof networkInterfaces> = {};
 
 /** The system is asked by a file of its own: where none can be opened, what it said last stands. */
@@ -100,6 +108,7 @@ function fingerprint(addresses: HostAddress[]): string {
     .join('\n');
 }
 
+const RECENT_MS = 1_000;
 /** Each costs the peer ten probes. */
 const ADVERTISED_IPV6 = 3;
 const USABLE: ReadonlySet<AddressScope> = new Set(['private', 'shared', 'public']);

@@ -305,7 +305,7 @@ export class ConnectivityChecks implements PortProbes {
     }
     const best = early?.pair ?? valid[0];
     if (!best?.valid || (this.#options.role === 'responder' && this.#hasOwnSockets())) return undefined;
-    if (best.type === 'host' || now >= this.#settleFrom!) return best;
+    if (best.type === 'host' || best.isNearest || now >= this.#settleFrom!) return best;
     this.#settleAt = this.#settleFrom;
     return undefined;
   }

@@ -1,3 +1,4 @@
+import { scopeOf } from '../address.ts';
 import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import type { CandidateType } from './candidate.ts';
@@ -38,6 +39,11 @@ export class CandidatePair {
   /** False once an address that nobody vouched for has had all it may get before it answers. */
   get mayProbe(): boolean {
     return this.valid || this.sent < (this.attested ? ATTESTED_PROBES : UNATTESTED_PROBES);
+  }
+
+  /** The peer is on this very host: no other pair can be better, so none is worth waiting for. */
+  get isNearest(): boolean {
+    return scopeOf(this.remote.address) === 'loopback';
   }
 
   /** Reached by an address that doesn't leave the site. */
