@@ -118,6 +118,19 @@ describe.skipIf(!support.ok)('a wire of the lab', () => {
     expect(other).not.toEqual(first);
   });
 
+  it('lets frames leave at its rate, and drops those that its queue has no room for', async () => {
+    // A frame has 46 bytes: 20 ms each at this rate, and one comes every 5 ms.
+    const settings = { rateMbit: 0.0184, queueKib: (4 * 46) / 1024 };
+    await withLab({ a: 'open', b: 'open', ...settings }, async (lab) => {
+      await startEcho(lab.hosts.rendezvous);
+      const answers = await pings(lab.hosts.a, lab.addresses.rendezvous[0], 200);
+      expect(answers.length).toBeGreaterThan(40);
+      expect(answers.length).toBeLessThan(150);
+      expect(median(answers)).toBeGreaterThan(60);
+      expect(median(answers)).toBeLessThan(250);
+    });
+  });
+
   it('takes a new delay while it runs', async () => {
     await withLab({ a: 'open', b: 'open', delayMs: 0 }, async (lab) => {
       await startEcho(lab.hosts.rendezvous);
