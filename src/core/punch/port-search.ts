@@ -14,6 +14,7 @@ import {
   BIRTHDAY_ROWS,
   BIRTHDAY_SOCKETS,
   PREDICTION_TRIES,
+  predictedPorts,
   predictionTryMs,
 } from './schedule.ts';
 
@@ -173,7 +174,7 @@ export class PortSearch {
     startAt: Instant,
     roundTripMs: number,
   ): PortPrediction {
-    const { role, probes } = this.#options;
+    const { role, probes, transport } = this.#options;
     return new PortPrediction(
       {
         probes,
@@ -181,6 +182,7 @@ export class PortSearch {
         step: steps[otherRole(role)],
         target: this.#target!,
         sampler: this.#sampler,
+        width: (nth) => predictedPorts(transport, nth),
         sockets: this.#predictions++,
         roundTripMs,
       },

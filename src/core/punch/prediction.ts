@@ -3,7 +3,7 @@ import { earliest, type Instant } from '../machine.ts';
 import type { PortSample } from './events.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { PortSampler } from './sampler.ts';
-import { PREDICTED_PORTS, PREDICTION_SOCKETS, PREDICTION_TRIES, predictionTryMs } from './schedule.ts';
+import { PREDICTION_SOCKETS, PREDICTION_TRIES, predictionTryMs } from './schedule.ts';
 
 export interface PortPredictionOptions {
   readonly probes: PortProbes;
@@ -15,6 +15,8 @@ export interface PortPredictionOptions {
   readonly target: Endpoint;
   /** `undefined` where no STUN server is known: then this end can't be predicted. */
   readonly sampler: PortSampler | undefined;
+  /** How many ports after the sampled one are aimed at, at the `nth` sample from 0. */
+  readonly width: (nth: number) => number;
   /** Which range of socket numbers: a socket that was used before has a mapping already. */
   readonly sockets: number;
   readonly roundTripMs: number;
@@ -124,9 +126,8 @@ export class PortPrediction {
   }
 
   #aimAtNext({ address, port }: Endpoint, now: Instant): void {
-    const { probes, step } = this.#options;
-    this.#aimed++;
-    const ports = Array.from({ length: PREDICTED_PORTS }, (_, k) => port + step * (k + 1));
+    const { probes, step, width } = this.#options;
+    const ports = Array.from({ length: width(this.#aimed++) }, (_, k) => port + step * (k + 1));
     this.#repeat(VOLLEY_OFFSETS, now, (at) => {
       for (const next of ports.filter(isPort)) probes.spray(0, { address, port: next }, at);
     });

@@ -32,7 +32,15 @@ export const BIRTHDAY_ROWS: Record<Transport, BirthdayRows> = {
 };
 
 /** Ports after the sampled one that are aimed at: a NAT in use may have given some to others. */
-export const PREDICTED_PORTS = 32;
+const PREDICTED_PORTS = 32;
+
+/** The same for the first try over TCP: what a dial leaves in the own NAT refuses the peer's next one from that port. */
+const FIRST_PREDICTED_PORTS = 16;
+
+/** @param nth the try, from 0 */
+export function predictedPorts(transport: Transport, nth: number): number {
+  return transport === 'tcp' && nth === 0 ? FIRST_PREDICTED_PORTS : PREDICTED_PORTS;
+}
 
 /** Sockets of each end where both are predicted. */
 export const PREDICTION_SOCKETS = 25;

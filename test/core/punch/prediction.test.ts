@@ -10,7 +10,7 @@ const busy = { udp: { allocation: sequential(1, 20) } };
 
 const PEER = { address: '192.0.2.1', port: 2_000 };
 
-const options = { step: 1, target: PEER, sampler: undefined, sockets: 0, roundTripMs: 80 };
+const options = { step: 1, target: PEER, sampler: undefined, width: () => 32, sockets: 0, roundTripMs: 80 };
 
 /** What is sent goes nowhere; the ports are noted. */
 function target() {
