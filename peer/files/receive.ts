@@ -137,7 +137,7 @@ class Receiving {
   }
 
   async #onEntry(entry: EntryMessage): Promise<void> {
-    const { folder, claim, signal } = this.#options;
+    const { folder, claim } = this.#options;
     const { index, path, kind, size } = entry;
     if (this.#expected.has(index) || this.#existing.has(index))
       throw new SallyportError('PROTOCOL_ERROR', 'two entries have one number');
@@ -150,13 +150,20 @@ class Receiving {
       return this.#channel.send({ t: 'exists', index });
     }
     const release = await claim(place.part);
-    const have = await folder.partSoFar(place, signal).catch((thrown: unknown) => {
+    const have = await this.#partSoFar(place).catch((thrown: unknown) => {
       release();
       throw thrown;
     });
     this.#expected.set(index, { entry, place, have, release });
     const sha256 = new Uint8Array(have.hash.copy().digest());
     await this.#channel.send({ t: 'have', index, offset: have.offset, sha256 });
+  }
+
+  /** Names that are cut alike share a part: what is in it is the other file's. */
+  async #partSoFar(place: Place): Promise<Expected['have']> {
+    const shared = [...this.#expected.values()].some((other) => other.place.part === place.part);
+    if (shared) return { offset: 0, hash: createHash('sha256') };
+    return this.#options.folder.partSoFar(place, this.#options.signal);
   }
 
   async #onFolder({ index, path, mode }: EntryMessage): Promise<void> {
@@ -184,6 +191,8 @@ class Receiving {
     const file = await this.#options.folder.openPart(place);
     const hash = offset === 0 ? createHash('sha256') : have.hash;
     this.#growing = { ...expected, file, hash, offset };
+    if ((await file.stat()).size < offset)
+      throw new SallyportError('FILE_CHANGED', `${place.text}: what was there of it is gone`);
     await file.truncate(offset);
     if (offset > entry.size)
       throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');

@@ -1,12 +1,22 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
+import { concat, utf8 } from '../../../src/core/bytes.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
-import { messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
+import { bytesHeader, messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
 import type { TransferMessage } from '../../../src/core/transfer/message.ts';
 import type { Peer, Session } from '../../../src/index.ts';
 import { Meeting } from '../meeting.ts';
@@ -135,6 +145,42 @@ it('gives a part back once its file is saved, skipped or failed', async () => {
   await next.say(3, entry(0, ['a'], 'file'), entry(1, ['b'], 'file'), entry(2, ['c'], 'file'));
   expect(await done.say(1, { t: 'finish' })).toEqual([{ t: 'finish' }]);
   for (const { stream } of [done, next]) stream.destroy();
+});
+
+it('has two files of one name in one part, one after the other, each whole', async () => {
+  await receive({ overwrite: true });
+  const { stream, say } = await sender();
+  await say(1, entry(0, ['x'], 'file', 4));
+  stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  stream.write(concat(bytesHeader(2), utf8('on')));
+  // The other file has begun to grow there, which is nothing to go on from.
+  expect(await say(1, entry(1, ['x'], 'file', 4))).toMatchObject([{ t: 'have', index: 1, offset: 0 }]);
+  stream.write(concat(bytesHeader(2), utf8('ce')));
+  expect(await say(1, { t: 'end', index: 0, sha256: sha256('once') })).toMatchObject([
+    { t: 'saved', index: 0 },
+  ]);
+  stream.write(messageFrame({ t: 'start', index: 1, offset: 0 }));
+  stream.write(concat(bytesHeader(4), utf8('more')));
+  await say(1, { t: 'end', index: 1, sha256: sha256('more') });
+  expect(readFileSync(join(there, 'x'), 'utf8')).toBe('more');
+  stream.destroy();
+});
+
+it('does not go on with a part that is gone', async () => {
+  const first = await sender();
+  await first.say(1, entry(0, ['x'], 'file', 4));
+  first.stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  first.stream.write(concat(bytesHeader(2), utf8('on')));
+  const part = () => readdirSync(there).find((name) => name.endsWith('.part'));
+  await expect.poll(() => part() && statSync(join(there, part()!)).size).toBe(2);
+  first.stream.destroy();
+  const next = await sender();
+  expect(await next.say(1, entry(0, ['x'], 'file', 4))).toMatchObject([{ t: 'have', offset: 2 }]);
+  rmSync(join(there, part()!));
+  expect(await next.say(1, { t: 'start', index: 0, offset: 2 })).toMatchObject([
+    { t: 'failed', code: 'FILE_CHANGED' },
+  ]);
+  next.stream.destroy();
 });
 
 it('has one writer to a part, however many take it over at once', async () => {
