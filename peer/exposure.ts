@@ -35,9 +35,13 @@ export interface Offering {
 /** `[name=]host:port[/udp]`, `[name=]/path/of.sock` or `any`. @throws SallyportError `USAGE` */
 export function parseExposure(text: string): Exposure {
   if (text === 'any') return 'any';
-  const match = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]*)=)?(\/.*|[^=\s]+)$/.exec(text);
-  const target = match?.[2] ?? '';
-  return { name: match?.[1] ?? target, target: parseDialTarget(target) };
+  const [, name, target] = /^(?:([a-zA-Z0-9][a-zA-Z0-9._-]{0,252})=)?(\/.*|[^=\s]+)$/.exec(text) ?? [];
+  if (target === undefined) {
+    throw new SallyportError('USAGE', `nothing that can be exposed: ${JSON.stringify(text)}`, {
+      hint: 'write [name=]host:port, [name=]host:port/udp, [name=]/path/of.sock or any',
+    });
+  }
+  return { name: name ?? target, target: parseDialTarget(target) };
 }
 
 /**

@@ -78,7 +78,7 @@ export function placeText(place: Place): string {
 
 function purposeOf(text: string, transport: 'tcp' | 'udp'): StreamPurpose {
   if (text.startsWith('/')) return { for: 'socket', path: parseSocketPath(text) };
-  if (text !== '' && !text.includes(':'))
+  if (text !== '' && text.length <= MAX_NAME && !text.includes(':'))
     return { for: transport === 'udp' ? 'udp-service' : 'service', name: text };
   const { host, port } = parseHostPort(text);
   if (host === '' || port === 0) {
@@ -91,6 +91,7 @@ function purposeOf(text: string, transport: 'tcp' | 'udp'): StreamPurpose {
 
 /** Cuts off where to listen; what follows is where it leads. */
 function cutPlace(text: string, form: string): { place: Place; target: string } {
+  if (text.length > MAX_SPEC) throw noForward(text, form);
   const path = /^(\/[^:]*):(.+)$/.exec(text);
   if (path) return { place: { path: parseSocketPath(path[1]!) }, target: path[2]! };
   const match = /^(?:(?:\[([^\]]*)\]|([^:/[\]]*[^:/[\]\d][^:/[\]]*|\*)):)?(\d{1,5}):(.+)$/.exec(text);
@@ -103,6 +104,10 @@ function noForward(text: string, form: string): SallyportError {
   return new SallyportError('USAGE', `not a forward: ${JSON.stringify(text)}`, { hint: form });
 }
 
+/** Of a service, on the wire. */
+const MAX_NAME = 253;
+/** Two names or paths and a port are never longer. */
+const MAX_SPEC = 600;
 const LOCAL_FORM =
   'write [bind:]port:host:port, [bind:]port:service or [bind:]port:/path, /udp after it for datagrams';
 const REMOTE_FORM = 'write [bind:]port:host:port or [bind:]port:/path, /udp after it for datagrams';

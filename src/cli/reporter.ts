@@ -19,15 +19,24 @@ type Style = 'green' | 'yellow' | 'red' | 'dim' | 'bold' | 'cyan';
  */
 export class Reporter {
   readonly json: boolean;
-  readonly verbose: boolean;
-  #quiet: boolean;
+  #verbose = false;
+  #quiet = false;
   /** What stands in the line that is redrawn. */
   #live = '';
 
-  constructor({ json = false, quiet = false, verbose = false }: ReporterOptions = {}) {
+  constructor({ json = false, ...level }: ReporterOptions = {}) {
     this.json = json;
-    this.verbose = verbose;
+    this.setLevel(level);
+  }
+
+  get verbose(): boolean {
+    return this.#verbose;
+  }
+
+  /** How much people are told from now on. */
+  setLevel({ quiet = false, verbose = false }: Pick<ReporterOptions, 'quiet' | 'verbose'>): void {
     this.#quiet = quiet;
+    this.#verbose = verbose;
   }
 
   /** One thing that happened: `words` for people, `fields` for scripts. Without words people aren't told. */
@@ -65,13 +74,13 @@ export class Reporter {
   /** One line and what to do about it; a stack trace only when asked for. Never silenced. */
   error(thrown: unknown): void {
     const error = asSallyportError(thrown);
+    const { code, hint } = error;
+    const message = readable(error.message);
     if (this.json) {
-      const { code, message, hint } = error;
       this.event('error', { code, message, hint });
       return;
     }
-    const hint = error.hint === undefined ? '' : `; ${error.hint}`;
-    this.#line(`${this.paint('red', 'error')} ${error.code}: ${error.message}${hint}`);
+    this.#line(`${this.paint('red', 'error')} ${code}: ${message}${hint === undefined ? '' : `; ${hint}`}`);
     if (this.verbose && error.stack !== undefined) this.#line(error.stack);
   }
 
@@ -86,3 +95,10 @@ export class Reporter {
     process.stderr.write(`${before}${text}\n${after}`);
   }
 }
+
+/** What was typed may be quoted in it, however long. */
+function readable(message: string): string {
+  return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
+}
+
+const MAX_MESSAGE = 500;

@@ -87,8 +87,10 @@ function reporterFor(argv: readonly string[]): Reporter {
 /** `peer status | head -1` is no failure. */
 function endQuietlyOnClosedOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+    stream.on('error', (cause: NodeJS.ErrnoException) => {
+      if (cause.code === 'EPIPE') return;
+      const code = cause.code === 'ENOSPC' ? 'DISK_FULL' : 'STREAM_RESET';
+      throw new SallyportError(code, `what was printed could not be written (${cause.code})`, { cause });
     });
   }
 }

@@ -22,9 +22,9 @@ export function parseEndpoint(text: string): Endpoint {
   return { address: canonicalAddress(host), port };
 }
 
-/** Reads `host:port`, where the host may be a name or an address. @throws SallyportError `USAGE` */
+/** Reads `host:port`, where the host may be a name, of at most 253 characters, or an address. @throws SallyportError `USAGE` */
 export function parseHostPort(text: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const match = /^(?:\[([^\]]*)\]|([^:]{0,253})):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
     throw new SallyportError('USAGE', `not an address and port: ${JSON.stringify(text)}`, {

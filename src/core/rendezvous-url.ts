@@ -36,6 +36,7 @@ function parse(text: string): URL {
   if (url.username || url.password || url.pathname !== '/' || url.search) {
     throw invalid(text, 'it has more than a host and a port');
   }
+  if (url.hostname.length > 253) throw invalid(text, 'no host has so long a name');
   return url;
 }
 

@@ -1,5 +1,6 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { createServer as createHttpServer } from 'node:http';
 import { createSocket } from 'node:dgram';
@@ -12,7 +13,7 @@ import { issueTicket } from '../../src/core/protocol/ticket.ts';
 import { loadIdentity } from '../../src/net/identity-file.ts';
 import { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
-import type { CommandName, Stage } from './commands.ts';
+import type { CommandName, RunOptions, Stage } from './commands.ts';
 import { complaintIn, complaintOf, staged, stagedFor, upPeer } from './plain.ts';
 
 // Many processes at once, on a machine that may have other work.
@@ -60,6 +61,44 @@ describe.concurrent('a command line that makes no sense', () => {
     ['a rule for nobody', 'peer', ['up', '--allow', 'bob'], 'USAGE', /52 characters/],
     ['an id that is none to allow', 'peer', ['allow', 'bob'], 'USAGE', /not a peer id: "bob"/],
     ['an id that is none to deny', 'peer', ['deny', 'bob'], 'USAGE', /not a peer id: "bob"/],
+    [
+      'a name with a space',
+      'peer',
+      ['up', '--name', 'my laptop'],
+      'USAGE',
+      /"my laptop"; a name has up to 63/,
+    ],
+    [
+      'a name too long',
+      'peer',
+      ['connect', 'a'.repeat(100_000)],
+      'USAGE',
+      /"a{400,600}…; a name has up to 63/,
+    ],
+    [
+      'a forward too long',
+      'peer',
+      ['connect', 'a', '-L', 'a'.repeat(100_000)],
+      'USAGE',
+      /aaa…; write \[bind/,
+    ],
+    [
+      'a target too long',
+      'peer',
+      ['connect', 'a', '-W', `${'a'.repeat(254)}:1`],
+      'USAGE',
+      /"; write it as host/,
+    ],
+    ['a service too long', 'peer', ['connect', 'a', '-W', 'a'.repeat(254)], 'USAGE', /"; write it as host/],
+    [
+      'a path too long',
+      'peer',
+      ['connect', 'a', '-W', `/${'a'.repeat(100_000)}`],
+      'USAGE',
+      /aaa…; a path of at/,
+    ],
+    ['a host too long', 'peer', ['join', `http://${'a'.repeat(100_000)}`], 'URL_INVALID', /so long a name/],
+    ['an odd command', 'peer', ['a'.repeat(100_000)], 'USAGE', /unknown command 'a{400,600}…; see --help/],
     ['a count of nothing', 'peer', ['ping', 'a', '-c', '0'], 'USAGE', /from 1 to 1000000; see --help/],
     [
       'a URL with the wrong scheme',
@@ -459,6 +498,25 @@ describe('closed standard streams', () => {
       expect(complaint).toMatchObject({ status: 1, code: 'STREAM_RESET' });
       expect(complaint.text).toMatch(/standard output was closed before everything had passed/);
       await up.event('stream', ({ state }) => state === 'closed');
+      source.close();
+    }),
+  );
+
+  it.runIf(existsSync('/dev/full'))(
+    'that are on a full disk are told of, by reports and by streams',
+    staged(async (stage) => {
+      const source = createServer((socket) => socket.on('error', () => {}).end(Buffer.alloc(1_000_000)));
+      const { url } = await stage.rendezvous();
+      const { id } = await upPeer(stage, url, '--expose', `source=127.0.0.1:${await portOf(source)}`);
+      const start: RunOptions['start'] = (file, args, options) =>
+        spawn('sh', ['-c', 'exec "$0" "$@" >/dev/full', file, ...args], options);
+      for (const args of [['id'], ['status'], ['connect', id, '-W', 'source', '--rendezvous', url]]) {
+        const command = stage.run('peer', [...args, '--home', stage.home('alice')], { start });
+        command.child.stdin!.end();
+        const complaint = await complaintIn(command);
+        expect(complaint).toMatchObject({ status: 1, code: 'DISK_FULL' });
+        expect(complaint.text).toBe('what was printed could not be written (ENOSPC)');
+      }
       source.close();
     }),
   );

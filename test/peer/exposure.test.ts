@@ -178,4 +178,8 @@ describe('authorisation at the side that dials', () => {
   it.each(['', 'web=', 'host', 'host:0', ':80', 'a b=host:80'])('%j is no exposure', (text) => {
     expect(() => parseExposure(text)).toThrow(code('USAGE'));
   });
+
+  it('quotes what can not be exposed, whole', () => {
+    expect(() => parseExposure('bad target')).toThrow(/"bad target"/);
+  });
 });

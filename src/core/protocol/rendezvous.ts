@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { isAddress } from '../address.ts';
 import { bytesOf, bytesUpTo, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
+import { PEER_NAME } from '../peer-name.ts';
 import { endpointSchema, portSchema } from '../punch/candidate.ts';
 import { printable } from '../remote-failure.ts';
 
@@ -49,7 +50,7 @@ const hello = v.object({
   boot: bytesOf(16),
   /** Names this registration among those of the same id; a reconnect repeats it with the same `secret`. */
   instance,
-  name: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,62}$/))),
+  name: v.optional(v.pipe(v.string(), v.regex(PEER_NAME))),
   /** A relay says where it takes circuits and where its STUN servers are. */
   relay: v.optional(
     v.object({
