@@ -1,6 +1,9 @@
 import { SallyportError } from '../src/core/errors.ts';
-import { isPeerId, parsePeerId, type PeerId } from '../src/core/identity.ts';
-import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
+import { parsePeerId, type PeerId } from '../src/core/identity.ts';
+import { appendPrivateLine, readPrivateFile } from '../src/net/private-file.ts';
+
+/** Told to a peer that was allowed and isn't any more. */
+export const DENIED = 'this peer is no longer allowed';
 
 /** Which services a peer may reach: all that are exposed, or these by name. */
 export type Grant = 'all' | ReadonlySet<string>;
@@ -30,6 +33,11 @@ export function parseAllowRule(text: string): AllowRule {
   return { id, grant: new Set(names) };
 }
 
+/** The rule that allows `id` these services, or all where none is named. */
+export function allowRuleText(id: PeerId, services: readonly string[]): string {
+  return services.length > 0 ? `${id}=${services.join(',')}` : id;
+}
+
 /** The rules as a list: who is denied stays so, whatever else says; a rule for the id itself comes before `any`. */
 export function allowListOf(rules: readonly AllowRule[]): AllowList {
   const denied = new Set<PeerId | 'any'>();
@@ -44,7 +52,10 @@ export function allowListOf(rules: readonly AllowRule[]): AllowList {
   };
 }
 
-/** The allow list kept in a file, one rule a line; `peer allow` and `peer deny` edit it. */
+/**
+ * The allow list kept in a file, one rule a line, of which the last one for an id counts. `peer allow`, `peer deny` and
+ * invites add lines, so that none of them can lose what another one writes at the same time, or what people noted there.
+ */
 export class AllowFile {
   readonly path: string;
 
@@ -52,54 +63,50 @@ export class AllowFile {
     this.path = path;
   }
 
-  /** @throws SallyportError `CONFIG_INVALID`, naming the line */
+  /** One for each id. @throws SallyportError `CONFIG_INVALID`, naming the line */
   rules(): AllowRule[] {
-    return this.#lines().map(({ text, number }) => {
-      try {
-        return text.startsWith('!')
-          ? { id: parsePeerId(text.slice(1)), grant: 'none' }
-          : parseAllowRule(text);
-      } catch (cause) {
-        throw new SallyportError('CONFIG_INVALID', `${this.path}, line ${number}: not a rule`, {
-          hint: 'a line is a peer id, optionally followed by =service,…, or ! and a peer id',
-          cause,
-        });
-      }
-    });
+    const rules = new Map<PeerId | 'any', AllowRule>();
+    for (const [index, text] of (readPrivateFile(this.path) ?? '').split('\n').entries()) {
+      const line = text.replace(/#.*/, '').trim();
+      if (line === '') continue;
+      const rule = this.#parse(line, index + 1);
+      rules.set(rule.id, rule);
+    }
+    return [...rules.values()];
   }
 
   /** True when it was not allowed by this file before. */
-  allow(rule: string): boolean {
-    const { id } = parseAllowRule(rule);
-    return !this.#replace(id, rule).some((line) => !line.startsWith('!'));
+  allow(text: string): boolean {
+    const rule = parseAllowRule(text);
+    const before = this.#ruleFor(rule.id);
+    if (!before || !sameGrant(before.grant, rule.grant)) appendPrivateLine(this.path, text);
+    return before === undefined || before.grant === 'none';
   }
 
   /** Denies `id` whatever else allows it, a running command's `--allow` included. True when it was not denied before. */
   deny(id: PeerId): boolean {
-    return !this.#replace(id, `!${id}`).includes(`!${id}`);
+    if (this.#ruleFor(id)?.grant === 'none') return false;
+    appendPrivateLine(this.path, `!${id}`);
+    return true;
   }
 
-  /** Puts `rule` in the place of every line for `id`, and returns those. */
-  #replace(id: PeerId | 'any', rule: string): string[] {
-    const lines = this.#lines().map(({ text }) => text);
-    this.#write([...lines.filter((line) => !names(line, id)), rule]);
-    return lines.filter((line) => names(line, id));
+  #ruleFor(id: PeerId | 'any'): AllowRule | undefined {
+    return this.rules().find((rule) => rule.id === id);
   }
 
-  #lines(): { text: string; number: number }[] {
-    const text = readPrivateFile(this.path) ?? '';
-    return text
-      .split('\n')
-      .map((line, index) => ({ text: line.replace(/#.*/, '').trim(), number: index + 1 }))
-      .filter((line) => line.text !== '');
-  }
-
-  #write(lines: string[]): void {
-    writePrivateFile(this.path, lines.map((line) => `${line}\n`).join(''));
+  #parse(line: string, number: number): AllowRule {
+    try {
+      return line.startsWith('!') ? { id: parsePeerId(line.slice(1)), grant: 'none' } : parseAllowRule(line);
+    } catch (cause) {
+      throw new SallyportError('CONFIG_INVALID', `${this.path}, line ${number}: not a rule`, {
+        hint: 'a line is a peer id, optionally followed by =service,…, or ! and a peer id',
+        cause,
+      });
+    }
   }
 }
 
-function names(line: string, id: PeerId | 'any'): boolean {
-  const [who = ''] = line.replace(/^!/, '').split('=', 1);
-  return who === id && (id === 'any' || isPeerId(who));
+function sameGrant(a: AllowRule['grant'], b: AllowRule['grant']): boolean {
+  if (typeof a === 'string' || typeof b === 'string') return a === b;
+  return a.size === b.size && [...a].every((name) => b.has(name));
 }

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import * as v from 'valibot';
 import type { Document, LineCounter } from 'yaml';
 import { SallyportError } from '../src/core/errors.ts';
+import { checkPrivate } from '../src/net/private-file.ts';
 
 /** `25s`, `500ms`, `2m`, `1h`: as milliseconds. */
 const duration = v.pipe(
@@ -82,7 +83,8 @@ export interface ConfigEntry {
 
 /**
  * Reads a configuration file, YAML or JSON; nothing where there is none and none was asked for.
- * @throws SallyportError `CONFIG_INVALID`, naming line and key
+ * @throws SallyportError `CONFIG_INVALID`, naming line and key; `KEY_FILE_MODE` where it holds a join token that others
+ * may read
  */
 export async function readConfig(path: string, asked: boolean): Promise<ConfigEntry[]> {
   let source: string;
@@ -108,6 +110,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   }
   const result = v.safeParse(schema, document.toJS() ?? {});
   if (!result.success) throw complaint(path, document, lines, result.issues[0]);
+  if (result.output.rendezvous?.includes('token=')) checkPrivate(path, statSync(path));
   const placeOf = (keys: readonly string[]) =>
     `${path}, line ${lineOf(document, lines, keys)}, ${keys.join('.')}`;
   return Object.entries(result.output).flatMap(([key, value]): ConfigEntry[] => {

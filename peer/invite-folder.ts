@@ -13,7 +13,7 @@ import {
 } from '../src/core/invite.ts';
 import type { HandshakeContext } from '../src/core/session/handshake.ts';
 import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
-import type { AllowFile } from './allow-list.ts';
+import { allowRuleText, type AllowFile } from './allow-list.ts';
 
 /** An invite that somebody has proven to hold. */
 export interface OpenInvite {
@@ -65,7 +65,7 @@ export class InviteFolder {
       services,
       admit: (guest) => {
         if (!remove(path)) throw refusal();
-        this.#allowFile.allow(services.length > 0 ? `${guest}=${services.join(',')}` : guest);
+        this.#allowFile.allow(allowRuleText(guest, services));
       },
     };
   }

@@ -1,7 +1,5 @@
-import { EventEmitter, once } from 'node:events';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { sourceAddress, familyOfAddress, type Family } from '../src/core/address.ts';
-import { base64url } from '../src/core/bytes.ts';
+import { EventEmitter } from 'node:events';
+import { familyOfAddress, type Family } from '../src/core/address.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
@@ -17,34 +15,15 @@ import { deferred } from '../src/net/deferred.ts';
 import { advertisedAddresses, hostAddresses, recentHostAddresses } from '../src/net/interfaces.ts';
 import { NatDiscovery, type StunAccess } from '../src/net/nat-discovery.ts';
 import { PortMapping, type PortMappingReport } from '../src/net/port-mapping.ts';
-import { readTag } from '../src/net/tag.ts';
 import { UdpSocket } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
+import { FamilyPorts } from './family-ports.ts';
+import { TaggedConnections, type TaggedConnection } from './tagged-connections.ts';
 
 /** A session that shares the UDP socket: takes the datagrams that are its own. */
 export interface DatagramOwner {
   owns(bytes: Uint8Array): boolean;
   receive(bytes: Uint8Array, from: Endpoint): void;
-}
-
-/** A TCP connection that came in, its tag already read. */
-export interface TaggedConnection {
-  readonly socket: Socket;
-  readonly tag: Uint8Array;
-  /** On the port that TCP STUN connections hold, rather than on the listener's own. */
-  readonly held: boolean;
-}
-
-/** What is bound for one family. */
-interface FamilyPorts {
-  readonly udp: UdpSocket;
-  readonly listener: Server;
-}
-
-interface HeldListener {
-  /** Sessions that want it. */
-  users: number;
-  server: Server | undefined;
 }
 
 export interface NetworkOptions {
@@ -59,10 +38,6 @@ interface NetworkEvents {
   moved: [];
 }
 
-/** Unauthenticated TCP connections at a time, in all and from one address; more are closed at once. */
-const MAX_UNTAGGED = 64;
-const MAX_UNTAGGED_PER_ADDRESS = 16;
-
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
 /**
@@ -75,10 +50,6 @@ export class Network extends EventEmitter<NetworkEvents> {
   readonly probes = new ProbeBudget();
   #clock: Clock;
   readonly #ports: Readonly<Record<Family, FamilyPorts | undefined>> & { readonly 4: FamilyPorts };
-  #held: Record<Family, HeldListener> = {
-    4: { users: 0, server: undefined },
-    6: { users: 0, server: undefined },
-  };
   #discoveries: Partial<Record<Family, NatDiscovery>> = {};
   /** What the profiles of earlier discoveries had come to: versions never fall. */
   #formerVersion = 0;
@@ -86,13 +57,11 @@ export class Network extends EventEmitter<NetworkEvents> {
   #access: string | undefined;
   #stun: StunService | undefined;
   #owners = new Set<DatagramOwner>();
-  #acceptors = new Map<string, (connection: TaggedConnection) => void>();
+  readonly #connections: TaggedConnections;
   #onLoopback = false;
   #portMapping: PortMapping;
   #mayMapPorts: boolean;
   #diagnosed = new Set<string>();
-  /** Addresses of connections whose tag hasn't come yet, one entry each. */
-  #untagged: string[] = [];
   /** Of our UDP mapping over IPv4, by the present discovery. */
   #publicAddress: string | undefined;
 
@@ -101,19 +70,18 @@ export class Network extends EventEmitter<NetworkEvents> {
     { mapPorts = true }: NetworkOptions,
     over4: FamilyPorts,
     over6: FamilyPorts | undefined,
+    connections: TaggedConnections,
   ) {
     super();
     this.#clock = clock;
     this.#mayMapPorts = mapPorts;
     this.#ports = { 4: over4, 6: over6 };
-    for (const { udp, listener } of this.#opened) {
-      udp.on('datagram', (bytes, from) => this.#route(bytes, from));
-      listener.on('connection', (socket) => void this.#identify(socket, false));
-    }
+    this.#connections = connections;
+    for (const { udp } of this.#opened) udp.on('datagram', (bytes, from) => this.#route(bytes, from));
     this.#portMapping = new PortMapping({
       clock,
       datagrams: over4.udp,
-      tcpPort: portOf(over4.listener),
+      tcpPort: over4.tcpPort,
       accept: (tag, accept) => this.accept(tag, ({ socket }) => accept(socket)),
       publicAddresses: () => this.discovery?.profile.udp.publicAddresses ?? [],
     });
@@ -122,12 +90,14 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Without IPv6 where the system has none. */
   static async open(clock: Clock, options: NetworkOptions = {}): Promise<Network> {
+    const connections = new TaggedConnections();
+    const openPorts = (family: Family, ports: { udp: number; tcp: number }) =>
+      FamilyPorts.open(family, ports, (socket, held) => void connections.identify(socket, held));
     const over4 = await openPorts(4, { udp: 0, tcp: 0 });
-    const wanted = { udp: over4.udp.address.port, tcp: portOf(over4.listener) };
-    const over6 = await openPorts(6, wanted).catch(() =>
+    const over6 = await openPorts(6, { udp: over4.udpPort, tcp: over4.tcpPort }).catch(() =>
       openPorts(6, { udp: 0, tcp: 0 }).catch(() => undefined),
     );
-    return new Network(clock, options, over4, over6);
+    return new Network(clock, options, over4, over6, connections);
   }
 
   /** The UDP socket for IPv4. */
@@ -294,10 +264,7 @@ export class Network extends EventEmitter<NetworkEvents> {
     const candidates = [...addresses, ...(this.#onLoopback ? ['127.0.0.1'] : [])].flatMap((address) => {
       const ports = this.#ports[familyOfAddress(address)];
       if (!ports) return [];
-      return [
-        hostCandidate('udp', address, ports.udp.address.port),
-        hostCandidate('tcp', address, portOf(ports.listener)),
-      ];
+      return [hostCandidate('udp', address, ports.udpPort), hostCandidate('tcp', address, ports.tcpPort)];
     });
     // What isn't translated is known already, and attested.
     return candidates.filter(
@@ -360,61 +327,27 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Incoming connections that begin with `tag` go to `accept`. Returns how to stop it. */
   accept(tag: Uint8Array, accept: (connection: TaggedConnection) => void): () => void {
-    const key = base64url(tag);
-    this.#acceptors.set(key, accept);
-    return () => this.#acceptors.delete(key);
+    return this.#connections.accept(tag, accept);
   }
 
   /** Listens on the held port as well, for as long as anybody asks; no dial can leave from it meanwhile. */
   async listenHeld(family: Family): Promise<void> {
-    const held = this.#held[family];
-    const port = this.heldPortOf(family);
-    if (++held.users > 1 || port === undefined) return;
-    const listener = await listenOn(family, port).catch(() => undefined);
-    if (!listener || held.users === 0) return void listener?.close();
-    listener.on('connection', (socket) => void this.#identify(socket, true));
-    held.server = listener;
+    await this.#ports[family]?.listenHeld(this.heldPortOf(family));
   }
 
   stopListeningHeld(family: Family): void {
-    const held = this.#held[family];
-    if (held.users === 0 || --held.users > 0) return;
-    held.server?.close();
-    held.server = undefined;
+    this.#ports[family]?.stopListeningHeld();
   }
 
   async close(): Promise<void> {
     this.#all((discovery) => discovery.close());
     await this.#portMapping.close();
-    for (const { server } of Object.values(this.#held)) server?.close();
-    for (const { listener } of this.#opened) listener.close();
-    await Promise.all(this.#opened.map(({ udp }) => udp.close()));
+    await Promise.all(this.#opened.map((ports) => ports.close()));
   }
 
   #route(bytes: Uint8Array, from: Endpoint): void {
     for (const owner of this.#owners) {
       if (owner.owns(bytes)) return owner.receive(Uint8Array.from(bytes), from);
-    }
-  }
-
-  async #identify(socket: Socket, held: boolean): Promise<void> {
-    socket.on('error', () => socket.destroy());
-    const address = sourceAddress(socket.remoteAddress ?? '0.0.0.0');
-    const sameAddress = this.#untagged.filter((other) => other === address).length;
-    if (this.#untagged.length >= MAX_UNTAGGED || sameAddress >= MAX_UNTAGGED_PER_ADDRESS) {
-      socket.destroy();
-      return;
-    }
-    this.#untagged.push(address);
-    try {
-      const tag = await readTag(socket);
-      const accept = this.#acceptors.get(base64url(tag));
-      if (accept) accept({ socket, tag, held });
-      else socket.destroy();
-    } catch {
-      socket.destroy();
-    } finally {
-      this.#untagged.splice(this.#untagged.indexOf(address), 1);
     }
   }
 
@@ -431,30 +364,8 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 }
 
-/** One family's UDP socket and TCP listener; with nothing left open where either can't be had. */
-async function openPorts(family: Family, ports: { udp: number; tcp: number }): Promise<FamilyPorts> {
-  const udp = UdpSocket.open({ host: WILDCARD[family], port: ports.udp });
-  try {
-    return { udp, listener: await listenOn(family, ports.tcp) };
-  } catch (error) {
-    await udp.close();
-    throw error;
-  }
-}
-
-async function listenOn(family: Family, port: number): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false });
-  server.listen({ host: WILDCARD[family], port, ipv6Only: family === 6 });
-  await once(server, 'listening');
-  return server;
-}
-
 function isOfUse({ udp, tcp }: NatProfile): boolean {
   return udp.reachable === true || tcp.reachable === true;
-}
-
-function portOf(listener: Server): number {
-  return (listener.address() as AddressInfo).port;
 }
 
 function hostCandidate(transport: Transport, address: string, port: number): Candidate {

@@ -1,28 +1,26 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
-import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import { parsePeerName } from '../src/core/peer-name.ts';
 import { parseInvite } from '../src/core/invite.ts';
-import type { StreamPurpose } from '../src/core/protocol/open.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
-import { systemClock, type Clock } from '../src/net/clock.ts';
-import { LIMITS } from '../src/core/limits.ts';
-import type { SessionStream } from '../src/net/session-stream.ts';
-import { allowListOf, AllowFile, parseAllowRule, type AllowList, type AllowRule } from './allow-list.ts';
-import { authorize, parseExposure, type Destination, type Exposure } from './exposure.ts';
+import { systemClock } from '../src/net/clock.ts';
+import { DENIED, parseAllowRule } from './allow-list.ts';
+import { parseExposure, type Exposure } from './exposure.ts';
 import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
-import { InviteFolder, type OpenInvite } from './invite-folder.ts';
-import type { ListenPermit, ListenRequest } from './listen-permit.ts';
+import type { ListenPermit } from './listen-permit.ts';
+import { resolveName } from './names.ts';
 import { Network } from './network.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
 import type { Session } from './session.ts';
-import type { Listening } from './services/forward.ts';
-import { listenFor } from './services/reverse.ts';
-import { serveStream, type StreamRecord } from './services/serve.ts';
+import { ServiceProvider, type ServiceHandler } from './services/provider.ts';
+import type { StreamRecord } from './services/serve.ts';
 import { SettingsFile } from './settings.ts';
+import { Trust } from './trust.ts';
 
 export interface PeerOptions {
   /** The folder of this peer's key, settings and allow list; the user's own by default. */
@@ -56,6 +54,11 @@ export interface InviteOptions {
   services?: readonly string[] | undefined;
 }
 
+export interface AcceptOptions extends Omit<ConnectOptions, 'acceptName'> {
+  /** What the inviter may reach here in turn; all that is exposed where nothing is named. */
+  services?: readonly string[] | undefined;
+}
+
 /** What a running peer can be told anew. */
 export interface Reconfiguration {
   readonly allow: readonly string[];
@@ -78,12 +81,6 @@ export interface PeerEvents {
   error: [error: SallyportError];
 }
 
-export type ServiceHandler = (stream: SessionStream, session: Session) => void;
-
-/** How often the allow list is looked at: `peer deny` takes effect within a second. */
-const DENIED = 'this peer is no longer allowed';
-const ALLOW_FILE_MS = 500;
-
 /** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
 export class Peer extends EventEmitter<PeerEvents> {
   readonly id: PeerId;
@@ -92,23 +89,8 @@ export class Peer extends EventEmitter<PeerEvents> {
   readonly network: Network;
   #deployment: Deployment;
   #introductions: Introductions;
-  #allowFile: AllowFile;
-  #invites: InviteFolder;
-  #extraRules: readonly AllowRule[];
-  /** Who the allow file denied when it could be read last. */
-  #denials: readonly AllowRule[] = [];
-  #allowList: AllowList;
-  #exposures: Exposure[] = [];
-  #permits: ListenPermit[] = [];
-  /** How many listeners each peer has us keep. */
-  #listeners = new Map<PeerId, number>();
-  #handlers = new Map<string, ServiceHandler>();
-  #pipe: (() => Duplex | undefined) | undefined;
-  #clock: Clock;
-  /** What each live stream was allowed by, to be asked again when the allow list changes. */
-  #served = new Map<SessionStream, () => void>();
-  #cancelWatch: (() => void) | undefined;
-  #allowFileError: string | undefined;
+  #trust: Trust;
+  #services: ServiceProvider;
   #closed = false;
 
   private constructor(
@@ -117,35 +99,36 @@ export class Peer extends EventEmitter<PeerEvents> {
     network: Network,
     deployment: Deployment,
     settings: SettingsFile,
-    rules: readonly AllowRule[],
-    clock: Clock,
+    trust: Trust,
   ) {
     super();
     this.id = identity.id;
     this.home = home;
     this.settings = settings;
     this.network = network;
-    this.#clock = clock;
     this.#deployment = deployment;
-    this.#allowFile = new AllowFile(home.allowFile);
-    this.#invites = new InviteFolder(home.invitesFolder, this.#allowFile);
-    this.#extraRules = rules;
-    this.#allowList = this.#readAllowList();
+    this.#trust = trust;
+    this.#services = new ServiceProvider(trust, (record) => this.emit('stream', record));
     this.#introductions = new Introductions({
       identity,
       network,
       deployment,
-      clock,
-      grantOf: (id) => this.#allowList.grantOf(id),
-      isDenied: (id) => this.#allowList.isDenied(id),
-      invites: this.#invites,
-      onGuest: (guest, invite) => this.#admit(guest, invite),
+      clock: systemClock,
+      grantOf: (id) => trust.grantOf(id),
+      isDenied: (id) => trust.isDenied(id),
+      invites: trust.invites,
+      onGuest: (guest, invite) => {
+        trust.admit(guest, invite);
+        this.emit('guest', guest);
+      },
       onSession: (session) => this.#adopt(session),
     });
     deployment.on('registered', () => this.emit('registered'));
     deployment.on('unregistered', (why) => this.emit('unregistered', why));
     deployment.on('error', (error) => this.listenerCount('error') > 0 && this.emit('error', error));
-    this.#watchAllowFile();
+    trust.on('unreadable', (why) => this.emit('allow-list', why));
+    trust.on('looked', () => this.#enforce());
+    trust.watch();
   }
 
   /**
@@ -154,18 +137,19 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   static async start(options: PeerOptions = {}): Promise<Peer> {
     const home = new Home(options.home);
+    const name = options.name === undefined ? undefined : parsePeerName(options.name);
     const identity = home.identity();
     const settings = new SettingsFile(home.settingsFile);
-    new AllowFile(home.allowFile).rules(); // one that can't be read is told of before anything is opened
-    const rules = (options.allow ?? []).map(parseAllowRule);
+    // An allow list that can't be read is told of before anything is opened.
+    const trust = new Trust(home, (options.allow ?? []).map(parseAllowRule), systemClock);
     const clock = systemClock;
     // Opened once the connection to the rendezvous is on its way, and while that answers.
     const network = Promise.resolve().then(() => Network.open(clock, { mapPorts: options.portMapping }));
     try {
-      const { rendezvous, role, name, signal } = options;
+      const { rendezvous, role, signal } = options;
       const joining = { identity, settings, network, clock, rendezvous, role, name, signal };
       const [opened, deployment] = await Promise.all([network, Deployment.join(joining)]);
-      return new Peer(home, identity, opened, deployment, settings, rules, clock);
+      return new Peer(home, identity, opened, deployment, settings, trust);
     } catch (thrown) {
       const opened = await network.catch(() => undefined);
       await opened?.close();
@@ -197,7 +181,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** A service in this process: `handler` is given each stream that a peer opens to `name`. */
   handle(name: string, handler: ServiceHandler): void {
-    this.#handlers.set(name, handler);
+    this.#services.handlers.set(name, handler);
   }
 
   /** A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`. */
@@ -207,26 +191,25 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** @see parseExposure */
   addExposure(exposure: Exposure): void {
-    this.#exposures.push(exposure);
+    this.#services.exposures.push(exposure);
   }
 
   /** Lets allowed peers have this one listen. @see parsePermit */
   permitListen(permit: ListenPermit): void {
-    this.#permits.push(permit);
+    this.#services.permits.push(permit);
   }
 
   /** Who is allowed beside the file, what is exposed and where may be listened, from now on; streams that are still allowed go on. */
   reconfigure({ allow, exposures, permits }: Reconfiguration): void {
-    this.#extraRules = allow.map(parseAllowRule);
-    this.#exposures = [...exposures];
-    this.#permits = [...permits];
-    this.#allowList = this.#readAllowList();
-    this.#enforce();
+    const rules = allow.map(parseAllowRule);
+    this.#services.exposures = [...exposures];
+    this.#services.permits = [...permits];
+    this.#trust.setOptions(rules);
   }
 
   /** `take` gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
   offerPipe(take: () => Duplex | undefined): void {
-    this.#pipe = take;
+    this.#services.pipe = take;
   }
 
   /**
@@ -260,7 +243,7 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   invite({ services }: InviteOptions = {}): string {
     const { url, id, token } = this.#deployment;
-    return this.#invites.create(this.id, { url, id, token }, services);
+    return this.#trust.invites.create(this.id, { url, id, token }, services);
   }
 
   /**
@@ -269,7 +252,7 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   async accept(
     invite: string,
-    { paths = ['udp', 'tcp', 'relay'], signal }: ConnectOptions = {},
+    { paths = ['udp', 'tcp', 'relay'], signal, services = [] }: AcceptOptions = {},
   ): Promise<Session> {
     const { inviter, secret } = parseInvite(invite);
     const id = await this.#idOf(inviter, false);
@@ -281,15 +264,14 @@ export class Peer extends EventEmitter<PeerEvents> {
       await session.close();
       throw thrown;
     }
-    if (!this.#allowFile.rules().some(({ id }) => id === inviter)) this.#allowFile.allow(inviter);
-    this.#allowList = this.#readAllowList();
+    this.#trust.welcome(inviter, services);
     return session;
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#cancelWatch?.();
+    this.#trust.close();
     await Promise.all(this.sessions.map((session) => session.close()));
     this.#introductions.close();
     this.#deployment.close();
@@ -298,144 +280,24 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   async #idOf(to: string, acceptName: boolean): Promise<PeerId> {
     if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
-    const id = isPeerId(to) ? to : await this.#resolve(to, acceptName);
+    const id = isPeerId(to) ? to : await resolveName(to, acceptName, this.#deployment, this.settings);
     if (id === this.id) {
       throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
     }
     return id;
   }
 
-  /** A name is resolved once and pinned (docs/threat-model.md). */
-  async #resolve(name: string, accept: boolean): Promise<PeerId> {
-    const pinned = this.settings.pinnedName(name);
-    const id = await this.#deployment.resolve(name);
-    if (id === undefined && pinned === undefined)
-      throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`);
-    if (pinned !== undefined && id !== undefined && id !== pinned) {
-      throw new SallyportError(
-        'IDENTITY_CHANGED',
-        `${name} was ${pinned}, and the rendezvous now names ${id}`,
-        {
-          hint: 'connect by id if you know that it has changed',
-        },
-      );
-    }
-    if (pinned !== undefined) return pinned;
-    if (!accept) {
-      throw new SallyportError(
-        'NAME_UNPINNED',
-        `${name} is ${id!}, says the rendezvous; nobody confirmed it yet`,
-        {
-          hint: 'add --accept to trust it from now on, or connect by id',
-        },
-      );
-    }
-    this.settings.pinName(name, id!);
-    return id!;
-  }
-
   #adopt(session: Session): void {
-    session.on('stream', (stream, purpose) => this.#serve(session, stream, purpose));
+    session.on('stream', (stream, purpose) => this.#services.serve(session, stream, purpose));
     this.emit('session', session);
-  }
-
-  #serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
-    const allow = (): Destination => {
-      if (this.#allowList.isDenied(session.peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
-      const grant = this.#allowList.grantOf(session.peer);
-      const offering = {
-        exposures: this.#exposures,
-        handlers: new Set(this.#handlers.keys()),
-        pipe: this.#pipe !== undefined,
-        permits: this.#permits,
-        asked: session.asked,
-      };
-      return authorize(purpose, grant, offering);
-    };
-    this.#served.set(stream, allow);
-    stream.once('close', () => this.#served.delete(stream));
-    serveStream({
-      stream,
-      purpose,
-      peer: session.peer,
-      datagrams: session.datagrams,
-      allow,
-      handle: (name) => this.#handlers.get(name)?.(stream, session),
-      pipe: () => this.#pipe?.(),
-      listen: (request) => this.#listen(request, stream, session),
-      record: (record) => this.emit('stream', record),
-    });
-  }
-
-  async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {
-    const { peer } = session;
-    const count = this.#listeners.get(peer) ?? 0;
-    if (count >= LIMITS.listenersPerPeer) {
-      throw new SallyportError('LIMIT', `the other side listens for this peer in ${count} places already`);
-    }
-    this.#listeners.set(peer, count + 1);
-    stream.once('close', () => {
-      const left = this.#listeners.get(peer)! - 1;
-      if (left > 0) this.#listeners.set(peer, left);
-      else this.#listeners.delete(peer);
-    });
-    return listenFor(request, stream, session);
-  }
-
-  #admit(guest: PeerId, invite: OpenInvite): void {
-    try {
-      if (this.#readAllowList().isDenied(guest)) throw new SallyportError('NOT_AUTHORIZED', 'it was denied');
-      invite.admit(guest);
-    } catch (thrown) {
-      const error = asSallyportError(thrown);
-      if (error.code !== 'NOT_AUTHORIZED') this.#tellOfAllowFile(error);
-      throw error;
-    }
-    this.#allowList = this.#readAllowList();
-    this.emit('guest', guest);
-  }
-
-  #readAllowList(): AllowList {
-    const rules = this.#allowFile.rules();
-    this.#denials = rules.filter(({ grant }) => grant === 'none');
-    return allowListOf([...rules, ...this.#extraRules]);
-  }
-
-  /** Once, however often it is looked at until it is mended. */
-  #tellOfAllowFile(why: SallyportError): void {
-    if (this.#allowFileError !== why.message) this.emit('allow-list', why);
-    this.#allowFileError = why.message;
-  }
-
-  #watchAllowFile(): void {
-    this.#cancelWatch = this.#clock.setTimer(() => {
-      try {
-        this.#allowList = this.#readAllowList();
-        this.#allowFileError = undefined;
-      } catch (thrown) {
-        // A list that can't be read allows nobody beyond the options of this process, and denies whom it denied.
-        this.#allowList = allowListOf([...this.#denials, ...this.#extraRules]);
-        this.#tellOfAllowFile(asSallyportError(thrown));
-      }
-      this.#enforce();
-      this.#watchAllowFile();
-    }, ALLOW_FILE_MS);
   }
 
   /** What the allow list no longer allows ends: sessions that the peer opened, all with one that is denied, and any stream of its. */
   #enforce(): void {
     for (const { peer, role, driver } of this.#introductions.admitted) {
-      const mayCall = role === 'initiator' || this.#allowList.grantOf(peer) !== undefined;
-      if (!mayCall || this.#allowList.isDenied(peer)) driver.destroy('NOT_AUTHORIZED', DENIED);
+      const mayCall = role === 'initiator' || this.#trust.grantOf(peer) !== undefined;
+      if (!mayCall || this.#trust.isDenied(peer)) driver.destroy('NOT_AUTHORIZED', DENIED);
     }
-    for (const [stream, allow] of this.#served) {
-      try {
-        allow();
-      } catch (thrown) {
-        const { code, message } = asSallyportError(thrown);
-        this.#served.delete(stream);
-        stream.reset(code, message);
-      }
-    }
+    this.#services.enforce();
   }
 }

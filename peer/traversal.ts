@@ -27,7 +27,8 @@ import { askStunOverTcp } from '../src/net/stun-sample.ts';
 import { forsake } from '../src/net/tcp.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
-import type { Network, TaggedConnection } from './network.ts';
+import type { Network } from './network.ts';
+import type { TaggedConnection } from './tagged-connections.ts';
 import type { MessagePort } from './session-datagrams.ts';
 import type { TraceLine } from './trace.ts';
 

@@ -5,7 +5,8 @@ import { RendezvousServer } from '../rendezvous/server.ts';
 // The public names, and the one place besides src/bin where the roles meet.
 
 export { Peer } from '../peer/peer.ts';
-export type { ConnectOptions, PeerEvents, PeerOptions, ServiceHandler } from '../peer/peer.ts';
+export type { AcceptOptions, ConnectOptions, PeerEvents, PeerOptions } from '../peer/peer.ts';
+export type { ServiceHandler } from '../peer/services/provider.ts';
 export type { StreamRecord } from '../peer/services/serve.ts';
 export { Session } from '../peer/session.ts';
 export type { PathReport, SessionEvents, TraceEntry } from '../peer/session.ts';

@@ -93,7 +93,7 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   try {
     const terms = { paths: options.paths, signal: stop };
     const session = looksLikeInvite(to)
-      ? await acceptInvite(peer, to, terms)
+      ? await acceptInvite(peer, to, terms, reporter)
       : await peer.connect(to, { ...terms, acceptName: options.accept });
     if (forwarding) {
       const ready = (forward: RunningForward) => reportForward(forward, reporter);

@@ -5,7 +5,7 @@ import { AllowFile } from '../allow-list.ts';
 import { Home } from '../home.ts';
 import { SettingsFile } from '../settings.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
-import { joinByInvite } from './invite.ts';
+import { joinByInvite, servicesOption, type InviteCommandOptions } from './invite.ts';
 import { readToken, reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
 
 /** `peer id`, `join`, `allow`, `deny`: who this peer is, where it registers, whom it trusts. */
@@ -22,9 +22,11 @@ export function addIdentityCommands(program: Command): void {
       .command('join')
       .argument('<url>', 'the join URL that `rendezvous start` prints, or what `peer invite` printed')
       .description('remember a rendezvous (the URL may carry its token as the fragment); accept an invite'),
-  ).action((url: string, options: SharedOptions) =>
-    looksLikeInvite(url) ? joinByInvite(url, options) : join(url, options),
-  );
+  )
+    .addOption(servicesOption('with an invite: what the inviter may reach here'))
+    .action((url: string, options: InviteCommandOptions) =>
+      looksLikeInvite(url) ? joinByInvite(url, options) : join(url, options),
+    );
 
   withPeerOptions(
     program

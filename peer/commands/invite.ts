@@ -1,18 +1,20 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import type { PeerId } from '../../src/core/identity.ts';
 import { looksLikeInvite, parseInvite, type Invite } from '../../src/core/invite.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
 import { runningAgents } from '../agent-socket.ts';
 import { AllowFile } from '../allow-list.ts';
 import { Home } from '../home.ts';
 import { InviteFolder } from '../invite-folder.ts';
-import type { ConnectOptions, Peer } from '../peer.ts';
+import type { AcceptOptions, Peer } from '../peer.ts';
 import type { Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
 import { readToken, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
-interface InviteCommandOptions extends SharedOptions {
+export interface InviteCommandOptions extends SharedOptions {
   services?: string[];
 }
 
@@ -25,12 +27,15 @@ export function addInviteCommand(program: Command): void {
         'print an invite: one other peer may join with it within ten minutes, and is allowed here',
       ),
   )
-    .option(
-      '--services <names>',
-      'what the guest may reach, separated by commas; all by default',
-      parseServices,
-    )
+    .addOption(servicesOption('what the guest may reach'))
     .action(invite);
+}
+
+/** Narrows what an invite grants, at either end of it. */
+export function servicesOption(what: string): Option {
+  return new Option('--services <names>', `${what}, separated by commas; all by default`).argParser(
+    parseServices,
+  );
 }
 
 async function invite(options: InviteCommandOptions): Promise<void> {
@@ -49,28 +54,38 @@ async function invite(options: InviteCommandOptions): Promise<void> {
 }
 
 /** `peer join <invite>`: the rendezvous is remembered once the inviter has taken the invite. */
-export async function joinByInvite(code: string, options: SharedOptions): Promise<void> {
+export async function joinByInvite(code: string, options: InviteCommandOptions): Promise<void> {
   const { inviter, rendezvous } = parseInvite(code);
   const reporter = reporterOf(options);
   const stop = stopSignal();
   const more = { role: 'dial', signal: stop } as const;
   const peer = await startPeer({ ...options, ...meetingPlace(code) }, reporter, more);
   try {
-    await peer.accept(code, { signal: stop });
+    const { services } = options;
+    await peer.accept(code, { signal: stop, services });
     peer.settings.remember(rendezvous);
     const { url, id: deployment } = rendezvous;
-    reporter.report(
-      { url, id: peer.id, deployment, peer: inviter },
-      `joined ${url}\nthis peer is ${peer.id}\nit and ${inviter} allow one another from now on`,
-    );
+    const words = [`joined ${url}`, `this peer is ${peer.id}`, grantWords(inviter, services)];
+    reporter.report({ url, id: peer.id, deployment, peer: inviter, services }, words.join('\n'));
   } finally {
     await peer.close();
   }
 }
 
+function grantWords(inviter: PeerId, services?: readonly string[]): string {
+  const what = services ? services.join(', ') : 'all that this peer exposes';
+  return `${inviter} is allowed here in turn, for ${what}; peer allow ${inviter}=service,… narrows that, peer deny ends it`;
+}
+
 /** Accepts an invite on the way to something else: the rendezvous is remembered if it is the first. */
-export async function acceptInvite(peer: Peer, code: string, options: ConnectOptions): Promise<Session> {
+export async function acceptInvite(
+  peer: Peer,
+  code: string,
+  options: AcceptOptions,
+  reporter: Reporter,
+): Promise<Session> {
   const session = await peer.accept(code, options);
+  reporter.event('allowed', { peer: session.peer }, grantWords(session.peer));
   if (!peer.settings.rendezvous) peer.settings.remember(parseInvite(code).rendezvous);
   return session;
 }

@@ -72,7 +72,9 @@ async function up(options: UpOptions, command: Command): Promise<void> {
     name: options.name,
     signal: stop,
   });
-  if (options.explain) peer.on('session', (session) => explain(session, reporter));
+  peer.on('session', (session) => {
+    if (command.opts<UpOptions>().explain) explain(session, reporter);
+  });
   for (const exposure of options.expose) peer.addExposure(exposure);
   for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
@@ -82,7 +84,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
-  const reload = () => void reconfigure(peer, command, reporter);
+  const reload = reloader(peer, command, reporter);
   process.on('SIGHUP', reload);
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
@@ -95,16 +97,44 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   }
 }
 
-/** SIGHUP: the configuration file is read again. One that can't be used changes nothing. */
-async function reconfigure(peer: Peer, command: Command, reporter: Reporter): Promise<void> {
-  try {
+/** What SIGHUP changes while sessions go on; the rest is needed to register, or would end them. */
+const RELOADED = new Set(['allow', 'expose', 'permit-listen', 'explain', 'quiet', 'verbose']);
+
+/** Reads the configuration file again. One that can't be used changes nothing. */
+function reloader(peer: Peer, command: Command, reporter: Reporter): () => void {
+  const started = valuesOf(command);
+  let last = started;
+  const reload = async () => {
     await configure(command);
-    const { allow, expose, permitListen } = command.opts<UpOptions>();
+    const { allow, expose, permitListen, ...level } = command.opts<UpOptions>();
     peer.reconfigure({ allow, exposures: expose, permits: permitListen });
-    reporter.event('reloaded', {}, 'the configuration was read again');
-  } catch (thrown) {
-    reporter.error(thrown);
-  }
+    reporter.setLevel(level);
+    const now = valuesOf(command);
+    const differs = (before: Map<string, string>) =>
+      [...now.keys()].filter((name) => before.get(name) !== now.get(name));
+    const changed = differs(last).filter((name) => RELOADED.has(name));
+    const restart = differs(started).filter((name) => !RELOADED.has(name));
+    last = now;
+    reporter.event('reloaded', { changed, restart }, reloadedWords(changed, restart));
+  };
+  return () => {
+    reload().catch((thrown: unknown) => reporter.error(thrown));
+  };
+}
+
+function valuesOf(command: Command): Map<string, string> {
+  const values = command.opts<Record<string, unknown>>();
+  return new Map(
+    command.options.map((each) => [each.name(), JSON.stringify(values[each.attributeName()]) ?? '']),
+  );
+}
+
+function reloadedWords(changed: readonly string[], restart: readonly string[]): string {
+  const news = [
+    changed.length > 0 ? `in force now: ${changed.join(', ')}` : [],
+    restart.length > 0 ? `in force after a restart: ${restart.join(', ')}` : [],
+  ].flat();
+  return `the configuration was read again; ${news.join('; ') || 'nothing has changed'}`;
 }
 
 async function untilStopped(

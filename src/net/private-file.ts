@@ -1,14 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
+  type Stats,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { SallyportError } from '../core/errors.ts';
@@ -22,21 +25,42 @@ export function readPrivateFile(path: string): string | undefined {
   const stat = attempt('read', path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (!stat) return undefined;
   if (!stat.isFile()) throw new SallyportError('KEY_FILE_INVALID', `${path} is not a regular file`);
-  if (process.platform !== 'win32') {
-    if ((stat.mode & 0o077) !== 0) {
-      const mode = (stat.mode & 0o777).toString(8);
-      throw new SallyportError('KEY_FILE_MODE', `${path} has mode ${mode}: others may read it`, {
-        hint: `run: chmod 600 ${path}`,
-      });
-    }
-    const user = process.getuid?.();
-    if (user !== undefined && stat.uid !== user) {
-      throw new SallyportError('KEY_FILE_MODE', `${path} belongs to another user (uid ${stat.uid})`, {
-        hint: `run: chown ${user} ${path}`,
-      });
-    }
-  }
+  checkPrivate(path, stat);
   return attempt('read', path, () => readFileSync(path, 'utf8'));
+}
+
+/** @throws SallyportError `KEY_FILE_MODE`, with the command that mends it, where others may read the file */
+export function checkPrivate(path: string, { mode, uid }: Pick<Stats, 'mode' | 'uid'>): void {
+  if (process.platform === 'win32') return;
+  if ((mode & 0o077) !== 0) {
+    const octal = (mode & 0o777).toString(8);
+    throw new SallyportError('KEY_FILE_MODE', `${path} has mode ${octal}: others may read it`, {
+      hint: `run: chmod 600 ${path}`,
+    });
+  }
+  const user = process.getuid?.();
+  if (user !== undefined && uid !== user) {
+    throw new SallyportError('KEY_FILE_MODE', `${path} belongs to another user (uid ${uid})`, {
+      hint: `run: chown ${user} ${path}`,
+    });
+  }
+}
+
+/** Adds a line at the end, in one write: two processes that do so at once lose nothing of one another's. */
+export function appendPrivateLine(path: string, line: string): void {
+  attempt('write', path, () => {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const file = openSync(path, 'a+', 0o600);
+    try {
+      const last = Buffer.from('\n');
+      const { size } = fstatSync(file);
+      if (size > 0) readSync(file, last, 0, 1, size - 1);
+      writeSync(file, `${last.toString() === '\n' ? '' : '\n'}${line}\n`);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  });
 }
 
 /** Writes whole or not at all: a temporary file of mode 0600 beside it, synced, then renamed over it. */

@@ -50,18 +50,21 @@ describe.concurrent('the configuration file', () => {
       const [alice, carol] = await Promise.all([stage.id('alice'), stage.id('carol')]);
       mkdirSync(stage.home('bob'), { recursive: true });
       const file = join(stage.home('bob'), 'config.yaml');
-      const configure = (...allow: string[]) =>
-        writeFileSync(file, JSON.stringify({ rendezvous: url, up: { allow, expose: [target] } }));
-      configure(alice);
+      const configure = (allow: string[], more: object = {}) =>
+        writeFileSync(file, JSON.stringify({ rendezvous: url, up: { allow, expose: [target], ...more } }));
+      configure([alice]);
       const up = stage.peer('bob', 'up');
       const { id } = await up.event('up');
       const connect = stage.peer('alice', 'connect', String(id), '-W', target, '--rendezvous', url);
       connect.child.stdin!.write('before');
       await once(connect.child.stdout!, 'data');
 
-      configure(alice, carol);
+      configure([alice, carol], { name: 'laptop', 'permit-listen': ['any'] });
       up.child.kill('SIGHUP');
-      await up.event('reloaded');
+      expect(await up.event('reloaded')).toMatchObject({
+        changed: ['allow', 'permit-listen'],
+        restart: ['name'],
+      });
       const ping = await stage.peer('carol', 'ping', String(id), '-c', '1', '--rendezvous', url).ended;
       expect(ping.status).toBe(0);
       writeFileSync(file, 'up: { colour: red }');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -65,6 +65,13 @@ nat: { timeout: 2m }
     ['ping: { interval: 25 parsecs }', 'line 1: ping.interval: expected a duration such as "25s"'],
   ])('with a mistake is refused by line and key: %j', async (text, message) => {
     expect(await complaint(text)).toBe(message);
+  });
+
+  it('with a join token in it has to be the user’s alone', async () => {
+    const text = 'rendezvous: https://rendezvous.example.org#token=secret\n';
+    await expect(read(text)).rejects.toMatchObject({ code: 'KEY_FILE_MODE', hint: `run: chmod 600 ${path}` });
+    chmodSync(path, 0o600);
+    expect(await read(text)).toEqual({ rendezvous: 'https://rendezvous.example.org#token=secret' });
   });
 
   it('that is broken, doubled or missing is refused by line or name', async () => {

@@ -73,6 +73,21 @@ describe('the allow list', () => {
     expect(list.grantOf(bob)).toBe('all');
   });
 
+  it('is only added to: what others wrote meanwhile stays, and the last line for an id counts', () => {
+    const notes = `# friends\n${alice}=web # at work\n!${bob}`;
+    writeFileSync(home.allowFile, notes, { mode: 0o600 });
+    const file = new AllowFile(home.allowFile);
+    expect(file.allow(alice)).toBe(false);
+    expect(readFileSync(home.allowFile, 'utf8')).toBe(`${notes}\n${alice}\n`);
+    expect(allowListOf(file.rules()).grantOf(alice)).toBe('all');
+    expect(allowListOf(file.rules()).isDenied(bob)).toBe(true);
+    // What is so already is not said again.
+    file.allow(alice);
+    file.deny(bob);
+    expect(readFileSync(home.allowFile, 'utf8')).toBe(`${notes}\n${alice}\n`);
+    expect(statSync(home.allowFile).mode & 0o777).toBe(0o600);
+  });
+
   it('names the line that is wrong', () => {
     writeFileSync(home.allowFile, `# mine\n${alice}\nnonsense\n`, { mode: 0o600 });
     expect(() => new AllowFile(home.allowFile).rules()).toThrow(/line 3/);

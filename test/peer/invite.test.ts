@@ -67,6 +67,11 @@ describe('an invite', () => {
     expect(allowedBy(bob)).toEqual([{ id: alice.id, grant: new Set(['web', 'ssh']) }]);
   });
 
+  it('may narrow what the inviter reaches in turn', async () => {
+    await alice.accept(bob.invite(), { services: ['web'] });
+    expect(allowedBy(alice)).toEqual([{ id: bob.id, grant: new Set(['web']) }]);
+  });
+
   it('is kept as something that nobody could be let in with, in a private file', () => {
     const { secret } = parseInvite(bob.invite());
     const folder = bob.home.invitesFolder;

@@ -1,0 +1,35 @@
+import { SallyportError } from '../src/core/errors.ts';
+import { parsePeerName } from '../src/core/peer-name.ts';
+import type { PeerId } from '../src/core/identity.ts';
+import type { Deployment } from './deployment.ts';
+import type { SettingsFile } from './settings.ts';
+
+/**
+ * Whose a name is. It is resolved once and pinned: the rendezvous could name somebody else (docs/threat-model.md).
+ * @param accept trust what the rendezvous says of a name that was not met before
+ * @throws SallyportError `USAGE`, `PEER_OFFLINE`, `IDENTITY_CHANGED`, `NAME_UNPINNED`
+ */
+export async function resolveName(
+  name: string,
+  accept: boolean,
+  deployment: Deployment,
+  settings: SettingsFile,
+): Promise<PeerId> {
+  const pinned = settings.pinnedName(parsePeerName(name));
+  const named = await deployment.resolve(name);
+  if (pinned !== undefined) {
+    if (named === undefined || named === pinned) return pinned;
+    const hint = 'connect by id if you know that it has changed';
+    const message = `${name} was ${pinned}, and the rendezvous now names ${named}`;
+    throw new SallyportError('IDENTITY_CHANGED', message, { hint });
+  }
+  if (named === undefined)
+    throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`);
+  if (!accept) {
+    const hint = 'add --accept to trust it from now on, or connect by id';
+    const message = `${name} is ${named}, says the rendezvous; nobody confirmed it yet`;
+    throw new SallyportError('NAME_UNPINNED', message, { hint });
+  }
+  settings.pinName(name, named);
+  return named;
+}

@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import type { PeerId } from '../../src/core/identity.ts';
+import { LIMITS } from '../../src/core/limits.ts';
+import type { StreamPurpose } from '../../src/core/protocol/open.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
+import { DENIED, type AllowList } from '../allow-list.ts';
+import { authorize, type Destination, type Exposure } from '../exposure.ts';
+import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
+import type { Session } from '../session.ts';
+import type { Listening } from './forward.ts';
+import { listenFor } from './reverse.ts';
+import { serveStream, type StreamRecord } from './serve.ts';
+
+export type ServiceHandler = (stream: SessionStream, session: Session) => void;
+
+/** What this peer lets others reach, and the streams that do: allowed when they open, and asked again when rules change. */
+export class ServiceProvider {
+  /** Services that this process handles itself, by name. */
+  readonly handlers = new Map<string, ServiceHandler>();
+  exposures: Exposure[] = [];
+  /** Where peers may have us listen. */
+  permits: ListenPermit[] = [];
+  /** Gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
+  pipe: (() => Duplex | undefined) | undefined;
+  readonly #allowList: AllowList;
+  readonly #record: (record: StreamRecord) => void;
+  /** How many listeners each peer has us keep. */
+  readonly #listeners = new Map<PeerId, number>();
+  /** What each live stream was allowed by. */
+  readonly #served = new Map<SessionStream, () => void>();
+
+  /** @param record told of each stream, for the audit */
+  constructor(allowList: AllowList, record: (record: StreamRecord) => void) {
+    this.#allowList = allowList;
+    this.#record = record;
+  }
+
+  /** Takes a stream that a peer opened to where it may go. */
+  serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
+    const allow = () => this.#authorize(session, purpose);
+    this.#served.set(stream, allow);
+    stream.once('close', () => this.#served.delete(stream));
+    serveStream({
+      stream,
+      purpose,
+      peer: session.peer,
+      datagrams: session.datagrams,
+      allow,
+      handle: (name) => this.handlers.get(name)?.(stream, session),
+      pipe: () => this.pipe?.(),
+      listen: (request) => this.#listen(request, stream, session),
+      record: this.#record,
+    });
+  }
+
+  /** Resets the streams that would not be allowed any more. */
+  enforce(): void {
+    for (const [stream, allow] of this.#served) {
+      try {
+        allow();
+      } catch (thrown) {
+        const { code, message } = asSallyportError(thrown);
+        this.#served.delete(stream);
+        stream.reset(code, message);
+      }
+    }
+  }
+
+  /** @throws SallyportError `NOT_AUTHORIZED`, `SERVICE_UNKNOWN` */
+  #authorize({ peer, asked }: Session, purpose: StreamPurpose): Destination {
+    if (this.#allowList.isDenied(peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
+    return authorize(purpose, this.#allowList.grantOf(peer), {
+      exposures: this.exposures,
+      handlers: new Set(this.handlers.keys()),
+      pipe: this.pipe !== undefined,
+      permits: this.permits,
+      asked,
+    });
+  }
+
+  async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {
+    const { peer } = session;
+    const count = this.#listeners.get(peer) ?? 0;
+    if (count >= LIMITS.listenersPerPeer) {
+      throw new SallyportError('LIMIT', `the other side listens for this peer in ${count} places already`);
+    }
+    this.#listeners.set(peer, count + 1);
+    stream.once('close', () => {
+      const left = this.#listeners.get(peer)! - 1;
+      if (left > 0) this.#listeners.set(peer, left);
+      else this.#listeners.delete(peer);
+    });
+    return listenFor(request, stream, session);
+  }
+}
