@@ -152,16 +152,15 @@ export class CircuitKeeper {
 
   async #pause(failures: number): Promise<void> {
     const ms = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+    const { signal } = this.#stopped;
     await new Promise<void>((resolve) => {
-      const cancel = this.#options.clock.setTimer(resolve, ms * (0.5 + Math.random() / 2));
-      this.#stopped.signal.addEventListener(
-        'abort',
-        () => {
-          cancel();
-          resolve();
-        },
-        { once: true },
-      );
+      const done = () => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const cancel = this.#options.clock.setTimer(done, ms * (0.5 + Math.random() / 2));
+      signal.addEventListener('abort', done);
     });
   }
 }

@@ -13,6 +13,8 @@ import {
   type RoundStart,
   type UpdateFields,
 } from '../src/core/session/introduction.ts';
+import { Epochs } from '../src/core/session/epochs.ts';
+import type { HandshakeResult } from '../src/core/session/handshake.ts';
 import {
   otherRole,
   type Opener,
@@ -29,6 +31,7 @@ import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
 import { NetworkNews } from './network-news.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
+import { Resumption } from './resumption.ts';
 import { Session, type PathReport } from './session.ts';
 
 export interface ConversationOptions {
@@ -40,6 +43,8 @@ export interface ConversationOptions {
   readonly keys: SessionKeys;
   /** What both ends allow. */
   readonly kinds: readonly PathChoice[];
+  /** Offers the session anew, with new keys. Resolves when that is done, rejects where it wasn't possible. */
+  readonly reoffer: (conversation: Conversation) => Promise<void>;
   readonly tickets: readonly Uint8Array[];
   /** Of our network, in the offer or the answer. */
   readonly told: { readonly candidates: readonly Candidate[]; readonly profile: NatProfile };
@@ -51,6 +56,23 @@ export interface ConversationOptions {
   readonly vouch: (candidates: readonly Candidate[]) => RemoteCandidate[];
   /** When the rendezvous saw them; those alone that it did see. */
   readonly date: (samples: readonly Candidate[]) => PortSample[];
+}
+
+interface PeerFace {
+  readonly kinds: readonly PathChoice[];
+  readonly profile: NatProfile;
+  readonly candidates: readonly RemoteCandidate[];
+}
+
+/** What came of offering a session anew. */
+export interface Resumed {
+  readonly epoch: number;
+  readonly result: HandshakeResult;
+  readonly offered: boolean;
+  /** The peer's registration by now. */
+  readonly instance: Uint8Array;
+  readonly remote: PeerFace;
+  readonly start: RoundStart;
 }
 
 /** How long a path may take to show that the peer is there after all. */
@@ -69,11 +91,14 @@ const GATHER_MS = 10;
 export class Conversation {
   readonly session: Session;
   #options: ConversationOptions;
-  #punching: Punching;
+  #epochs: Epochs;
+  #punching!: Punching;
   #circuit: CircuitKeeper | undefined;
-  #sealer: Sealer;
-  #opener: Opener;
+  #tickets: readonly Uint8Array[];
+  #sealer!: Sealer;
+  #opener!: Opener;
   #instance: Uint8Array;
+  #resumption: Resumption;
   #updates: SessionStream | undefined;
   /** The one on which the peer's news come. */
   #incoming: SessionStream | undefined;
@@ -84,33 +109,26 @@ export class Conversation {
   #directPaths = new Set<string>();
 
   constructor(options: ConversationOptions) {
-    const { role, id, peer, keys, kinds, clock, network, deployment } = options;
+    const { role, id, peer, keys, kinds, clock, deployment } = options;
     this.#options = options;
+    this.#epochs = new Epochs(keys);
+    this.#tickets = options.tickets;
     this.#instance = options.instance;
     this.#news.told(options.told);
     this.#incomingRate = new TokenBucket(UPDATES.perSecond, UPDATES.burst, clock.now());
-    this.#sealer = keys.sealer(role);
-    this.#opener = keys.opener(otherRole(role));
     this.session = new Session({ role, id, peer, keys, kinds, clock });
-    this.#punching = new Punching({
-      role,
-      peer,
-      keys,
-      kinds,
-      network,
+    this.#rekey(keys, role === 'initiator');
+    this.#resumption = new Resumption({
+      session: this.session,
       clock,
-      serverTime: () => deployment.serverTime(),
-      toLocal: (time) => deployment.toLocal(time),
-      propose: (round) => this.#propose(round),
-      tellSample: (candidate) => void this.#send({ samples: [candidate] }),
-      onPath: (path) => this.session.addDirectPath(path),
-      onTrace: (line) => this.session.note(line),
-      onKeepalive: (everyMs) => this.session.driver.keepAlive(everyMs),
-      onFailed: (verdict) => this.session.punchingFailed(verdict),
+      reoffer: () => options.reoffer(this),
     });
     this.session.on('path', (path) => this.#onPath(path));
     // Whoever got through TLS holds the session's keys.
-    this.session.on('attached', () => this.#confirm());
+    this.session.on('attached', () => {
+      this.#epochs.prove();
+      this.#confirm();
+    });
     this.session.on('updates', (stream) => this.#readUpdates(stream));
     this.session.driver.on('need-path', () => {
       deployment.check();
@@ -125,37 +143,28 @@ export class Conversation {
     return this.#punching.confirmed;
   }
 
+  get id(): Uint8Array {
+    return this.#options.id;
+  }
+
+  /** The epoch that an offer of ours for this session is to begin. */
+  get nextEpoch(): number {
+    return this.#epochs.next;
+  }
+
+  /** The peer's registration that offers of ours go to: the initiator offers to whoever listens, since it did so before. */
+  get offeredTo(): Uint8Array | undefined {
+    return this.session.role === 'initiator' ? undefined : this.#instance;
+  }
+
   /** Both ends have the keys: dial the relay and punch. */
-  begin(
-    remote: { kinds: readonly PathChoice[]; profile: NatProfile; candidates: readonly RemoteCandidate[] },
-    start: RoundStart,
-  ): void {
+  begin(remote: PeerFace, start: RoundStart): void {
     // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
     // which sends nothing before that, so it leaves before anything else is done.
     if (this.#punching.allowed) this.#sendNetwork();
     else if (this.confirmed) this.#send({});
     this.#keepCircuit();
     this.#punching.begin(0, start, remote);
-  }
-
-  #keepCircuit(): void {
-    const { role, tickets, kinds, keys, identity, clock, deployment } = this.#options;
-    if (!kinds.includes('relay') || tickets.length === 0) return;
-    this.#circuit = new CircuitKeeper(
-      {
-        identity,
-        role,
-        keys,
-        clock,
-        link: (relay) => deployment.relay(relay),
-        serverTime: () => deployment.serverTime(),
-        renew: () => this.#renewTickets(),
-        onPath: (path) => this.session.addCircuit(path),
-        onFailure: (error) => this.#noteRelay(error),
-      },
-      tickets,
-    );
-    if (this.confirmed) this.#circuit.confirm();
   }
 
   /** A sealed update from the peer, through the rendezvous. */
@@ -166,7 +175,31 @@ export class Conversation {
     this.#onUpdate(update);
   }
 
+  /**
+   * Goes on with the keys of a new handshake, all that was attached or begun with those before being given up.
+   * @param offered by this end; the other end's keys are proven then
+   * @throws SallyportError `PROTOCOL_ERROR` where that epoch doesn't follow
+   */
+  resume({ epoch, result, offered, instance, remote, start }: Resumed): void {
+    const keys = this.#epochs.renew(epoch, result);
+    if (!keys) throw new SallyportError('PROTOCOL_ERROR', `epoch ${epoch} does not follow`);
+    this.#instance = instance;
+    this.#punching.stop();
+    this.#circuit?.stop();
+    this.session.renew(keys);
+    this.#rekey(keys, offered);
+    this.#resumption.resumed();
+    this.#news.forgotten();
+    this.begin(remote, start);
+  }
+
+  /** The rendezvous is there again: what waited for it does so no longer. */
+  rendezvousBack(): void {
+    this.#resumption.hurry();
+  }
+
   takeTickets(tickets: readonly Uint8Array[]): void {
+    this.#tickets = tickets;
     this.#circuit?.take(tickets);
   }
 
@@ -198,8 +231,65 @@ export class Conversation {
   end(): void {
     this.#cancelUpdate?.();
     this.#cancelExpiry?.();
+    this.#resumption.stop();
     this.#punching.stop();
     this.#circuit?.stop();
+  }
+
+  /** From here on boxes, probes and paths are those of these keys. */
+  #rekey(keys: SessionKeys, confirmed: boolean): void {
+    const { role, peer, kinds, network, clock, deployment } = this.#options;
+    this.#sealer = keys.sealer(role);
+    this.#opener = keys.opener(otherRole(role));
+    this.#punching = new Punching({
+      role,
+      peer,
+      keys,
+      confirmed,
+      kinds,
+      network,
+      clock,
+      serverTime: () => deployment.serverTime(),
+      toLocal: (time) => deployment.toLocal(time),
+      propose: (round) => this.#propose(round),
+      tellSample: (candidate) => void this.#send({ samples: [candidate] }),
+      onPath: (path) => {
+        if (this.#isCurrent(keys)) this.session.addDirectPath(path);
+        else path.pipe.destroy();
+      },
+      onTrace: (line) => this.session.note(line),
+      onKeepalive: (everyMs) => this.session.driver.keepAlive(everyMs),
+      onFailed: (verdict) => this.session.punchingFailed(verdict),
+    });
+  }
+
+  #keepCircuit(): void {
+    const { role, kinds, identity, clock, deployment } = this.#options;
+    if (!kinds.includes('relay') || this.#tickets.length === 0) return;
+    const keys = this.#epochs.current;
+    this.#circuit = new CircuitKeeper(
+      {
+        identity,
+        role,
+        keys,
+        clock,
+        link: (relay) => deployment.relay(relay),
+        serverTime: () => deployment.serverTime(),
+        renew: () => this.#renewTickets(),
+        onPath: (path) => {
+          if (this.#isCurrent(keys)) this.session.addCircuit(path);
+          else path.pipe.destroy();
+        },
+        onFailure: (error) => this.#noteRelay(error),
+      },
+      this.#tickets,
+    );
+    if (this.confirmed) this.#circuit.confirm();
+  }
+
+  /** What was secured with older keys comes too late. */
+  #isCurrent(keys: SessionKeys): boolean {
+    return keys === this.#epochs.current;
   }
 
   #confirm(): void {

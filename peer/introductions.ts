@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hex } from '../src/core/bytes.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
-import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { isAttested } from '../src/core/protocol/attestation.ts';
 import { verifyOffer } from '../src/core/protocol/auth.ts';
@@ -57,6 +57,15 @@ export interface OfferTerms {
   readonly planOnly?: boolean;
 }
 
+/** A session that there is, to be offered anew. */
+interface KnownSession {
+  readonly session: Uint8Array;
+  readonly instance: Uint8Array | undefined;
+  readonly resume: NonNullable<Offer['resume']>;
+}
+
+type AnyTerms = OfferTerms & { readonly known?: KnownSession };
+
 type Forwarded<Name extends ToNode['t']> = MessageTo<ToNode, Name>;
 
 /** Two peers before anything is sent from one to the other. */
@@ -97,6 +106,9 @@ export class Introductions {
     options.deployment.on('message', (message) => this.#onMessage(message));
     options.deployment.on('moved', () => {
       for (const { session } of this.#conversations.values()) session.driver.question();
+    });
+    options.deployment.on('registered', () => {
+      for (const conversation of this.#conversations.values()) conversation.rendezvousBack();
     });
     options.network.on('changed', () => {
       for (const conversation of this.#conversations.values()) conversation.networkChanged();
@@ -151,8 +163,23 @@ export class Introductions {
     for (const conversation of this.#conversations.values()) conversation.end();
   }
 
+  /** Offers a session that lost all its paths anew; both ends have new keys then. */
+  async #reoffer(conversation: Conversation): Promise<void> {
+    const { session, nextEpoch: epoch, offeredTo: instance } = conversation;
+    const known = {
+      session: conversation.id,
+      instance,
+      resume: { epoch, next: session.driver.nextExpected },
+    };
+    const { handshake, answer, read } = await this.#introduce(session.peer, { kinds: session.kinds, known });
+    const { kinds, profile, candidates, start } = read;
+    const remote = { kinds, profile, candidates: this.#vouched(candidates, session.peer) };
+    const result = handshake.result();
+    conversation.resume({ epoch, result, offered: true, instance: answer.instance, remote, start });
+  }
+
   /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew. */
-  async #introduce(to: PeerId, terms: OfferTerms, signal?: AbortSignal) {
+  async #introduce(to: PeerId, terms: AnyTerms, signal?: AbortSignal) {
     const giveUpAt = this.#options.clock.now() + ANSWER_TIMEOUT_MS;
     for (;;) {
       const introduced = await this.#offer(to, terms, giveUpAt, signal);
@@ -163,12 +190,12 @@ export class Introductions {
   /** `undefined` where the offer or its answer was lost on the way. */
   async #offer(
     to: PeerId,
-    { kinds, inviteSecret, planOnly }: OfferTerms,
+    { kinds, inviteSecret, planOnly, known }: AnyTerms,
     giveUpAt: number,
     signal?: AbortSignal,
   ) {
     const { identity, deployment, network } = this.#options;
-    const session = new Uint8Array(randomBytes(16));
+    const session = known?.session ?? new Uint8Array(randomBytes(16));
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
     const handshake = Handshake.initiator(identity, context);
     const told = network.publicFace(kinds);
@@ -179,9 +206,14 @@ export class Introductions {
       roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
       ...(planOnly && { planOnly }),
       ...(inviteSecret && { invite: proveInvite(inviteSecret, context) }),
+      ...(known && { resume: known.resume }),
     });
-    const sent = { to, session, noise: writeFirst(handshake, offer) };
-    const answer = await this.#offers.send(sent, giveUpAt, signal);
+    const noise = writeFirst(handshake, offer);
+    const answer = await this.#offers.send(
+      { to, session, noise, instance: known?.instance },
+      giveUpAt,
+      signal,
+    );
     return answer && { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
   }
 
@@ -251,11 +283,46 @@ export class Introductions {
     const from = peerIdOf(message.from);
     if (!this.#isFresh(message, from)) return;
     try {
-      this.#accept(message, from);
+      const known = this.#goingOn(message, from);
+      if (known) this.#acceptAgain(known, message);
+      else this.#accept(message, from);
     } catch (thrown) {
       const { code } = asSallyportError(thrown);
       this.#options.deployment.send({ t: 'refuse', session, to: message.from, instance, code });
     }
+  }
+
+  /** The session that an offer is for, where there is one with this peer, and the peer is still allowed. */
+  #goingOn({ session }: Forwarded<'offer'>, from: PeerId): Conversation | undefined {
+    const { grantOf, isDenied } = this.#options;
+    const known = this.#conversations.get(hex(session));
+    if (known?.session.peer !== from || isDenied(from)) return undefined;
+    return known.session.role === 'initiator' || grantOf(from) ? known : undefined;
+  }
+
+  /**
+   * The peer has lost all paths of the session, and offers it anew.
+   * @throws SallyportError whose code is all that it is told
+   */
+  #acceptAgain(known: Conversation, { session, noise, instance }: Forwarded<'offer'>): void {
+    const { identity, deployment, network } = this.#options;
+    const { peer, driver } = known.session;
+    const handshake = this.#responding(session, peer);
+    const offer = decodeOffer(handshake.read(noise));
+    if (!offer.resume) throw new SallyportError('PROTOCOL_ERROR', 'the session id is in use');
+    // Both offer: that of the lower id stands.
+    if (this.#offers.has(session) && identity.id < peer) return;
+    this.#offers.withdraw(session);
+    if (!driver.hasSent(offer.resume.next)) throw unknownSession();
+    const start = this.#startOf(offer);
+    const told = network.publicFace(known.session.kinds);
+    const { kinds, profile, candidates } = offer;
+    const answer = encodeAnswer({ version: INTRODUCTION_VERSION, kinds, ...told, start });
+    const reply = handshake.write(answer);
+    const remote = { kinds, profile, candidates: this.#vouched(candidates, peer) };
+    const { epoch } = offer.resume;
+    known.resume({ epoch, result: handshake.result(), offered: false, instance, remote, start });
+    deployment.send({ t: 'answer', session, to: publicKeyOf(peer), instance, noise: reply });
   }
 
   /** @throws SallyportError whose code is all that the offerer is told */
@@ -263,6 +330,7 @@ export class Introductions {
     const { deployment, network } = this.#options;
     const { session, instance } = message;
     const { offer, invite, handshake } = this.#read(message, from);
+    if (offer.resume) throw unknownSession();
     const start = this.#startOf(offer);
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
     const told = network.publicFace(offer.kinds);
@@ -304,14 +372,19 @@ export class Introductions {
   }
 
   #readAllowed({ session, noise }: Forwarded<'offer'>, from: PeerId) {
-    const { identity, deployment, invites } = this.#options;
+    const { invites } = this.#options;
     this.#checkLimits(session, from);
-    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
-    const handshake = Handshake.responder(identity, context);
+    const handshake = this.#responding(session, from);
     const offer = decodeOffer(handshake.read(noise));
     if (offer.version !== INTRODUCTION_VERSION)
       throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
-    return { offer, handshake, invite: offer.invite && invites.check(offer.invite, context) };
+    return { offer, handshake, invite: offer.invite && invites.check(offer.invite, handshake.context) };
+  }
+
+  #responding(session: Uint8Array, from: PeerId): Handshake {
+    const { identity, deployment } = this.#options;
+    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
+    return Handshake.responder(identity, context);
   }
 
   /** The invite is used up by the first path, which takes the session's keys, and not by an offer that somebody repeats. */
@@ -377,7 +450,17 @@ export class Introductions {
     const { identity, network, deployment, clock } = this.#options;
     const vouch = (candidates: readonly Candidate[]) => this.#vouched(candidates, options.peer);
     const date = (samples: readonly Candidate[]) => this.#dated(samples, options.peer);
-    const conversation = new Conversation({ ...options, identity, network, deployment, clock, vouch, date });
+    const reoffer = (conversation: Conversation) => this.#reoffer(conversation);
+    const conversation = new Conversation({
+      ...options,
+      identity,
+      network,
+      deployment,
+      clock,
+      vouch,
+      date,
+      reoffer,
+    });
     const key = conversation.session.id;
     this.#conversations.set(key, conversation);
     conversation.session.on('closed', () => this.#conversations.delete(key));
@@ -403,6 +486,10 @@ export class Introductions {
       .filter((sample) => isAttested(sample, peer, deployment.id, now))
       .map((sample) => ({ ...sample, seenAt: deployment.toLocal(sample.attestation!.time) }));
   }
+}
+
+function unknownSession(): SallyportError {
+  return new SallyportError('SESSION_UNKNOWN', 'no such session, or not as far as that');
 }
 
 function notAllowed(): SallyportError {

@@ -20,6 +20,8 @@ interface Offer {
   readonly to: PeerId;
   readonly session: Uint8Array;
   readonly noise: Uint8Array;
+  /** The peer's registration that it is for, instead of the one that listens. */
+  readonly instance: Uint8Array | undefined;
 }
 
 /** One that was not answered yet; `undefined` when it will not be. */
@@ -56,7 +58,7 @@ export class PendingOffers {
    * @throws SallyportError `TIMEOUT`, `ABORTED`, `RENDEZVOUS_UNREACHABLE`, or what the other side refused it with
    */
   async send(
-    { to, session, noise }: Offer,
+    { to, session, noise, instance }: Offer,
     giveUpAt: number,
     signal?: AbortSignal,
   ): Promise<Answer | undefined> {
@@ -68,7 +70,7 @@ export class PendingOffers {
     this.#pending.set(key, { to, answer });
     signal?.addEventListener('abort', abort);
     try {
-      if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), noise })) {
+      if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise })) {
         throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
       }
       return await answer.promise;
@@ -77,6 +79,12 @@ export class PendingOffers {
       signal?.removeEventListener('abort', abort);
       this.#pending.delete(key);
     }
+  }
+
+  /** The peer has offered the same session: its offer stands. */
+  withdraw(session: Uint8Array): void {
+    const error = new SallyportError('ABORTED', 'the peer has offered the session itself');
+    this.#pending.get(hex(session))?.answer.reject(error);
   }
 
   receive(message: Answer | Forwarded<'refuse'> | Forwarded<'error'>): void {

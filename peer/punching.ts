@@ -22,6 +22,8 @@ export interface PunchingOptions {
   readonly role: SessionRole;
   readonly peer: PeerId;
   readonly keys: SessionKeys;
+  /** The peer has proven that it holds them. */
+  readonly confirmed: boolean;
   readonly kinds: readonly PathChoice[];
   readonly network: Network;
   readonly clock: Clock;
@@ -95,7 +97,7 @@ export class Punching {
 
   constructor(options: PunchingOptions) {
     this.#options = options;
-    this.#confirmed = options.role === 'initiator';
+    this.#confirmed = options.confirmed;
     this.#rounds = new TokenBucket(ROUNDS.perSecond, ROUNDS.burst, options.clock.now());
   }
 

@@ -18,14 +18,20 @@ export interface MessagePort {
  * ```
  */
 export class SessionDatagrams {
-  readonly #sealer: Sealer;
-  readonly #opener: Opener;
+  #sealer: Sealer;
+  #opener: Opener;
   readonly #ports = new Map<PathId, MessagePort>();
   /** Paths that have been confirmed. */
   readonly #up = new Set<PathId>();
   readonly #takers = new Map<StreamId, (bytes: Uint8Array) => void>();
 
   constructor(sealer: Sealer, opener: Opener) {
+    this.#sealer = sealer;
+    this.#opener = opener;
+  }
+
+  /** From a new handshake on. */
+  rekey(sealer: Sealer, opener: Opener): void {
     this.#sealer = sealer;
     this.#opener = opener;
   }

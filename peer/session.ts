@@ -207,6 +207,15 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#add({ kind, direct: false, remote, technique: 'relay circuit' }, pipe);
   }
 
+  /** @internal The paths of the keys before are given up: the peer has given up its ends of them. */
+  renew(keys: SessionKeys): void {
+    for (const { id } of this.driver.paths) this.driver.removePath(id, 'the session goes on with new keys');
+    this.driver.setEpoch(keys.epoch);
+    this.datagrams.rekey(keys.datagramSealer(this.role), keys.datagramOpener(otherRole(this.role)));
+    const text = `all paths were lost; the session goes on with the keys of epoch ${keys.epoch}`;
+    this.note({ stage: 'keys', text });
+  }
+
   /** @internal */
   note({ transport, stage, text, packets = 0, elapsedMs = 0 }: TraceLine): void {
     const at = Math.round(this.#clock.now() - this.#began);

@@ -6,9 +6,9 @@ export interface TraceLine {
   readonly transport?: Transport | 'relay' | undefined;
   /**
    * A technique, or `nat` what stands at each end, `plan` what will be tried, `round` when punching begins again,
-   * `keepalive` how a path is held, `relay` a circuit's failure.
+   * `keepalive` how a path is held, `relay` a circuit's failure, `keys` a new handshake.
    */
-  readonly stage: Technique | 'nat' | 'plan' | 'round' | 'keepalive' | 'relay';
+  readonly stage: Technique | 'nat' | 'plan' | 'round' | 'keepalive' | 'relay' | 'keys';
   readonly text: string;
   /** Sent by this end in this stage so far. */
   readonly packets?: number | undefined;

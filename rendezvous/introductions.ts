@@ -81,8 +81,12 @@ export class Introductions {
     }
   }
 
-  #offer(from: Registration, { session, to, noise }: MessageTo<ToRendezvous, 'offer'>, now: Instant): void {
-    const callee = this.#callee(from, to, now);
+  #offer(
+    from: Registration,
+    { session, to, instance, noise }: MessageTo<ToRendezvous, 'offer'>,
+    now: Instant,
+  ): void {
+    const callee = this.#callee(from, to, instance, now);
     const { deployment } = this.#options;
     const parties = { session, initiator: from.id, responder: callee.id };
     this.#options.introduced(from, callee);
@@ -126,14 +130,20 @@ export class Introductions {
   }
 
   /** Who takes offers under this id or name. An unknown one and one that isn't there are answered alike. */
-  #callee(from: Registration, to: Uint8Array | string, now: Instant): Registration {
+  #callee(
+    from: Registration,
+    to: Uint8Array | string,
+    instance: Uint8Array | undefined,
+    now: Instant,
+  ): Registration {
     if (from.role === 'relay') throw new SallyportError('NOT_AUTHORIZED', 'a relay makes no offers');
     this.#spendLookup(from, now);
     const { registrations } = this.#options;
     const id = typeof to === 'string' ? registrations.nameHolder(to, now) : peerIdOf(to);
     if (!this.#perPair.take(`${from.id} ${id ?? String(to)}`, now))
       throw rateLimited('too many offers to this peer');
-    const callee = id === undefined ? undefined : registrations.listener(id);
+    const callee =
+      id && (instance ? registrations.get(instanceKey(id, instance)) : registrations.listener(id));
     if (!callee) throw offline();
     if (!this.#perCallee.take(callee.id, now)) throw rateLimited('too many offers reach this peer');
     return callee;

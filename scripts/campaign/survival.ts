@@ -29,6 +29,12 @@ const LOST_WITHIN_MS = 15_000;
 
 export const survivalExercises: readonly Exercise[] = [
   ...FAULTS.map(([fault, resume]) => surviving(fault, fault, WITHIN_MS[resume], 25)),
+  surviving(
+    'all paths lost for longer than tickets live',
+    'all paths lost for longer than tickets live',
+    WITHIN_MS['a new one'],
+    190,
+  ),
   surviving('peer stopped', 'peer stopped for 10 s', WITHIN_MS['a new one'], 35),
   surviving('peer stopped', 'peer stopped for 60 s', WITHIN_MS['a new one'], 85, 60),
   flapping(),

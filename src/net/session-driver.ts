@@ -97,6 +97,11 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     return [...this.#paths.values()].map(({ info }) => info);
   }
 
+  /** What the peer expects next isn't more than this end has sent. */
+  hasSent(next: number): boolean {
+    return next <= this.#machine.stats.framesSent;
+  }
+
   /** The next reliable frame expected from the peer, for the offer that resumes the session. */
   get nextExpected(): number {
     return this.#machine.nextExpected;

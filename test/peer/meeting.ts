@@ -96,6 +96,8 @@ export interface OfferOptions {
   /** Who attests it, instead of the rendezvous. */
   readonly signer?: Identity;
   readonly tickets?: readonly Uint8Array[];
+  /** For the session of that id, which is to go on. */
+  readonly resume?: { readonly epoch: number; readonly next: number };
 }
 
 /** An offer on its way to a peer, as the rendezvous forwards it. */
@@ -143,6 +145,7 @@ export class Caller {
       ageMs = 0,
       signer = this.#meeting.deployment,
       tickets = [],
+      resume,
     } = options;
     const handshake = Handshake.initiator(this.identity, {
       initiator: this.id,
@@ -157,6 +160,7 @@ export class Caller {
         candidates: [...candidates],
         profile,
         roundTripMs: 1,
+        ...(resume && { resume }),
       }),
     );
     const time = this.#callee.deployment.serverTime() - ageMs;

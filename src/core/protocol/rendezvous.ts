@@ -131,6 +131,8 @@ const offer = v.object({
   t: v.literal('offer'),
   session,
   to: v.union([id, v.pipe(v.string(), v.maxLength(63))]),
+  /** To this registration of the peer's, rather than to the one that listens: for a session that there is. */
+  instance: v.optional(instance),
   noise,
 });
 const forwardedOffer = v.object({

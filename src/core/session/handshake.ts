@@ -27,14 +27,14 @@ export interface HandshakeResult {
  */
 export class Handshake {
   #noise: Noise;
-  #context: HandshakeContext;
+  readonly context: HandshakeContext;
   #initiator: boolean;
 
   private constructor(identity: Identity, context: HandshakeContext, initiator: boolean) {
     const { publicKey, secretKey } = identity;
     this.#noise = new Noise('IK', initiator, { publicKey, secretKey }, { curve });
     this.#noise.initialise(prologue(context), initiator ? publicKeyOf(context.responder) : undefined);
-    this.#context = context;
+    this.context = context;
     this.#initiator = initiator;
   }
 
@@ -59,7 +59,7 @@ export class Handshake {
     // The library zeroes parts of the buffer that it is handed, once the handshake is complete.
     const payload = guarded(() => new Uint8Array(this.#noise.recv(Buffer.from(message))));
     const remote = this.#noise.rs;
-    const expected = this.#initiator ? this.#context.responder : this.#context.initiator;
+    const expected = this.#initiator ? this.context.responder : this.context.initiator;
     if (!remote || peerIdOf(remote) !== expected) {
       throw new SallyportError(
         'HANDSHAKE_FAILED',

@@ -29,6 +29,16 @@ const start = v.object({
   roundTripMs,
 });
 
+const sequence = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** A session that has lost all its paths goes on with new keys. */
+const resume = v.object({
+  /** That of the last handshake that both ends know of, and one. */
+  epoch: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffff_ffff)),
+  /** The next reliable frame that the offerer expects. */
+  next: sequence,
+});
+
 const offerSchema = v.object({
   version: v.number(),
   /** Which kinds of path the initiator allows. */
@@ -42,6 +52,8 @@ const offerSchema = v.object({
   planOnly: v.optional(v.boolean()),
   /** The initiator was invited, and is to come onto the allow list. */
   invite: v.optional(v.object({ key: bytesOf(32), signature: bytesOf(64) })),
+  /** The offer is for a session that there is: the one whose id it was made with. */
+  resume: v.optional(resume),
 });
 
 const answerSchema = v.object({

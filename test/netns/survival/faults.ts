@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandEvent } from '../../e2e/commands.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
 import { longestStall, type LiveTransfer } from '../exchange.ts';
 import type { TrafficGroup } from '../lab.ts';
 import type { ScenarioOptions } from '../scenario.ts';
@@ -23,6 +24,7 @@ export type FaultName =
   | 'public address change'
   | 'direct path cut and restored'
   | 'everything dropped'
+  | 'all paths lost for longer than tickets live'
   | 'peer stopped';
 
 const FAULTS: Readonly<Record<FaultName, Fault>> = {
@@ -87,6 +89,24 @@ const FAULTS: Readonly<Record<FaultName, Fault>> = {
       return performance.now() - began;
     },
   },
+  'all paths lost for longer than tickets live': {
+    scenario: { relay: 'separate' },
+    on: 'direct',
+    async strike({ scenario }) {
+      // No ticket is renewed from here on.
+      await scenario.rendezvous.stop('SIGKILL');
+      await sleep(LIMITS.ticketLifetimeMs - LOST_MS / 2);
+      const began = performance.now();
+      await scenario.lab.cut('direct');
+      await scenario.relays[0]!.stop('SIGKILL');
+      await sleep(LOST_MS);
+      scenario.rendezvous = scenario.startRendezvous();
+      await scenario.rendezvous.event('listening');
+      await scenario.startRelay();
+      await scenario.lab.restore('direct');
+      return performance.now() - began;
+    },
+  },
   'peer stopped': {
     on: 'direct',
     async strike({ scenario: { up } }, seconds) {
@@ -101,6 +121,8 @@ const FAULTS: Readonly<Record<FaultName, Fault>> = {
 
 const EVERYTHING: readonly TrafficGroup[] = ['direct', 'relay', 'rendezvous'];
 
+/** Less than a session without a path lives. */
+const LOST_MS = 70_000;
 /** How long the rendezvous is away. */
 const DOWN_MS = 1_000;
 
