@@ -86,13 +86,13 @@ function perPiece(seconds: number, { exercise, parameters }: Exercise): number {
   return exercise === 'bulk' ? (seconds * GIB) / parameters.bytes : (seconds * 1000) / parameters.times;
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   return (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2;
 }
 
-function rounded(value: number): number {
+export function rounded(value: number): number {
   return Number(value.toPrecision(3));
 }
 

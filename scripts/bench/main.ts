@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { compare, type Outcome } from './compare.ts';
 import { COMPARISONS } from './comparisons.ts';
 import { GRID, tryLink, TRIALS, type LinkOutcome } from './links.ts';
+import { START, start } from './start.ts';
 import { circumstances, document, linkSection, linkTable, loopbackSection, table } from './report.ts';
 
 const SESSION = 'session';
@@ -31,7 +32,7 @@ const settings = { bytes: Math.ceil(count('mib') / 4) * 4 * 1024 ** 2, rounds: c
 const trials = values.grid ? GRID : TRIALS;
 const names = values.links
   ? trials.map(({ name }) => name)
-  : [...COMPARISONS.map(({ name }) => name), SESSION];
+  : [...COMPARISONS.map(({ name }) => name), START, SESSION];
 const asked = values.only ?? names;
 const unknown = asked.find((name) => !names.includes(name));
 if (unknown !== undefined) usage(`there is no ${unknown}; there are ${names.join(', ')}`);
@@ -46,6 +47,11 @@ async function onLoopback(): Promise<void> {
     const outcome = await compare(comparison, settings);
     outcomes.push(outcome);
     print(outcome);
+  }
+  if (asked.includes(START)) {
+    const starts = await start(settings.rounds);
+    starts.forEach(print);
+    outcomes.push(...starts);
   }
   if (asked.includes(SESSION)) print({ name: SESSION, ...sessionAlone() });
   conclude(table(outcomes), loopbackSection(outcomes));
