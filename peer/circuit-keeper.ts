@@ -6,6 +6,7 @@ import type { Identity, PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { peekTicket, type Ticket } from '../src/core/protocol/ticket.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import type { CircuitKind } from '../src/core/session/events.ts';
 import type { RelayLink } from '../src/net/relay-link.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
@@ -13,7 +14,7 @@ import { secure } from '../src/net/secure.ts';
 
 /** A relay circuit, secured end to end and ready for the session. */
 export interface CircuitPath {
-  readonly kind: 'relay-h2' | 'relay-ws';
+  readonly kind: CircuitKind;
   readonly pipe: Duplex;
   /** The relay's URL. */
   readonly remote: string;
@@ -24,6 +25,8 @@ export interface CircuitOptions {
   readonly role: SessionRole;
   readonly keys: SessionKeys;
   readonly clock: Clock;
+  /** Of which kinds its leg may be; all of them by default. */
+  readonly circuits?: readonly CircuitKind[] | undefined;
   /** The warm connection to a relay of this deployment. */
   readonly link: (relay: PeerId) => RelayLink | undefined;
   /** Milliseconds by the rendezvous's clock. */
@@ -113,11 +116,11 @@ export class CircuitKeeper {
 
   async #dial(attempt: number): Promise<TLSSocket> {
     const { bytes, fields } = await this.#freshTicket(attempt);
-    const { identity, role, keys, link, onPath } = this.#options;
+    const { identity, role, keys, circuits, link, onPath } = this.#options;
     const relay = link(fields.relay);
     if (!relay)
       throw new SallyportError('RELAY_UNREACHABLE', 'the ticket is for a relay that is not known here');
-    const leg = relay.open(bytes, identity);
+    const { kind, pipe: leg } = await relay.open(bytes, identity, circuits);
     const pipe = await secure(leg, {
       role: role === 'initiator' ? 'client' : 'server',
       keys: keys.path('relay', role),
@@ -127,7 +130,7 @@ export class CircuitKeeper {
       // What the relay said of the ticket explains more than a pipe that closed.
       throw leg.errored ?? thrown;
     });
-    onPath({ kind: leg.kind, pipe, remote: relay.url });
+    onPath({ kind, pipe, remote: relay.url });
     return pipe;
   }
 

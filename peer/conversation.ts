@@ -6,6 +6,7 @@ import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { encodePurpose } from '../src/core/protocol/open.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
+import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import {
   decodeUpdate,
@@ -45,6 +46,8 @@ export interface ConversationOptions {
   readonly kinds: readonly PathChoice[];
   /** Offers the session anew, with new keys. Resolves when that is done, rejects where it wasn't possible. */
   readonly reoffer: (conversation: Conversation) => Promise<void>;
+  /** Of which kinds our leg may be; any by default. */
+  readonly circuits?: readonly CircuitKind[] | undefined;
   readonly tickets: readonly Uint8Array[];
   /** Of our network, in the offer or the answer. */
   readonly told: { readonly candidates: readonly Candidate[]; readonly profile: NatProfile };
@@ -264,7 +267,7 @@ export class Conversation {
   }
 
   #keepCircuit(): void {
-    const { role, kinds, identity, clock, deployment } = this.#options;
+    const { role, kinds, circuits, identity, clock, deployment } = this.#options;
     if (!kinds.includes('relay') || this.#tickets.length === 0) return;
     const keys = this.#epochs.current;
     this.#circuit = new CircuitKeeper(
@@ -272,6 +275,7 @@ export class Conversation {
         identity,
         role,
         keys,
+        circuits,
         clock,
         link: (relay) => deployment.relay(relay),
         serverTime: () => deployment.serverTime(),

@@ -8,6 +8,7 @@ import { verifyOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
+import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
 import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
 import {
@@ -52,6 +53,8 @@ export interface IntroductionsOptions {
 /** What an offer is made with, beside whom it is for. */
 export interface OfferTerms {
   readonly kinds: readonly PathChoice[];
+  /** Of which kinds the legs of its circuit are to be; any by default. */
+  readonly circuits?: readonly CircuitKind[] | undefined;
   /** 16 bytes: of the invite that lets us in. */
   readonly inviteSecret?: Uint8Array | undefined;
   readonly planOnly?: boolean;
@@ -139,6 +142,7 @@ export class Introductions {
       instance: answer.instance,
       keys: SessionKeys.first(handshake.result()),
       kinds: kinds.filter((kind) => theirs.includes(kind)),
+      circuits: terms.circuits,
       tickets: answer.tickets,
       told,
     });
@@ -190,7 +194,7 @@ export class Introductions {
   /** `undefined` where the offer or its answer was lost on the way. */
   async #offer(
     to: PeerId,
-    { kinds, inviteSecret, planOnly, known }: AnyTerms,
+    { kinds, circuits, inviteSecret, planOnly, known }: AnyTerms,
     giveUpAt: number,
     signal?: AbortSignal,
   ) {
@@ -202,6 +206,7 @@ export class Introductions {
     const offer = encodeOffer({
       version: INTRODUCTION_VERSION,
       kinds: [...kinds],
+      ...(circuits && { circuits: [...circuits] }),
       ...told,
       roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
       ...(planOnly && { planOnly }),
@@ -349,6 +354,7 @@ export class Introductions {
       instance,
       keys: SessionKeys.first(handshake.result()),
       kinds: offer.kinds,
+      circuits: offer.circuits,
       tickets: message.tickets,
       told,
     });
@@ -444,7 +450,7 @@ export class Introductions {
   #converse(
     options: Pick<
       ConstructorParameters<typeof Conversation>[0],
-      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'tickets' | 'told'
+      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'circuits' | 'tickets' | 'told'
     >,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;

@@ -4,7 +4,7 @@ import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { parsePeerName } from '../src/core/peer-name.ts';
 import { parseInvite } from '../src/core/invite.ts';
-import type { PathChoice } from '../src/core/punch/situation.ts';
+import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { DENIED, parseAllowRule } from './allow-list.ts';
@@ -43,7 +43,7 @@ export interface PeerOptions {
 
 export interface ConnectOptions {
   /** The kinds of path that may be used; all of them by default. */
-  paths?: readonly PathChoice[] | undefined;
+  paths?: readonly PathRequest[] | undefined;
   signal?: AbortSignal | undefined;
   /** Trust a name that wasn't met before to belong to the peer that the rendezvous names. */
   acceptName?: boolean | undefined;
@@ -221,7 +221,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     to: string,
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Session> {
-    return this.#introductions.initiate(await this.#idOf(to, acceptName), { kinds: paths }, signal);
+    return this.#introductions.initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
   }
 
   /**
@@ -234,7 +234,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Prospect> {
     const id = await this.#idOf(to, acceptName);
-    return prospectOf(id, await this.#introductions.plan(id, paths, signal));
+    return prospectOf(id, await this.#introductions.plan(id, pathTerms(paths).kinds, signal));
   }
 
   /**
@@ -256,7 +256,11 @@ export class Peer extends EventEmitter<PeerEvents> {
   ): Promise<Session> {
     const { inviter, secret } = parseInvite(invite);
     const id = await this.#idOf(inviter, false);
-    const session = await this.#introductions.initiate(id, { kinds: paths, inviteSecret: secret }, signal);
+    const session = await this.#introductions.initiate(
+      id,
+      { ...pathTerms(paths), inviteSecret: secret },
+      signal,
+    );
     try {
       // Only with an answer in the session is it certain that nobody else was faster with the same invite.
       await session.ping().catch(() => session.ping());

@@ -1,5 +1,7 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import type { WebSocket } from 'ws';
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
@@ -35,12 +37,13 @@ interface Leg {
   flow: Flow | undefined;
 }
 
+const PATH = '/v1/circuit';
 /** For a connection that carries a splice, instead of HTTP/2's 64 KiB. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
 /** How long what is left for a leg whose partner has gone may take. */
 const FLUSH_MS = 10_000;
 
-/** Takes legs at `/v1/circuit` of a front, by HTTP/2 extended CONNECT or WebSocket, and splices them blindly. */
+/** Takes legs at `/v1/circuit` of a front, by HTTP/1.1 upgrade, HTTP/2 extended CONNECT or WebSocket, and splices them blindly. */
 export class CircuitServer {
   readonly #options: CircuitServerOptions;
   readonly #clock: Clock;
@@ -55,9 +58,11 @@ export class CircuitServer {
     this.#clock = { now: options.now, setTimer: (fn, ms) => systemClock.setTimer(fn, ms) };
     this.#circuits = new Circuits(options.limits);
     this.#driver = new Driver(this.#circuits, this.#clock, (output) => this.#perform(output));
-    front.connect('/v1/circuit', 'sallyport', (knock) => this.#knock(knock, (stream) => stream));
-    front.webSocket('/v1/circuit', MAX_CIRCUIT_MESSAGE_BYTES, (knock) => {
-      this.#knock(knock, (socket: WebSocket) => new WebSocketPipe(socket, LIMITS.waitingLegBytes));
+    front.standing(PATH, (knock) => this.#knock(knock, knock.opening, (socket) => socket));
+    front.connect(PATH, 'sallyport', (knock) => this.#knock(knock, ticketHeader(knock), (stream) => stream));
+    front.webSocket(PATH, MAX_CIRCUIT_MESSAGE_BYTES, (knock) => {
+      const toPipe = (socket: WebSocket) => new WebSocketPipe(socket, LIMITS.waitingLegBytes);
+      this.#knock(knock, ticketHeader(knock), toPipe);
     });
   }
 
@@ -72,10 +77,14 @@ export class CircuitServer {
     this.#legs.clear();
   }
 
-  #knock<Carrier>(knock: Knock<Carrier>, toPipe: (carrier: Carrier) => Duplex): void {
+  #knock<Carrier>(
+    knock: Omit<Knock<Carrier>, 'headers'>,
+    text: string | undefined,
+    toPipe: (carrier: Carrier) => Duplex,
+  ): void {
     let opening: TicketOpening;
     try {
-      opening = this.#read(knock);
+      opening = this.#read(text, knock.exporter);
     } catch (thrown) {
       knock.refuse(asSallyportError(thrown));
       return;
@@ -93,11 +102,10 @@ export class CircuitServer {
     this.#driver.handle({ type: 'open', leg: id, opening });
   }
 
-  #read({ headers, exporter }: Knock<unknown>): TicketOpening {
-    const text = headers['sallyport-ticket'];
+  #read(text: string | undefined, exporter: Uint8Array): TicketOpening {
     const { relay, now } = this.#options;
     const rendezvous = this.#options.rendezvous();
-    if (typeof text !== 'string') throw new SallyportError('TICKET_INVALID', 'no ticket');
+    if (text === undefined) throw new SallyportError('TICKET_INVALID', 'no ticket');
     if (rendezvous === undefined) throw new SallyportError('TICKET_INVALID', 'no rendezvous is known yet');
     return readOpening(text, { rendezvous, relay, exporter, now: now() });
   }
@@ -167,6 +175,11 @@ export class CircuitServer {
   }
 }
 
+function ticketHeader({ headers }: Knock<unknown>): string | undefined {
+  const text = headers['sallyport-ticket'];
+  return typeof text === 'string' ? text : undefined;
+}
+
 /** A stranger gets HTTP/2's default windows; only the connection of a leg that has its partner gets large ones. */
 function widen(pipe: Duplex, widened: WeakSet<Http2Session>): void {
   const session = (pipe as Partial<ServerHttp2Stream>).session;
@@ -178,5 +191,13 @@ function widen(pipe: Duplex, widened: WeakSet<Http2Session>): void {
 
 function cancel(pipe: Duplex): void {
   if ('rstCode' in pipe) (pipe as ServerHttp2Stream).close(constants.NGHTTP2_CANCEL);
-  else if (!pipe.writableFinished) pipe.destroy(); // a WebSocket that has finished closes by itself
+  else if (pipe.writableFinished)
+    return; // a WebSocket that has finished closes by itself, and so does a socket
+  else if (isTcp(pipe)) pipe.resetAndDestroy();
+  else pipe.destroy();
+}
+
+/** Its half-closed end would look like a proper one. */
+function isTcp(pipe: Duplex): pipe is Socket {
+  return pipe instanceof Socket && !(pipe instanceof TLSSocket);
 }

@@ -18,7 +18,7 @@ export type { PeerId } from './core/identity.ts';
 export type { NatProfile, TransportProfile } from './core/nat/behavior.ts';
 export type { ReasonCode, TransportObstacle } from './core/punch/obstacle.ts';
 export type { Verdict } from './core/punch/verdict.ts';
-export type { PathChoice } from './core/punch/situation.ts';
+export type { PathRequest } from './core/punch/situation.ts';
 export type { PathKind, SessionEnd } from './core/session/events.ts';
 export { RelayServer as Relay } from '../relay/server.ts';
 export type { RelayOptions } from '../relay/server.ts';

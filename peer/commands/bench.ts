@@ -2,14 +2,14 @@ import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError, type ErrorCode } from '../../src/core/errors.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Peer } from '../peer.ts';
 import { measureDown, measureUp, type Throughput } from '../services/bench.ts';
 import type { Session } from '../session.ts';
 import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface BenchOptions extends SharedOptions {
-  paths?: PathChoice[];
+  paths?: PathRequest[];
   seconds: number;
   accept?: boolean;
 }
@@ -22,7 +22,7 @@ interface Latency {
 
 /** What one session came to. `path` is the kind that it was on at the end of the measurement. */
 interface Result {
-  readonly asked: readonly PathChoice[];
+  readonly asked: readonly PathRequest[];
   readonly path?: string | undefined;
   readonly idle?: Latency;
   readonly up?: Rate;
@@ -61,7 +61,7 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
-  const choices: PathChoice[][] = options.paths?.map((kind) => [kind]) ?? [['udp', 'tcp', 'relay']];
+  const choices: PathRequest[][] = options.paths?.map((kind) => [kind]) ?? [['udp', 'tcp', 'relay']];
   const results: Result[] = [];
   try {
     for (const asked of choices) results.push(await resultOf(peer, to, asked, options, stop));
@@ -79,14 +79,14 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
 async function resultOf(
   peer: Peer,
   to: string,
-  asked: PathChoice[],
+  asked: PathRequest[],
   { seconds, accept }: BenchOptions,
   signal: AbortSignal,
 ): Promise<Result> {
   let session: Session | undefined;
   try {
     session = await peer.connect(to, { paths: asked, signal, acceptName: accept });
-    const direct = asked.some((kind) => kind !== 'relay');
+    const direct = asked.some((kind) => !kind.startsWith('relay'));
     if (direct) await session.whenDirect({ timeout: DIRECT_MS, signal }).catch(() => {});
     const stopped = () => session?.driver.destroy('ABORTED', 'stopped');
     signal.addEventListener('abort', stopped);

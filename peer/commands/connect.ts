@@ -5,7 +5,7 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import {
   parseDynamic,
@@ -30,7 +30,7 @@ interface ConnectCommandOptions extends SharedOptions {
   R: RemoteSpec[];
   D: DynamicSpec[];
   W?: StreamPurpose;
-  paths?: PathChoice[];
+  paths?: PathRequest[];
   explain?: boolean;
   accept?: boolean;
 }

@@ -2,14 +2,14 @@ import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Session } from '../session.ts';
 import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface PingOptions extends SharedOptions {
   count: number;
   interval: number;
-  paths?: PathChoice[];
+  paths?: PathRequest[];
   accept?: boolean;
 }
 

@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import { natWords } from '../../src/core/nat/words.ts';
 import type { Stage } from '../../src/core/punch/plan.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Prospect } from '../prospect.ts';
 import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface PlanOptions extends SharedOptions {
-  paths?: PathChoice[];
+  paths?: PathRequest[];
   accept?: boolean;
 }
 

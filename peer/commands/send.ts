@@ -3,7 +3,7 @@ import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { printable } from '../../src/core/remote-failure.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
 import { gather, type Entry } from '../files/gather.ts';
 import { bytesText, Progress } from '../files/progress.ts';
 import { FILES_SERVICE } from '../files/receiver.ts';
@@ -12,7 +12,7 @@ import type { Session } from '../session.ts';
 import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface SendOptions extends SharedOptions {
-  paths?: PathChoice[];
+  paths?: PathRequest[];
   accept?: boolean;
 }
 

@@ -4,7 +4,8 @@ import { option, withSharedOptions } from '../../src/cli/run.ts';
 import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
-import type { PathChoice } from '../../src/core/punch/situation.ts';
+import type { PathRequest } from '../../src/core/punch/situation.ts';
+import { CIRCUIT_KINDS } from '../../src/core/session/events.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { Peer, type PeerOptions } from '../peer.ts';
 import type { PathReport, Session } from '../session.ts';
@@ -156,13 +157,14 @@ export function shortId(id: string): string {
   return `${id.slice(0, 8)}…`;
 }
 
-/** `udp,tcp,relay` or a part of it. @throws SallyportError `USAGE` */
-export function parsePaths(text: string): PathChoice[] {
+/** `udp,tcp,relay` or a part of it; one kind of leg instead of `relay`, such as `relay-h1`. @throws SallyportError `USAGE` */
+export function parsePaths(text: string): PathRequest[] {
   const kinds = text.split(',');
-  const known = (kind: string): kind is PathChoice => ['udp', 'tcp', 'relay'].includes(kind);
+  const all: readonly string[] = ['udp', 'tcp', 'relay', ...CIRCUIT_KINDS];
+  const known = (kind: string): kind is PathRequest => all.includes(kind);
   if (!kinds.every(known)) {
     throw new SallyportError('USAGE', `not a list of paths: ${JSON.stringify(text)}`, {
-      hint: 'write some of udp,tcp,relay',
+      hint: `write some of ${all.join(',')}`,
     });
   }
   return [...new Set(kinds)];

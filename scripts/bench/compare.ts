@@ -27,6 +27,8 @@ export interface RivalFigures extends Figures {
   /** Our speed over theirs: the median over the rounds, in each of which all run one after another. */
   readonly ratio: number;
   readonly target: number | undefined;
+  /** Our middle's processor time over theirs, and how much it may be. */
+  readonly middle: { readonly ratio: number; readonly atMost: number } | undefined;
 }
 
 /** Everybody runs once a round, so that whatever else the machine does meets all alike. */
@@ -57,13 +59,20 @@ function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
 }
 
 function against(
-  { contender, target }: Rival,
+  { contender, target, middle }: Rival,
   ours: readonly Measurement[],
   theirs: readonly Measurement[],
   exercise: Exercise,
 ): RivalFigures {
   const ratios = theirs.map(({ seconds }, round) => seconds / ours[round]!.seconds);
-  return { ...figures(contender, theirs, exercise), ratio: rounded(median(ratios)), target };
+  const spent = (measured: Measurement): number => measured.processor.middle ?? 0;
+  const middles = theirs.map((each, round) => spent(ours[round]!) / spent(each));
+  return {
+    ...figures(contender, theirs, exercise),
+    ratio: rounded(median(ratios)),
+    target,
+    middle: middle === undefined ? undefined : { ratio: rounded(median(middles)), atMost: middle },
+  };
 }
 
 function figures({ name }: Contender, measured: readonly Measurement[], exercise: Exercise): Figures {

@@ -13,6 +13,8 @@ export interface Rival {
   readonly contender: Contender;
   /** How much of its speed is wanted; a ratio above 1 means that we are faster. */
   readonly target?: number;
+  /** How many times its middle's processor time ours may take. */
+  readonly middle?: number;
 }
 
 export const ours = (variant: string): Contender => ({
@@ -24,10 +26,21 @@ export const ours = (variant: string): Contender => ({
 
 export const TLS: Contender = { name: 'node:tls', module: 'contenders/tls.mjs' };
 export const PLAIN_TCP: Contender = { name: 'node:net', module: 'contenders/tcp.mjs' };
-const http2Splice = { name: 'http2 splice', module: 'contenders/http2-splice.mjs', middle: true };
-const webSocketSplice = { name: 'ws splice', module: 'contenders/websocket-splice.mjs', middle: true };
 export const HYPERDHT: Contender = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
+
+/** Two pipes joined by one process: bytes as they are, and TLS from end to end. */
+const splice = (name: string, module: string): { bare: Contender; tls: Contender } => ({
+  bare: { name: `${name} splice`, module, middle: true },
+  tls: { name: `TLS over ${name} splice`, module, middle: true, variant: 'tls' },
+});
+const tcpSplice = splice('tcp', 'contenders/tcp-splice.mjs');
+const http2Splice = splice('http2', 'contenders/http2-splice.mjs');
+const webSocketSplice = splice('ws', 'contenders/websocket-splice.mjs');
+const hyperdhtRelayed = { name: 'hyperdht relayed', module: 'peers/hyperdht-relayed.mjs', middle: true };
 const libp2p = { name: 'libp2p', module: 'peers/libp2p.mjs' };
+
+/** What our relay may take of the processor, compared with a process that only pipes. */
+const RELAY_PROCESSOR = 1.2;
 
 export const COMPARISONS: readonly Comparison[] = [
   {
@@ -46,28 +59,46 @@ export const COMPARISONS: readonly Comparison[] = [
     theirs: [{ contender: HYPERDHT, target: 0.8 }],
   },
   {
+    name: 'bulk-relay-h1',
+    about:
+      'bulk, encrypted end to end, through the relay by an upgraded HTTP/1.1 connection; one process that pipes two TCP connections, with TLS from end to end and with unencrypted bytes; hyperdht through a relay of its kind',
+    exercise: 'bulk',
+    ours: ours('relay-h1'),
+    theirs: [
+      { contender: tcpSplice.tls, target: 0.75 },
+      { contender: tcpSplice.bare, middle: RELAY_PROCESSOR },
+      { contender: hyperdhtRelayed, target: 5 },
+    ],
+  },
+  {
     name: 'bulk-relay-h2',
     about:
-      'bulk, encrypted end to end, through the relay by HTTP/2; unencrypted bytes through one process that pipes two HTTP/2 streams',
+      'bulk, encrypted end to end, through the relay by HTTP/2; one process that pipes two HTTP/2 streams',
     exercise: 'bulk',
     ours: ours('relay-h2'),
-    theirs: [{ contender: http2Splice, target: 0.3 }],
+    theirs: [
+      { contender: http2Splice.bare, target: 0.5, middle: RELAY_PROCESSOR },
+      { contender: http2Splice.tls },
+    ],
   },
   {
     name: 'bulk-relay-ws',
     about:
-      'bulk, encrypted end to end, through the relay by WebSocket; unencrypted bytes through one process that pipes two WebSockets',
+      'bulk, encrypted end to end, through the relay by WebSocket; one process that pipes two WebSockets',
     exercise: 'bulk',
     ours: ours('relay-ws'),
-    theirs: [{ contender: webSocketSplice, target: 0.3 }],
+    theirs: [
+      { contender: webSocketSplice.bare, target: 0.9, middle: RELAY_PROCESSOR },
+      { contender: webSocketSplice.tls },
+    ],
   },
   {
     name: 'connect-relay',
     about:
-      'connect to first byte echoed through the relay, both registered; hyperdht on its own DHT; libp2p dials an address that it was given',
+      'connect to first byte echoed through the relay, both registered; hyperdht on its own DHT, through a relay and direct; libp2p dials an address that it was given',
     exercise: 'connect',
-    ours: ours('relay-h2'),
-    theirs: [{ contender: HYPERDHT }, { contender: libp2p }],
+    ours: ours('relay-h1'),
+    theirs: [{ contender: hyperdhtRelayed, target: 1 }, { contender: HYPERDHT }, { contender: libp2p }],
   },
   {
     name: 'connect-udp',

@@ -35,7 +35,7 @@ export interface LinkResult {
   readonly failure?: string;
 }
 
-const KINDS = ['tcp', 'udp', 'relay-h2', 'relay-ws'] as const;
+const KINDS = ['tcp', 'udp', 'relay-h1', 'relay-h2', 'relay-ws'] as const;
 const OTHERS = [PLAIN_TCP, TLS, HYPERDHT].map((contender) => ({ contender }));
 
 /** The links of the figures that this project sets itself. */

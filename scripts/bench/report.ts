@@ -29,7 +29,7 @@ export function table(outcomes: readonly Outcome[]): string {
       `${each.median} ${unit}`,
       `${each.ratio}`,
       wanted(each),
-      processorOf(each),
+      processorOf(each) + middleOf(each),
     ]),
   ]);
   return markdown([['', '', 'median', 'ours ÷ theirs', 'wanted', 'processor'], ...rows]);
@@ -50,7 +50,7 @@ export function loopbackSection(outcomes: readonly Outcome[]): string {
     '## On loopback',
     `${facts()}.`,
     table(outcomes),
-    'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection, of the dialling, the listening and the middle process.',
+    'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection, of the dialling, the listening and the middle process; «middle ×» is what ours takes in the middle for each second of theirs.',
     about.join('\n'),
   ].join('\n\n');
 }
@@ -109,6 +109,12 @@ function linkFigure({ mbit, latency, failure }: LinkResult): string {
 function wanted({ ratio, target }: RivalFigures): string {
   if (target === undefined) return '';
   return `≥ ${target} ${ratio >= target ? '✓' : '✗'}`;
+}
+
+function middleOf({ middle }: RivalFigures): string {
+  if (!middle) return '';
+  const { ratio, atMost } = middle;
+  return `; middle × ${ratio}, wanted ≤ ${atMost} ${ratio <= atMost ? '✓' : '✗'}`;
 }
 
 function processorOf({ processor: { dial, listen, middle } }: Figures): string {

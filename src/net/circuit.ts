@@ -1,6 +1,11 @@
 import { Duplex } from 'node:stream';
+import type { CircuitKind } from '../core/session/events.ts';
 
-export type CircuitKind = 'relay-h2' | 'relay-ws';
+/** One leg of a relay circuit. */
+export interface Leg {
+  readonly kind: CircuitKind;
+  readonly pipe: Duplex;
+}
 
 type Done = (error?: Error | null) => void;
 
@@ -11,85 +16,61 @@ export type Gate = (fn: () => void) => void;
 const BUFFER_BYTES = 512 * 1024;
 
 /**
- * One leg of a relay circuit, to be written to at once: what is written before the carrier exists goes out with its
- * first flight. Destroyed with a `SallyportError` (`TICKET_INVALID`, `TICKET_EXPIRED`, `RELAY_UNREACHABLE`, `LIMIT`)
- * when the relay refuses it.
+ * A leg on an HTTP/2 stream. The stream is one of many on a socket that takes whatever is written to it, so the writer is
+ * held back here. Destroyed with a `SallyportError` (`TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`) when the relay
+ * refuses it.
  */
-export class Circuit extends Duplex {
-  #kind: CircuitKind;
-  #carrier: Duplex | undefined;
-  #onCarrier: (() => void) | undefined;
-  /** Called between one write and the next; holds the writer back as long as the carrier's socket is full. */
-  #gate: Gate = (fn) => fn();
+export class Http2Leg extends Duplex {
+  readonly #stream: Duplex;
+  readonly #gate: Gate;
 
-  constructor(expected: CircuitKind) {
+  /** @param gate called between one write and the next */
+  constructor(stream: Duplex, gate: Gate) {
     super({ readableHighWaterMark: BUFFER_BYTES, writableHighWaterMark: BUFFER_BYTES });
-    this.#kind = expected;
+    this.#stream = stream;
+    this.#gate = gate;
     this.on('error', () => undefined); // whoever opened it listens too; a leg nobody wants any more must not throw
-  }
-
-  /** What carries it; a guess until `attach`. */
-  get kind(): CircuitKind {
-    return this.#kind;
-  }
-
-  attach(carrier: Duplex, kind: CircuitKind, gate?: Gate): void {
-    if (this.destroyed) {
-      carrier.destroy();
-      return;
-    }
-    this.#kind = kind;
-    this.#carrier = carrier;
-    if (gate) this.#gate = gate;
-    carrier.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) carrier.pause();
+    stream.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) stream.pause();
     });
-    carrier.on('end', () => this.push(null));
-    carrier.on('error', (error) => this.destroy(error));
-    carrier.on('close', () => this.#carrierClosed(carrier.readableEnded));
-    this.#onCarrier?.();
+    stream.on('end', () => this.push(null));
+    stream.on('error', (error) => this.destroy(error));
+    stream.on('close', () => this.#closed(stream.readableEnded));
   }
 
   override _read(): void {
-    this.#carrier?.resume();
+    this.#stream.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
-    this.#whenCarried((carrier) => carrier.write(chunk, this.#gated(done)));
+    this.#stream.write(chunk, this.#gated(done));
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: Done): void {
-    this.#whenCarried((carrier) => {
-      carrier.cork();
-      for (const [index, { chunk }] of chunks.entries()) {
-        if (index === chunks.length - 1) carrier.write(chunk, this.#gated(done));
-        else carrier.write(chunk);
-      }
-      carrier.uncork();
-    });
+    this.#stream.cork();
+    for (const [index, { chunk }] of chunks.entries()) {
+      if (index === chunks.length - 1) this.#stream.write(chunk, this.#gated(done));
+      else this.#stream.write(chunk);
+    }
+    this.#stream.uncork();
   }
 
   override _final(done: Done): void {
-    this.#whenCarried((carrier) => carrier.end(done));
+    this.#stream.end(done);
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#carrier?.destroy();
+    this.#stream.destroy();
     done(error);
   }
 
   /** What came before a proper end is still read; nothing can be written any more. */
-  #carrierClosed(ended: boolean): void {
+  #closed(ended: boolean): void {
     if (ended && !this.readableEnded) this.once('end', () => this.destroy());
     else this.destroy();
   }
 
   #gated(done: Done): Done {
     return (error) => (error ? done(error) : this.#gate(done));
-  }
-
-  #whenCarried(use: (carrier: Duplex) => void): void {
-    if (this.#carrier) use(this.#carrier);
-    else this.#onCarrier = () => use(this.#carrier!);
   }
 }

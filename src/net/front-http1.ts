@@ -3,8 +3,10 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { SallyportError } from '../core/errors.ts';
+import { UPGRADE_TOKEN } from '../core/protocol/standing-leg.ts';
 import { ERROR_HEADER, exporterOf, remoteOf, statusOf, type Knock } from './knock.ts';
 import type { Page } from './front.ts';
+import type { StandingLegs } from './front-standing.ts';
 
 const MAX_HEADER_BYTES = 8 * 1024;
 /** No more parts and no more unread chunks than an honest sender of whole messages makes. */
@@ -16,10 +18,11 @@ interface WebSocketRoute {
   readonly handler: (knock: Knock<WebSocket>) => void;
 }
 
-/** The HTTP/1.1 side of the front: one request a connection, a page or a WebSocket upgrade. */
+/** The HTTP/1.1 side of the front: one request a connection, for a page or an upgrade to a WebSocket or a standing leg. */
 export class Http1Front {
   readonly #server: Server;
   readonly #routes = new Map<string, WebSocketRoute>();
+  readonly #standing = new Map<string, StandingLegs>();
   readonly #settled: (socket: Duplex) => void;
 
   /** @param settled told when a connection has shown what it is, so that it isn't hurried any longer */
@@ -43,12 +46,38 @@ export class Http1Front {
     this.#routes.set(path, { server, handler });
   }
 
+  standing(path: string, legs: StandingLegs): void {
+    this.#standing.set(path, legs);
+  }
+
   take(socket: Socket): void {
     this.#server.emit('connection', socket);
   }
 
+  /** Ends what carries nothing yet. */
+  drain(): void {
+    for (const legs of this.#standing.values()) legs.drain();
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy());
+    if (request.headers.upgrade?.toLowerCase() === UPGRADE_TOKEN) this.#stand(request, socket, head);
+    else this.#upgradeToWebSocket(request, socket, head);
+  }
+
+  #stand(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const legs = this.#standing.get(pathOf(request));
+    if (!legs) return refuse(socket, 404);
+    if (request.headers.origin !== undefined) return refuse(socket, 403);
+    this.#settled(socket);
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${UPGRADE_TOKEN}\r\n\r\n`,
+    );
+    if (head.length > 0) socket.unshift(head);
+    legs.take(request.socket);
+  }
+
+  #upgradeToWebSocket(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const route = this.#routes.get(pathOf(request));
     if (!route) return refuse(socket, 404);
     // A page in somebody's browser has no business here.

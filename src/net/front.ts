@@ -9,6 +9,7 @@ import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { Http1Front } from './front-http1.ts';
 import { Http2Front } from './front-http2.ts';
+import { StandingLegs, type StandingKnock } from './front-standing.ts';
 import { remoteOf, type Knock } from './knock.ts';
 
 /** What a plain GET sees. */
@@ -32,12 +33,12 @@ export interface FrontOptions {
 }
 
 /**
- * One port for everything over HTTP: pages, WebSocket upgrades, HTTP/2 extended CONNECT. With TLS the versions are
+ * One port for everything over HTTP: pages, HTTP/1.1 upgrades, HTTP/2 extended CONNECT. With TLS the versions are
  * told apart by ALPN, on cleartext by the first bytes: the HTTP/2 preface starts with `PRI`, which is no method.
  *
  * Whatever a stranger can hold here is bounded: connections in all and per address, time until the connection has
  * shown what it wants (`LIMITS.handshakeStepMs`, for the TLS handshake and again for the first request), header size,
- * frames, streams.
+ * frames, streams. A standing leg that was opened is no stranger's any more: its ticket's owner is counted for it.
  */
 export class Front {
   readonly #server: Server;
@@ -45,6 +46,8 @@ export class Front {
   readonly #http2: Http2Front;
   readonly #sockets = new Set<Socket>();
   readonly #perSource = new Map<string, number>();
+  /** The remote endpoints that are counted in `#perSource`. */
+  readonly #counted = new Set<string>();
   readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
   readonly #options: FrontOptions;
 
@@ -87,9 +90,16 @@ export class Front {
     this.#http2.connect(path, protocol, handler);
   }
 
+  /** HTTP/1.1 connections upgraded at `path` that are to carry a circuit each. */
+  standing(path: string, handler: (knock: StandingKnock) => void): void {
+    const admitted = (socket: Socket) => this.#discount(remoteOf(socket));
+    this.#http1.standing(path, new StandingLegs(handler, admitted));
+  }
+
   /** Takes no new connections and no new HTTP/2 streams; what runs goes on until `close`. */
   drain(): void {
     if (this.#server.listening) this.#server.close();
+    this.#http1.drain();
     this.#http2.drain();
   }
 
@@ -126,20 +136,26 @@ export class Front {
   /** Counts the connection, or ends it when its address has too many. */
   #admit(socket: Socket): boolean {
     socket.on('error', () => socket.destroy());
-    const source = sourceOf(remoteOf(socket).address);
+    const endpoint = remoteOf(socket);
+    const source = sourceOf(endpoint.address);
     const count = (this.#perSource.get(source) ?? 0) + 1;
     if (count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress)) {
       socket.destroy();
       return false;
     }
     this.#perSource.set(source, count);
+    this.#counted.add(formatEndpoint(endpoint));
     this.#sockets.add(socket);
-    socket.once('close', () => this.#forget(socket, source));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#discount(endpoint);
+    });
     return true;
   }
 
-  #forget(socket: Socket, source: string): void {
-    this.#sockets.delete(socket);
+  #discount(endpoint: Endpoint): void {
+    if (!this.#counted.delete(formatEndpoint(endpoint))) return;
+    const source = sourceOf(endpoint.address);
     const left = (this.#perSource.get(source) ?? 1) - 1;
     if (left > 0) this.#perSource.set(source, left);
     else this.#perSource.delete(source);

@@ -1,37 +1,56 @@
 import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { Backoff } from '../core/backoff.ts';
 import { SallyportError, asSallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
 import { signOpening } from '../core/protocol/ticket.ts';
+import { CIRCUIT_KINDS, type CircuitKind } from '../core/session/events.ts';
+import { StandingLeg } from './circuit-h1.ts';
 import { Http2Link } from './circuit-h2.ts';
 import { openWebSocketCircuit } from './circuit-ws.ts';
-import { Circuit } from './circuit.ts';
+import { Http2Leg, type Leg } from './circuit.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { exporterOf } from './knock.ts';
-import { connectOrigin, type Origin } from './origin.ts';
+import { connectOrigin, type Origin, type OriginSocket } from './origin.ts';
+import { WarmConnection } from './warm-connection.ts';
 
 export interface RelayLinkOptions extends Origin {
   readonly clock?: Clock | undefined;
 }
 
+/** What opens a leg, and as whom. */
+interface Claim {
+  readonly ticket: Uint8Array;
+  readonly identity: Identity;
+}
+
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
-/** A failed HTTP/2 may have been the network's mood rather than a middlebox. */
-const WEB_SOCKET_MEMORY_MS = 600_000;
+/** What didn't get through may have met the network's mood rather than a middlebox. */
+const MEMORY_MS = 600_000;
 
 /**
- * The way to one relay. Keeps an HTTP/2 connection warm, so that a circuit's first bytes travel with its request;
- * where HTTP/2 can't be had (a middlebox, an old server) it remembers that and opens a WebSocket for each circuit.
+ * The way to one relay. Of the kinds of leg, the first that gets through is kept warm, so that opening one needs no
+ * dialling: a standing HTTP/1.1 connection, which each leg takes and another replaces; else one HTTP/2 connection, which
+ * all share; else a WebSocket is made for each. What doesn't get through is remembered until the network changes.
  */
 export class RelayLink {
   readonly #options: RelayLinkOptions;
   readonly #url: URL;
   readonly #clock: Clock;
   readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
-  #connecting: Promise<Http2Link | undefined> | undefined;
-  #link: Http2Link | undefined;
-  /** Until when HTTP/2 isn't tried again. */
-  #webSocketUntil = -Infinity;
+  readonly #standing = new WarmConnection(
+    () => this.#dialStanding(),
+    () => this.#lost(),
+  );
+  readonly #http2 = new WarmConnection(
+    () => this.#dialHttp2(),
+    () => this.#lost(),
+  );
+  /** Opened, and carried by a connection of their own. */
+  readonly #legs = new Set<Duplex>();
+  /** Until when a kind isn't tried again. */
+  readonly #blockedUntil = new Map<CircuitKind, number>();
   #wanted = false;
   #cancelRetry: (() => void) | undefined;
 
@@ -45,113 +64,147 @@ export class RelayLink {
     return this.#options.url;
   }
 
-  get #webSocketOnly(): boolean {
-    return this.#clock.now() < this.#webSocketUntil;
-  }
-
   /** Connects, and from here on stays connected. @throws SallyportError `RELAY_UNREACHABLE` */
   async warm(): Promise<void> {
     this.#wanted = true;
-    await this.#carrier();
+    try {
+      const standing = this.#passes('relay-h1') && (await this.#standing.get());
+      if (!standing && this.#passes('relay-h2')) await this.#http2.get();
+      this.#backoff.reset();
+    } catch (thrown) {
+      this.#lost();
+      throw thrown;
+    }
   }
 
   /**
-   * Opens one leg of the circuit that `ticket` names. The circuit can be written to at once; a failure destroys it
-   * with a typed error.
+   * Opens one leg of the circuit that `ticket` names, by the first of `kinds` that gets through. It can be written to at
+   * once; a leg over HTTP/2 may still be refused, and is destroyed with the error then.
+   * @throws SallyportError `TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`, `RATE_LIMITED`, `RELAY_UNREACHABLE`
    */
-  open(ticket: Uint8Array, identity: Identity): Circuit {
-    const circuit = new Circuit(this.#webSocketOnly ? 'relay-ws' : 'relay-h2');
-    if (this.#link?.usable) this.#openStream(this.#link, circuit, ticket, identity);
-    else void this.#openLater(circuit, ticket, identity);
-    return circuit;
+  async open(
+    ticket: Uint8Array,
+    identity: Identity,
+    kinds: readonly CircuitKind[] = CIRCUIT_KINDS,
+  ): Promise<Leg> {
+    const claim = { ticket, identity };
+    const leg =
+      (await this.#try('relay-h1', kinds, () => this.#openStanding(claim))) ??
+      (await this.#try('relay-h2', kinds, () => this.#openStream(claim))) ??
+      (await this.#try('relay-ws', kinds, () => this.#openWebSocket(claim)));
+    if (leg) return leg;
+    throw new SallyportError(
+      'RELAY_UNREACHABLE',
+      `no circuit by ${kinds.join(' or ')} gets through from here`,
+    );
   }
 
-  /** The network has changed: the old connection may be dead in silence, and HTTP/2 may pass again. Circuits end. */
+  /** The network has changed: connections may be dead in silence, and what was blocked may pass. Circuits end. */
   reset(): void {
-    this.#webSocketUntil = -Infinity;
-    this.#connecting = undefined;
-    const old = this.#link;
-    this.#link = undefined;
-    old?.close();
-    if (this.#wanted) this.#warmAgain();
+    this.#blockedUntil.clear();
+    this.#disconnect();
+    if (this.#wanted) this.#lost();
   }
 
   close(): void {
     this.#wanted = false;
     this.#cancelRetry?.();
-    this.#connecting = undefined;
-    this.#link?.close();
+    this.#disconnect();
   }
 
-  /** The warm connection, made if need be; `undefined` where circuits go over WebSockets. */
-  async #carrier(): Promise<Http2Link | undefined> {
-    if (this.#link?.usable) return this.#link;
-    if (this.#webSocketOnly) return undefined;
-    const connecting = (this.#connecting ??= this.#connect());
-    try {
-      const link = await connecting;
-      if (this.#connecting === connecting) this.#keep(link);
-      return link;
-    } finally {
-      if (this.#connecting === connecting) this.#connecting = undefined;
-    }
+  #disconnect(): void {
+    this.#standing.close();
+    this.#http2.close();
+    for (const leg of this.#legs) leg.destroy();
   }
 
-  async #connect(): Promise<Http2Link | undefined> {
-    const { socket, protocol } = await connectOrigin(this.#options, ['h2', 'http/1.1'], 'RELAY_UNREACHABLE');
-    if (this.#url.protocol === 'https:' && protocol !== 'h2') {
-      socket.destroy();
-      return undefined;
-    }
-    return Http2Link.open(socket, this.#url, this.#clock);
-  }
-
-  #keep(link: Http2Link | undefined): void {
-    this.#backoff.reset();
-    this.#link = link;
-    if (!link) this.#webSocketUntil = this.#clock.now() + WEB_SOCKET_MEMORY_MS;
-    link?.onClose(() => {
-      if (this.#link !== link) return;
-      this.#link = undefined;
-      if (this.#wanted) this.#warmAgain();
-    });
+  #lost(): void {
+    this.#cancelRetry?.();
+    if (!this.#wanted) return;
+    this.#cancelRetry = this.#clock.setTimer(() => this.#warmAgain(), this.#backoff.next());
   }
 
   #warmAgain(): void {
-    this.#cancelRetry?.();
-    this.#cancelRetry = this.#clock.setTimer(() => {
-      if (!this.#wanted) return;
-      this.#carrier().catch(() => this.#warmAgain());
-    }, this.#backoff.next());
+    this.warm().catch(() => undefined);
   }
 
-  async #openLater(circuit: Circuit, ticket: Uint8Array, identity: Identity): Promise<void> {
+  #passes(kind: CircuitKind): boolean {
+    return this.#clock.now() >= (this.#blockedUntil.get(kind) ?? -Infinity);
+  }
+
+  /** @param open resolves with nothing where that kind doesn't get through */
+  async #try(
+    kind: CircuitKind,
+    kinds: readonly CircuitKind[],
+    open: () => Promise<Duplex | undefined>,
+  ): Promise<Leg | undefined> {
+    if (!kinds.includes(kind) || !this.#passes(kind)) return undefined;
+    const pipe = await open();
+    return pipe && { kind, pipe };
+  }
+
+  async #openStanding(claim: Claim): Promise<Duplex | undefined> {
+    const standing = await this.#standing.take();
+    if (!standing) return undefined;
+    const leg = await standing.open(opening(claim, standing.exporter));
+    // Only now, so that the next one's dialling doesn't delay this one's opening.
+    if (this.#wanted) this.#warmAgain();
+    return this.#own(leg);
+  }
+
+  async #openStream(claim: Claim): Promise<Duplex | undefined> {
+    const link = await this.#http2.get();
+    if (!link) return undefined;
     try {
-      const link = await this.#carrier();
-      if (link) this.#openStream(link, circuit, ticket, identity);
-      else circuit.attach(await this.#openWebSocket(ticket, identity), 'relay-ws');
+      const refused = (error: SallyportError) => leg.destroy(error);
+      const leg: Http2Leg = new Http2Leg(link.open(opening(claim, link.exporter), refused), link.gate);
+      return leg;
     } catch (thrown) {
-      circuit.destroy(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
+      throw asSallyportError(thrown, 'RELAY_UNREACHABLE');
     }
   }
 
-  #openStream(link: Http2Link, circuit: Circuit, ticket: Uint8Array, identity: Identity): void {
+  async #openWebSocket(claim: Claim): Promise<Duplex> {
+    const { socket } = await this.#connect(['http/1.1']);
+    return this.#own(await openWebSocketCircuit(socket, this.#url, opening(claim, exporterOf(socket))));
+  }
+
+  #own(leg: Duplex): Duplex {
+    this.#legs.add(leg);
+    leg.once('close', () => this.#legs.delete(leg));
+    return leg;
+  }
+
+  async #dialStanding(): Promise<StandingLeg | undefined> {
+    const { socket } = await this.#connect(['http/1.1']);
+    return this.#remember('relay-h1', await StandingLeg.open(socket, this.#url, this.#clock));
+  }
+
+  async #dialHttp2(): Promise<Http2Link | undefined> {
+    const { socket, protocol } = await this.#connect(['h2', 'http/1.1']);
+    if (this.#url.protocol === 'https:' && protocol !== 'h2') {
+      socket.destroy();
+      return this.#remember('relay-h2', undefined);
+    }
+    return this.#remember('relay-h2', await Http2Link.open(socket, this.#url, this.#clock));
+  }
+
+  /** A relay that is away has cut off whatever was tried: that says nothing about what gets through. */
+  async #connect(alpn: readonly string[]): Promise<OriginSocket> {
     try {
-      const opening = signOpening(identity, ticket, freshRandom(), link.exporter);
-      const refused = (error: SallyportError) => circuit.destroy(error);
-      circuit.attach(link.open(opening, refused), 'relay-h2', link.gate);
+      return await connectOrigin(this.#options, alpn, 'RELAY_UNREACHABLE');
     } catch (thrown) {
-      circuit.destroy(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
+      this.#blockedUntil.clear();
+      throw thrown;
     }
   }
 
-  async #openWebSocket(ticket: Uint8Array, identity: Identity) {
-    const { socket } = await connectOrigin(this.#options, ['http/1.1'], 'RELAY_UNREACHABLE');
-    const opening = signOpening(identity, ticket, freshRandom(), exporterOf(socket));
-    return openWebSocketCircuit(socket, this.#url, opening);
+  #remember<Made>(kind: CircuitKind, made: Made | undefined): Made | undefined {
+    if (!made) this.#blockedUntil.set(kind, this.#clock.now() + MEMORY_MS);
+    return made;
   }
 }
 
-function freshRandom(): Uint8Array {
-  return new Uint8Array(randomBytes(16));
+function opening({ ticket, identity }: Claim, exporter: Uint8Array): string {
+  return signOpening(identity, ticket, new Uint8Array(randomBytes(16)), exporter);
 }

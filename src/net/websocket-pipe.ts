@@ -1,7 +1,8 @@
 import { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 
-const FRAME_BYTES = 64 * 1024;
+/** Of one message; it ends up in as many system calls as there are messages. */
+const MESSAGE_BYTES = 64 * 1024;
 /** What one write may hold before its writer has to wait. */
 const BUFFER_BYTES = 512 * 1024;
 
@@ -53,12 +54,12 @@ export class WebSocketPipe extends Duplex {
     done(error);
   }
 
-  /** One message a chunk, longer ones cut; done when the last has been handed to the kernel. */
+  /** Done when the last message has been handed to the kernel. */
   #send(chunks: Buffer[], done: (error?: Error | null) => void): void {
-    const frames = chunks.flatMap(inFrames);
-    const last = frames.pop();
+    const messages = inMessages(chunks);
+    const last = messages.pop();
     if (!last) return done();
-    for (const frame of frames) this.#socket.send(frame, { binary: true }, () => undefined);
+    for (const message of messages) this.#socket.send(message, { binary: true }, () => undefined);
     this.#socket.send(last, { binary: true }, (error) => done(error ?? null));
   }
 
@@ -70,9 +71,24 @@ export class WebSocketPipe extends Duplex {
   }
 }
 
-function inFrames(chunk: Buffer): Buffer[] {
-  if (chunk.length <= FRAME_BYTES) return [chunk];
-  const frames: Buffer[] = [];
-  for (let at = 0; at < chunk.length; at += FRAME_BYTES) frames.push(chunk.subarray(at, at + FRAME_BYTES));
-  return frames;
+/** Small chunks together, large ones cut: TLS hands on a record at a time, and each message costs both ends the same. */
+function inMessages(chunks: Buffer[]): Buffer[] {
+  const messages: Buffer[] = [];
+  let gathered: Buffer[] = [];
+  let length = 0;
+  const flush = (): void => {
+    if (length > 0) messages.push(gathered.length === 1 ? gathered[0]! : Buffer.concat(gathered, length));
+    gathered = [];
+    length = 0;
+  };
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += MESSAGE_BYTES) {
+      const part = chunk.subarray(at, at + MESSAGE_BYTES);
+      if (length + part.length > MESSAGE_BYTES) flush();
+      gathered.push(part);
+      length += part.length;
+    }
+  }
+  flush();
+  return messages;
 }

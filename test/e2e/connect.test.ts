@@ -45,7 +45,7 @@ describe('peer connect -W', () => {
     expect(sha256(stdout)).toBe(sha256(sent));
     const kinds = events.filter(({ event }) => event === 'path').map(({ kind }) => kind);
     // On loopback a direct path may be found before the relay's circuit is up.
-    expect(kinds[0]).toBeOneOf(['relay-h2', 'udp', 'tcp']);
+    expect(kinds[0]).toBeOneOf(['relay-h1', 'udp', 'tcp']);
   });
 
   it('becomes direct on both ends, by UDP and TCP', async () => {
@@ -66,7 +66,10 @@ describe('peer connect -W', () => {
   it.each([
     ['udp', 'udp', true],
     ['tcp', 'tcp', true],
-    ['relay', 'relay-h2', false],
+    ['relay', 'relay-h1', false],
+    ['relay-h1', 'relay-h1', false],
+    ['relay-h2', 'relay-h2', false],
+    ['relay-ws', 'relay-ws', false],
   ])('keeps to --paths %s', async (paths, kind, direct) => {
     const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
     const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--paths', paths);
@@ -119,7 +122,7 @@ describe('peer ping and status', () => {
     const report = JSON.parse(ping.stdout.toString()) as { received: number; replies: { kind: string }[] };
     expect(ping.status).toBe(0);
     expect(report).toMatchObject({ sent: 3, received: 3 });
-    expect(report.replies.every(({ kind }) => ['udp', 'tcp', 'relay-h2'].includes(kind))).toBe(true);
+    expect(report.replies.every(({ kind }) => ['udp', 'tcp', 'relay-h1'].includes(kind))).toBe(true);
 
     const status = await stage.peer('bob', 'status').ended;
     expect(JSON.parse(status.stdout.toString())).toMatchObject({

@@ -160,14 +160,14 @@ describe.concurrent('the rendezvous', () => {
 });
 
 describe.concurrent('the relay', () => {
-  it(
-    'of its own may die under a session that has no other way, and loses nothing when it is back',
-    staged(async (stage) => {
+  it.for(['relay-h1', 'relay-h2', 'relay-ws'])(
+    'of its own may die under a session that has no other way than %s, and loses nothing when it is back',
+    stagedFor(async (stage, kind) => {
       const echo = echoServer();
       const { url } = await stage.rendezvous('--no-relay');
       const first = await relay(stage, url);
       const { id, up } = await upPeer(stage, url, '--expose', `echo=${await listening(echo)}`);
-      const paths = ['--paths', 'relay', '-L', '0:echo', '--rendezvous', url];
+      const paths = ['--paths', kind, '-L', '0:echo', '--rendezvous', url];
       const alice = stage.peer('alice', 'connect', id, ...paths);
       const at = await forwarded(alice);
       const intact = await transferred(at, async () => {
@@ -178,7 +178,7 @@ describe.concurrent('the relay', () => {
       });
       expect(intact).toBe(true);
       const kinds = alice.events.filter(({ event }) => event === 'path').map(({ kind }) => kind);
-      expect(new Set(kinds)).toEqual(new Set(['relay-h2']));
+      expect(new Set(kinds)).toEqual(new Set([kind]));
       expect(await alice.stop()).toMatchObject({ status: 0 });
       await up.event('stream', ({ state, reason }) => state === 'closed' && reason === undefined);
       echo.close();

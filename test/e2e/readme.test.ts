@@ -32,7 +32,7 @@ describe('the README', () => {
       env: environment,
     });
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^hello by (relay-h2|udp|tcp)\ndirect by (udp|tcp)\n$/);
+    expect(stdout).toMatch(/^hello by (relay-h1|udp|tcp)\ndirect by (udp|tcp)\n$/);
     expect(status).toBe(0);
   });
 

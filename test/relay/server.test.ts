@@ -4,20 +4,23 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectHttp2, constants } from 'node:http2';
+import { connect as connectTcp, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SallyportError } from '../../src/core/errors.ts';
 import type { Identity } from '../../src/core/identity.ts';
 import { issueTicket, signOpening, type Ticket } from '../../src/core/protocol/ticket.ts';
-import type { Circuit } from '../../src/net/circuit.ts';
+import type { CircuitKind } from '../../src/core/session/events.ts';
+import type { Leg } from '../../src/net/circuit.ts';
 import { loadIdentity } from '../../src/net/identity-file.ts';
 import type { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
 import { RelayServer } from '../../relay/server.ts';
 import { freshIdentity, next, TestDeployment } from '../rendezvous/deployment.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
-import { Http1Gate } from './http1-gate.ts';
+import { Middlebox, type MiddleboxOptions } from './middlebox.ts';
 
 let deployment: TestDeployment;
 let key: Identity;
@@ -44,17 +47,30 @@ function ticket(leg: 0 | 1, circuit: Uint8Array, fields: Partial<Ticket> = {}): 
 
 const circuitId = () => new Uint8Array(randomBytes(16));
 
-/** Both legs of one circuit, leg 0 by the first link. */
-function openBoth(links: readonly [RelayLink, RelayLink]): [Circuit, Circuit] {
-  const circuit = circuitId();
-  return [links[0].open(ticket(0, circuit), alice), links[1].open(ticket(1, circuit), bob)];
+const H1: readonly [CircuitKind, CircuitKind] = ['relay-h1', 'relay-h1'];
+
+interface Opened {
+  readonly kinds?: readonly [CircuitKind, CircuitKind];
+  readonly links?: readonly [RelayLink, RelayLink];
+  readonly circuit?: Uint8Array;
 }
 
-async function linkTo(kind: 'relay-h2' | 'relay-ws'): Promise<RelayLink> {
-  if (kind === 'relay-h2') return deployment.link();
-  const gate = await Http1Gate.start(deployment.server.url);
-  deployment.onClose(() => gate.close());
-  return deployment.link(gate.url);
+/** Both legs of one circuit, leg 0 by the first link. */
+async function openBoth({
+  kinds = H1,
+  links = [deployment.link(), deployment.link()],
+  circuit = circuitId(),
+}: Opened = {}): Promise<[Duplex, Duplex]> {
+  const [a, b] = await Promise.all([
+    links[0].open(ticket(0, circuit), alice, [kinds[0]]),
+    links[1].open(ticket(1, circuit), bob, [kinds[1]]),
+  ]);
+  expect([a.kind, b.kind]).toEqual(kinds);
+  return [a.pipe, b.pipe];
+}
+
+async function openOne(kind: CircuitKind, bytes: Uint8Array, link = deployment.link()): Promise<Duplex> {
+  return (await link.open(bytes, alice, [kind])).pipe;
 }
 
 async function readAll(pipe: Duplex): Promise<Buffer> {
@@ -80,9 +96,14 @@ async function readBytes(pipe: Duplex, count: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-async function failureOf(circuit: Circuit): Promise<string> {
-  const [error] = (await once(circuit, 'error')) as [SallyportError];
-  return error.code;
+/** Why a leg was refused: at once, or later by its own error. */
+async function refusalOf(leg: Promise<Leg>): Promise<string> {
+  try {
+    const [error] = (await once((await leg).pipe, 'error')) as [SallyportError];
+    return error.code;
+  } catch (thrown) {
+    return (thrown as SallyportError).code;
+  }
 }
 
 async function pour(pipe: Duplex, blocks: number, block: Buffer): Promise<string> {
@@ -109,78 +130,102 @@ async function hashOf(pipe: Duplex, bytes: number): Promise<string> {
   return hash.digest('hex');
 }
 
-const KINDS = [
-  ['relay-h2', 'relay-h2'],
-  ['relay-ws', 'relay-ws'],
-  ['relay-h2', 'relay-ws'],
-] as const;
+const EACH_KIND = ['relay-h1', 'relay-h2', 'relay-ws'] as const;
+/** Each with itself and with each other. */
+const KINDS = EACH_KIND.flatMap((one) =>
+  EACH_KIND.map((other): [CircuitKind, CircuitKind] => [one, other]).filter(
+    ([, other]) => EACH_KIND.indexOf(one) <= EACH_KIND.indexOf(other),
+  ),
+);
 
 describe('a circuit', () => {
   it.each(KINDS)('carries bytes both ways between %s and %s, the first ones at once', async (...kinds) => {
     await start();
-    const [a, b] = openBoth([await linkTo(kinds[0]), await linkTo(kinds[1])]);
+    const [a, b] = await openBoth({ kinds });
     a.write('hello bob');
     b.write('hello alice');
     const [forBob, forAlice] = await Promise.all([readBytes(b, 9), readBytes(a, 11)]);
     expect([forBob.toString(), forAlice.toString()]).toEqual(['hello bob', 'hello alice']);
-    expect([a.kind, b.kind]).toEqual(kinds);
   });
 
-  it.each(KINDS)('carries 64 MiB each way unchanged between %s and %s', async (...kinds) => {
+  it.each([false, true])(
+    'over HTTP/1.1 is the kernel’s own socket for the peer’s TLS (TLS: %s)',
+    async (tls) => {
+      await start({ tls });
+      const link = deployment.link();
+      const { kind, pipe } = await link.open(ticket(0, circuitId()), alice);
+      expect(kind).toBe('relay-h1');
+      expect(pipe).toBeInstanceOf(tls ? TLSSocket : Socket);
+    },
+  );
+
+  it.each(KINDS)('carries 32 MiB each way unchanged between %s and %s', async (...kinds) => {
     await start();
-    const [a, b] = openBoth([await linkTo(kinds[0]), await linkTo(kinds[1])]);
-    const size = 64 * 1024 * 1024;
+    const [a, b] = await openBoth({ kinds });
+    const size = 32 * 1024 * 1024;
     const block = () => randomBytes(256 * 1024);
     const received = Promise.all([hashOf(a, size), hashOf(b, size)]);
-    const sent = await Promise.all([pour(b, 256, block()), pour(a, 256, block())]);
+    const sent = await Promise.all([pour(b, 128, block()), pour(a, 128, block())]);
     expect(await received).toEqual(sent);
   });
 
-  it('works under TLS, its tickets bound to the connection', async () => {
+  it.each(EACH_KIND)('works over %s under TLS, its tickets bound to the connection', async (kind) => {
     await start({ tls: true });
     const link = deployment.link();
     await link.warm();
-    const [a, b] = openBoth([link, deployment.link()]);
+    const [a, b] = await openBoth({ links: [link, deployment.link()], kinds: [kind, kind] });
     a.end('over TLS');
     expect((await readAll(b)).toString()).toBe('over TLS');
   });
 
-  it('goes through an HTTP proxy by CONNECT', async () => {
+  it.each(EACH_KIND)('over %s goes through an HTTP proxy by CONNECT', async (kind) => {
     await start();
     const proxy = await TinyProxy.start();
     deployment.onClose(() => proxy.close());
     const link = deployment.link(deployment.server.url, { http_proxy: proxy.url });
-    const [a, b] = openBoth([link, deployment.link()]);
+    const [a, b] = await openBoth({ links: [link, deployment.link()], kinds: [kind, 'relay-h1'] });
     a.end('through the proxy');
     expect((await readAll(b)).toString()).toBe('through the proxy');
     expect(proxy.asked).toEqual([new URL(deployment.server.url).host]);
   });
 
-  it('over HTTP/2 may end in one direction and go on in the other', async () => {
-    await start();
-    const [a, b] = openBoth([deployment.link(), deployment.link()]);
-    a.end('question');
-    expect((await readAll(b)).toString()).toBe('question');
-    b.write('ans');
-    await sleep(50);
-    b.end('wer');
-    expect((await readAll(a)).toString()).toBe('answer');
-  });
+  it.each([
+    ['relay-h1', 'relay-h1', false],
+    ['relay-h1', 'relay-h1', true],
+    ['relay-h2', 'relay-h2', false],
+    ['relay-h1', 'relay-h2', false],
+    ['relay-h2', 'relay-h1', false],
+  ] as const)(
+    'ends in one direction and goes on in the other, %s to %s (TLS: %s)',
+    async (one, other, tls) => {
+      await start({ tls });
+      const [a, b] = await openBoth({ kinds: [one, other] });
+      const [question, answer] = [randomBytes(1_000_000), randomBytes(2_000_000)];
+      a.end(question);
+      expect((await readAll(b)).equals(question)).toBe(true);
+      b.write(answer);
+      await sleep(50);
+      b.end('over');
+      expect((await readAll(a)).equals(Buffer.concat([answer, Buffer.from('over')]))).toBe(true);
+      for (const leg of [a, b]) if (!leg.destroyed) await once(leg, 'close');
+    },
+  );
 
   it.each(KINDS)('delivers what was written before one leg ended, %s to %s', async (...kinds) => {
     await start();
-    const [a, b] = openBoth([await linkTo(kinds[0]), await linkTo(kinds[1])]);
+    const [a, b] = await openBoth({ kinds });
     const body = randomBytes(3_000_000);
     a.end(body);
     expect((await readAll(b)).equals(body)).toBe(true);
   });
 
-  it('ends when the other leg is destroyed', async () => {
+  it.each(KINDS)('ends when the other leg is destroyed, %s and %s', async (...kinds) => {
     await start();
-    const [a, b] = openBoth([deployment.link(), deployment.link()]);
+    const [a, b] = await openBoth({ kinds });
     a.write('x');
     await readBytes(b, 1);
     a.destroy();
+    b.once('end', () => b.end()); // a TCP connection that is gone ends as one that is half closed
     b.resume();
     await once(b, 'close');
     expect(b.destroyed).toBe(true);
@@ -188,15 +233,15 @@ describe('a circuit', () => {
 
   it('can be opened again when a leg has died in silence', async () => {
     await start();
-    const [link1, link2] = [deployment.link(), deployment.link()];
+    const links = [deployment.link(), deployment.link()] as const;
     const circuit = circuitId();
-    const old = [link1.open(ticket(0, circuit), alice), link2.open(ticket(1, circuit), bob)] as const;
+    const old = await openBoth({ links, circuit });
     old[0].write('x');
     await readBytes(old[1], 1);
     old[0].resume();
-    const a = link1.open(ticket(0, circuit), alice);
+    const a = await openOne('relay-h1', ticket(0, circuit), links[0]);
     await Promise.all(old.map((leg) => once(leg, 'close')));
-    const b = link2.open(ticket(1, circuit), bob);
+    const b = (await links[1].open(ticket(1, circuit), bob)).pipe;
     a.end('again');
     expect((await readAll(b)).toString()).toBe('again');
   });
@@ -216,7 +261,7 @@ describe('backpressure', () => {
 
   it.each(KINDS)('holds the sender back when the reader stops, %s to %s', async (...kinds) => {
     await start();
-    const [a, b] = openBoth([await linkTo(kinds[0]), await linkTo(kinds[1])]);
+    const [a, b] = await openBoth({ kinds });
     a.write('x');
     await readBytes(b, 1);
     b.pause();
@@ -227,27 +272,23 @@ describe('backpressure', () => {
     expect((await block).length).toBeGreaterThanOrEqual(sent - 1);
   });
 
-  it.each(['relay-h2', 'relay-ws'] as const)(
-    'holds back a leg over %s whose partner is not there yet',
-    async (kind) => {
-      await start();
-      const link = await linkTo(kind);
-      const circuit = circuitId();
-      const a = link.open(ticket(0, circuit), alice);
-      const sent = await fill(a);
-      expect(sent).toBeLessThan(12 * 1024 * 1024); // the kernel's buffers on loopback, most of it
-      const b = deployment.link().open(ticket(1, circuit), bob);
-      expect((await readBytes(b, sent)).length).toBe(sent);
-    },
-  );
+  it.each(EACH_KIND)('holds back a leg over %s whose partner is not there yet', async (kind) => {
+    await start();
+    const circuit = circuitId();
+    const a = await openOne(kind, ticket(0, circuit));
+    const sent = await fill(a);
+    expect(sent).toBeLessThan(12 * 1024 * 1024); // the kernel's buffers on loopback, most of it
+    const b = (await deployment.link().open(ticket(1, circuit), bob)).pipe;
+    expect((await readBytes(b, sent)).length).toBe(sent);
+  });
 });
 
 describe('a ticket', () => {
-  it.each(['relay-h2', 'relay-ws'] as const)('is refused typed over %s unless it is right', async (kind) => {
+  it.each(EACH_KIND)('is refused typed over %s unless it is right', async (kind) => {
     await start();
-    const link = await linkTo(kind);
+    const link = deployment.link();
     const circuit = circuitId();
-    const open = (bytes: Uint8Array, as = alice) => failureOf(link.open(bytes, as));
+    const open = (bytes: Uint8Array, as = alice) => refusalOf(link.open(bytes, as, [kind]));
     expect(await open(ticket(0, circuit, { expires: serverTime() - 1 }))).toBe('TICKET_EXPIRED');
     expect(await open(ticket(0, circuit, { relay: freshIdentity().id }))).toBe('TICKET_INVALID');
     expect(await open(ticket(0, circuit), bob)).toBe('TICKET_INVALID');
@@ -262,7 +303,6 @@ describe('a ticket', () => {
     expect(await open(issueTicket(freshIdentity(), { ...foreign, bytesPerSecond: 0 }))).toBe(
       'TICKET_INVALID',
     );
-    expect(await failureOf(link.open(ticket(0, circuit), bob))).toBe('TICKET_INVALID');
   });
 
   it('opens once with the same random bytes, and not at all without any', async () => {
@@ -294,24 +334,108 @@ describe('a ticket', () => {
 
   it('doesn’t let a leg wait longer than ten seconds', async () => {
     await start();
-    const circuit = deployment.link().open(ticket(0, circuitId()), alice);
+    const circuit = await openOne('relay-h1', ticket(0, circuitId()));
     const began = performance.now();
     circuit.resume();
-    await once(circuit, 'close');
+    await new Promise((resolve) => circuit.once('close', resolve)); // reset
     expect(performance.now() - began).toBeGreaterThan(9_000);
   });
 
-  it('counts against the caps of its peer', async () => {
+  it.each(['relay-h1', 'relay-h2'] as const)('counts over %s against the caps of its peer', async (kind) => {
     await start();
     const link = deployment.link();
-    await link.warm();
-    const circuits = Array.from({ length: 33 }, () => link.open(ticket(0, circuitId()), alice));
-    expect(await failureOf(circuits[32]!)).toBe('LIMIT');
+    const circuits: Duplex[] = [];
+    for (let i = 0; i < 32; i++) circuits.push(await openOne(kind, ticket(0, circuitId()), link));
+    expect(await refusalOf(link.open(ticket(0, circuitId()), alice, [kind]))).toBe('LIMIT');
     expect(circuits.filter(({ destroyed }) => !destroyed)).toHaveLength(32);
   });
 });
 
+describe('the kind of a leg', () => {
+  const through = async (options: MiddleboxOptions) => {
+    await start();
+    const box = await Middlebox.start(deployment.server.url, options);
+    deployment.onClose(() => box.close());
+    const link = deployment.link(box.url);
+    return { box, link, open: () => link.open(ticket(0, circuitId()), alice) };
+  };
+
+  it.each([
+    ['relay-h1', 'lets everything through', {}],
+    ['relay-h1', 'speaks HTTP/1.1 only', { http1Only: true }],
+    ['relay-h2', 'strips upgrades', { upgrades: [] }],
+    ['relay-ws', 'lets WebSockets through and nothing else', { http1Only: true, upgrades: ['websocket'] }],
+  ])('is %s where a middlebox %s, at once', async (kind, _what, options) => {
+    const { open } = await through(options);
+    const began = performance.now();
+    expect((await open()).kind).toBe(kind);
+    expect(performance.now() - began).toBeLessThan(1_500); // no time limit was waited for
+  });
+
+  it('is another one within seconds where a middlebox swallows the upgrade', async () => {
+    const { open } = await through({ upgrades: [], swallows: true });
+    expect((await open()).kind).toBe('relay-h2');
+  });
+
+  it('is remembered until the network changes', async () => {
+    const { box, link, open } = await through({ upgrades: [] });
+    await open();
+    expect(box.connections).toBe(2); // the upgrade that failed, and HTTP/2
+    expect((await open()).kind).toBe('relay-h2');
+    expect(box.connections).toBe(2);
+    link.reset();
+    await open();
+    expect(box.connections).toBe(4);
+  });
+
+  it('takes the warm connection and has another one made', async () => {
+    const { box, link, open } = await through({});
+    await link.warm();
+    expect(box.connections).toBe(1);
+    await Promise.all([open(), open()]);
+    expect(box.connections).toBeGreaterThanOrEqual(2);
+    await link.warm();
+    expect(box.connections).toBe(3);
+  });
+});
+
 describe('abuse', () => {
+  it('of a standing connection by anything but an opening ends it', async () => {
+    await start();
+    const { hostname, port } = new URL(deployment.server.url);
+    const upgraded = async (): Promise<Socket> => {
+      const socket = connectTcp(Number(port), hostname);
+      socket.write(
+        'GET /v1/circuit HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: sallyport\r\n\r\n',
+      );
+      await once(socket, 'data');
+      return socket;
+    };
+    const alive = await upgraded();
+    alive.write(Buffer.of(0));
+    expect(await once(alive, 'data')).toEqual([Buffer.of(0)]);
+    for (const bytes of [Buffer.of(9), Buffer.alloc(100), Buffer.from(`\u0001${'x'.repeat(318)}`)]) {
+      const socket = await upgraded();
+      socket.end(bytes);
+      const answer = await readAll(socket);
+      expect(answer.toString('latin1').replaceAll('\0', '')).toBe(
+        bytes[0] === 1 ? '\u0002TICKET_INVALID' : '',
+      );
+    }
+    alive.destroy();
+  });
+
+  it('of standing connections is bounded per address, while opened ones are their peers’', async () => {
+    await start();
+    const link = deployment.link();
+    const legs: Duplex[] = [];
+    for (let circuit = 0; circuit < 34; circuit++) {
+      legs.push(...(await openBoth({ links: [link, link] })));
+    }
+    expect(legs.filter(({ destroyed }) => !destroyed)).toHaveLength(68);
+    expect((await deployment.node()).signal.grant).toBeDefined();
+  });
+
   it('of HTTP/2 by resets ends the connection, and nobody else’s', async () => {
     await start();
     const session = connectHttp2(deployment.server.url);
@@ -327,7 +451,7 @@ describe('abuse', () => {
     }
     await closed;
     expect(resets).toBeLessThan(5_000);
-    const [a, b] = openBoth([deployment.link(), deployment.link()]);
+    const [a, b] = await openBoth();
     a.end('fine');
     expect((await readAll(b)).toString()).toBe('fine');
   });
@@ -344,9 +468,8 @@ describe('abuse', () => {
   it('of connections is bounded per address', async () => {
     await start();
     const { hostname, port } = new URL(deployment.server.url);
-    const { connect } = await import('node:net');
     const sockets = Array.from({ length: 80 }, () =>
-      connect(Number(port), hostname).on('error', () => undefined),
+      connectTcp(Number(port), hostname).on('error', () => undefined),
     );
     deployment.onClose(() => sockets.forEach((socket) => socket.destroy()));
     await Promise.all(sockets.slice(64).map((socket) => once(socket.resume(), 'close')));
@@ -383,8 +506,8 @@ describe('a relay of its own', () => {
     const { from: to, instance } = offer;
     callee.signal.send({ t: 'answer', session, to, instance, noise: new Uint8Array(96) });
     const answer = await answered;
-    const b = deployment.link(relay.url).open(offer.tickets[0]!, callee.identity);
-    const a = deployment.link(relay.url).open(answer.tickets[0]!, caller.identity);
+    const { pipe: b } = await deployment.link(relay.url).open(offer.tickets[0]!, callee.identity);
+    const { pipe: a } = await deployment.link(relay.url).open(answer.tickets[0]!, caller.identity);
     a.end('by the other relay');
     expect((await readAll(b)).toString()).toBe('by the other relay');
   });

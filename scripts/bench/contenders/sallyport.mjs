@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
-import { Http2Front } from '../../../dist/src/net/front-http2.js';
 import { HOST, wireOf } from '../wire.mjs';
 
 collectSeldom(); // as the commands do
@@ -12,11 +11,9 @@ collectSeldom(); // as the commands do
 const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 
-/** @typedef {'tcp' | 'udp' | 'relay-h2' | 'relay-ws'} Variant the only kind of path that is allowed */
+/** @typedef {'tcp' | 'udp' | 'relay-h1' | 'relay-h2' | 'relay-ws'} Variant the only kind of path that is allowed */
 
-export async function middle(variant) {
-  // A relay without HTTP/2 has its peers come by WebSocket.
-  if (variant === 'relay-ws') Http2Front.prototype.take = (socket) => socket.destroy();
+export async function middle() {
   const rendezvous = await Rendezvous.start({ listen: `${HOST}:0`, insecure: true, open: true, home });
   return rendezvous.url;
 }
@@ -29,9 +26,8 @@ export async function listen(rendezvous, _variant, onWire) {
 
 export async function dial(id, rendezvous, variant) {
   const peer = await Peer.start({ home, rendezvous });
-  const paths = [variant.startsWith('relay') ? 'relay' : variant];
   return async () => {
-    const session = await peer.connect(id, { paths });
+    const session = await peer.connect(id, { paths: [variant] });
     const stream = await session.open('bench');
     if (session.path !== undefined && session.path.kind !== variant)
       throw new Error(`asked for a path by ${variant}, got ${session.path.kind}`);

@@ -1,7 +1,8 @@
-// Cleartext bytes through one process that passes the messages of two WebSockets on, and does nothing else.
+// One process joins two WebSockets by `pipe`, and does nothing else; through it bare bytes, or TLS from end to end.
 import { once } from 'node:events';
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { wireOf } from '../wire.mjs';
+import { accepted, dialled } from './over-tls.mjs';
 
 const options = { perMessageDeflate: false };
 
@@ -21,12 +22,12 @@ export async function middle() {
   return server.address().port;
 }
 
-export async function listen(port, _variant, onWire) {
-  onWire(wireOf(await leg(port)));
+export async function listen(port, variant, onWire) {
+  onWire(wireOf(accepted(await leg(port), variant)));
 }
 
-export async function dial(_address, port) {
-  return async () => wireOf(await leg(port));
+export async function dial(_address, port, variant) {
+  return async () => wireOf(await dialled(await leg(port), variant));
 }
 
 async function leg(port) {

@@ -1,8 +1,24 @@
 import type { NatProfile, TransportProfile } from '../nat/behavior.ts';
+import { CIRCUIT_KINDS, type CircuitKind } from '../session/events.ts';
 import type { Transport } from './candidate.ts';
 
 /** A kind of path that a user may allow or forbid (`--paths`). */
 export type PathChoice = Transport | 'relay';
+
+/** As `PathChoice`, or one kind of leg alone. */
+export type PathRequest = PathChoice | CircuitKind;
+
+/** What is asked for, as it is offered: `circuits` is missing where any kind of leg will do. */
+export function pathTerms(asked: readonly PathRequest[]): {
+  kinds: PathChoice[];
+  circuits?: CircuitKind[] | undefined;
+} {
+  const circuits = CIRCUIT_KINDS.filter((kind) => asked.includes(kind));
+  const kinds = (['udp', 'tcp', 'relay'] as const).filter(
+    (kind) => asked.includes(kind) || (kind === 'relay' && circuits.length > 0),
+  );
+  return asked.includes('relay') || circuits.length === 0 ? { kinds } : { kinds, circuits };
+}
 
 /** What a plan is made from: one end's measured NATs and what it allows. */
 export interface PeerSituation {

@@ -6,7 +6,11 @@ export type PathId = number;
 export type StreamId = number;
 export type SessionRole = 'initiator' | 'responder';
 
-export type PathKind = 'udp' | 'tcp' | 'relay-h1' | 'relay-h2' | 'relay-ws';
+/** What carries a leg of a relay circuit, in the order of preference: the sooner, the less it costs. */
+export const CIRCUIT_KINDS = ['relay-h1', 'relay-h2', 'relay-ws'] as const;
+export type CircuitKind = (typeof CIRCUIT_KINDS)[number];
+
+export type PathKind = 'udp' | 'tcp' | CircuitKind;
 
 /** What is known of a path when it is handed to the session. */
 export interface PathInfo {

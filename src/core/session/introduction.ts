@@ -4,6 +4,7 @@ import { LIMITS } from '../limits.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import { profileFields, profileSchema } from '../nat/profile-schema.ts';
 import { candidateSchema, type Candidate } from '../punch/candidate.ts';
+import { CIRCUIT_KINDS } from './events.ts';
 
 /**
  * What two peers tell each other, unseen by the rendezvous: the payloads of the handshake's two messages, and what
@@ -11,6 +12,7 @@ import { candidateSchema, type Candidate } from '../punch/candidate.ts';
  */
 
 const kinds = v.pipe(v.array(v.picklist(['udp', 'tcp', 'relay'])), v.maxLength(3));
+const circuits = v.pipe(v.array(v.picklist(CIRCUIT_KINDS)), v.maxLength(CIRCUIT_KINDS.length));
 const candidates = v.pipe(v.array(candidateSchema), v.maxLength(LIMITS.candidates));
 
 /** No estimate of a round trip is longer, whatever was measured. */
@@ -43,6 +45,8 @@ const offerSchema = v.object({
   version: v.number(),
   /** Which kinds of path the initiator allows. */
   kinds,
+  /** Of which kinds both legs are to be, where the initiator doesn't take any. */
+  circuits: v.optional(circuits),
   /** Public mappings only: message 1 has no forward secrecy. */
   candidates,
   profile: profileSchema,

@@ -1,0 +1,70 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
+export interface MiddleboxOptions {
+  /** Cuts off HTTP/2. */
+  readonly http1Only?: boolean;
+  /** Upgrades that are passed on; of other requests it takes the headers of the upgrade away, as a plain HTTP/1.1 proxy does. */
+  readonly upgrades?: readonly string[];
+  /** Swallows requests with an upgrade that isn't passed on, instead. */
+  readonly swallows?: boolean;
+}
+
+/** Something on loopback between a peer and the server at `target`, in cleartext. */
+export class Middlebox {
+  /** How many connections it has seen. */
+  connections = 0;
+  readonly #sockets = new Set<Socket>();
+  readonly #server;
+  readonly #options: MiddleboxOptions;
+
+  private constructor(target: URL, options: MiddleboxOptions) {
+    this.#options = options;
+    this.#server = createServer({ allowHalfOpen: true }, (downstream) => {
+      this.connections += 1;
+      this.#sockets.add(downstream);
+      downstream.on('error', () => undefined);
+      downstream.once('data', (first: Buffer) => this.#first(first.toString('latin1'), downstream, target));
+    });
+  }
+
+  static async start(url: string, options: MiddleboxOptions): Promise<Middlebox> {
+    const box = new Middlebox(new URL(url), options);
+    box.#server.listen(0, '127.0.0.1');
+    await once(box.#server, 'listening');
+    return box;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #first(first: string, downstream: Socket, target: URL): void {
+    const { http1Only = false, upgrades, swallows = false } = this.#options;
+    if (first.startsWith('PRI')) {
+      if (http1Only) downstream.destroy();
+      else this.#pass(first, downstream, target);
+      return;
+    }
+    const upgrade = /^upgrade: (\S+)\r$/im.exec(first)?.[1];
+    const passes = upgrade === undefined || (upgrades?.includes(upgrade) ?? true);
+    if (!passes && swallows) return;
+    this.#pass(passes ? first : first.replace(/^(upgrade|connection): .*\r\n/gim, ''), downstream, target);
+  }
+
+  #pass(first: string, downstream: Socket, target: URL): void {
+    const upstream = connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true });
+    this.#sockets.add(upstream);
+    upstream.on('error', () => downstream.destroy());
+    upstream.on('close', () => downstream.destroy());
+    downstream.on('close', () => upstream.destroy());
+    upstream.write(first, 'latin1');
+    downstream.pipe(upstream).pipe(downstream);
+  }
+}
