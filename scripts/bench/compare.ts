@@ -28,7 +28,7 @@ export interface RivalFigures extends Figures {
   readonly ratio: number;
   readonly target: number | undefined;
   /** Our middle's processor time over theirs, and how much it may be. */
-  readonly middle: { readonly ratio: number; readonly atMost: number } | undefined;
+  readonly middle?: { readonly ratio: number; readonly atMost: number } | undefined;
 }
 
 /** Everybody runs once a round, so that whatever else the machine does meets all alike. */
