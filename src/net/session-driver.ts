@@ -25,8 +25,6 @@ export interface SessionEvents {
   datagram: [bytes: Uint8Array];
   /** A (better) way to the peer is wanted. */
   'need-path': [reason: string];
-  /** A path's key is nearly used up: add another of its kind, then `removePath` it. */
-  replace: [path: PathInfo];
   /** The last event. */
   closed: [end: SessionEnd];
 }
@@ -238,9 +236,6 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
         return;
       case 'need-path':
         this.emit('need-path', output.reason);
-        return;
-      case 'replace':
-        this.emit('replace', this.#paths.get(output.path)!.info);
         return;
       case 'closed':
         return this.#close(output.end);

@@ -25,8 +25,9 @@ interface Pause {
 }
 
 const PORT = 8082;
-/** Slow enough that the rest lasts until whatever is waited for, and without pauses of its own. */
-const WAITING_PACE = 256 * 1024;
+/** Slow enough that the rest lasts for some minutes, and without pauses of its own; bytes per second. */
+const waitingPace = (bytes: number): number =>
+  Math.min(256 * 1024, Math.max(48 * 1024, Math.round(bytes / 400)));
 /** This share of the bytes goes by at full speed after something has happened; what follows waits. */
 const SHARE_AT_SPEED = 0.15;
 const program = fileURLToPath(new URL('programs/exchange.mjs', import.meta.url));
@@ -161,7 +162,7 @@ export class LiveTransfer {
     const watch = setInterval(() => {
       if (slow || this.share < slowAt) return;
       slow = true;
-      this.pace(WAITING_PACE);
+      this.pace(waitingPace(this.#bytes));
     }, 20);
     try {
       return await task();

@@ -97,6 +97,4 @@ export type SessionOutput =
   | { type: 'datagram'; bytes: Uint8Array }
   /** A (better) way to the peer is wanted: punch, or dial the relay. */
   | { type: 'need-path'; reason: string }
-  /** A path has nearly used up its key (TLS 1.3, 2^24 records): make another of its kind, then end it. */
-  | { type: 'replace'; path: PathId }
   | { type: 'closed'; end: SessionEnd };

@@ -20,6 +20,8 @@ export interface SessionLimits {
   pathBuffer: number;
   /** Bytes in one `transmit`. Larger batches fall out of the processor's cache between two copies and slow TLS down. */
   batchBytes: number;
+  /** TLS records in either direction after which a path is left: AES-GCM allows 2^24.5 for one key (RFC 8446 §5.5). */
+  pathRecords: number;
   /** Datagrams waiting for a path; the oldest is dropped for the next. */
   datagrams: number;
   /** An acknowledgement is due after this many bytes, and … */
@@ -45,6 +47,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   sendLowWater: 256 * KIB,
   pathBuffer: 256 * KIB,
   batchBytes: 128 * KIB,
+  pathRecords: 2 ** 24,
   datagrams: 64,
   ackBytes: 128 * KIB,
   ackDelayMs: 20,

@@ -75,7 +75,6 @@ export class Path {
   /** TLS records of up to 16 KiB, estimated. */
   recordsIn = 0;
   recordsOut = 0;
-  replaceAsked = false;
   #control: Uint8Array[] = [];
   readonly #pings = new Map<number, OutstandingPing>();
   #nextPing = 0;

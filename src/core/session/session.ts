@@ -263,11 +263,11 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     else this.#outputs.push({ type: 'pong', token, path: id, rttMs: undefined });
   }
 
-  /** Asks once for a path's replacement before its keys have served for too many records. */
+  /** A path is left for another before its keys have served for too many records; one of its kind is made in its place. */
   #checkRecords(path: Path): void {
-    if (path.replaceAsked || Math.max(path.recordsIn, path.recordsOut) < MAX_RECORDS) return;
-    path.replaceAsked = true;
-    this.#outputs.push({ type: 'replace', path: path.info.id });
+    if (Math.max(path.recordsIn, path.recordsOut) < this.#limits.pathRecords) return;
+    this.#closePath(path.info.id, true);
+    this.#dropPath(path.info.id, 'its keys have served long enough', this.#now);
   }
 
   // --- what arrives ---
@@ -278,9 +278,9 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     if (!path) return;
     path.bytesIn += bytes.length;
     path.recordsIn += 1;
-    this.#checkRecords(path);
     try {
       path.decoder.push(bytes);
+      this.#checkRecords(path);
     } catch (error) {
       if (!(error instanceof SallyportError)) throw error;
       if (path.confirmed) this.#abort(error.code, error.message);
@@ -561,7 +561,5 @@ type CloseInput = Extract<SessionInput, { type: 'close' }>;
 /** Room that data leaves for ACK, PING and PONG. */
 const CONTROL_ROOM = 16 * 1024;
 const TLS_RECORD_BYTES = 16 * 1024;
-/** AES-GCM under TLS 1.3 allows 2^24.5 records for one key (RFC 8446 §5.5). */
-const MAX_RECORDS = 2 ** 24;
 /** A timer this late means that the process was stopped or asleep. */
 const STOOD_STILL_MS = 2000;

@@ -136,8 +136,6 @@ export class End {
       case 'closed':
         this.closed = output.end;
         return;
-      case 'replace':
-        return;
     }
   }
 }

@@ -120,6 +120,25 @@ describe('moving between paths', () => {
     expect(pair.b.active).toBe(udp);
   });
 
+  it('leaves a path whose keys have served for too many records, without losing a byte', () => {
+    const pair = new Pair({ limits: { pathRecords: 100 } });
+    pair.addPath({ ...relay, rate: 2000 });
+    const worn = pair.addPath({ ...direct, rate: 5000 });
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(6 * MIB));
+    for (let replaced = 0; replaced < 8; replaced += 1) {
+      pair.run(1_000);
+      pair.addPath({ ...relay, rate: 2000 });
+    }
+    pair.run(10_000);
+    expect(pair.a.events).toContainEqual(
+      expect.objectContaining({ state: 'down', reason: 'its keys have served long enough' }),
+    );
+    expect(pair.a.states(worn).at(-1)).toBe('down');
+    expect(pair.b.states(worn).at(-1)).toBe('down');
+    expect(pair.b.bytesOf(stream).equals(pattern(6 * MIB))).toBe(true);
+  });
+
   it('attaches paths of a new epoch beside those of the old', () => {
     const pair = new Pair();
     const old = pair.addPath(direct);
