@@ -46,6 +46,9 @@ describe('code compiled ahead', () => {
     for (const name of ['rendezvous', 'relay']) {
       expect(readFileSync(join(folder, `src/bin/${name}.compiled`)).length).toBeGreaterThan(100_000);
     }
+    // Built anew: what runs the tests may be another Node than the one that built.
+    const keep = [join(root, 'scripts/launch-and-keep.mjs'), join(folder, 'src/bin/peer.cjs'), '--version'];
+    expect(spawnSync(process.execPath, keep, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
     const source = changeSource();
     const code = readFileSync(compiled).subarray(32);
     const node = `${process.version} ${process.arch} `;
