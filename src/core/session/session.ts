@@ -10,6 +10,7 @@ import type {
   SessionRole,
   StreamId,
 } from './events.ts';
+import { Farewell } from './farewell.ts';
 import { Fifo } from './fifo.ts';
 import {
   encodeHeader,
@@ -80,14 +81,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   readonly #datagrams = new Fifo<Uint8Array>();
   #epoch: number;
   #now: Instant;
-  /** This end closes, with these words in its GOAWAY. */
-  #closing: SessionEnd | undefined;
-  #closeAt: Instant | undefined;
-  /** Streams that had ended were given up as well. */
-  #closeForced = false;
-  #goawaySent = false;
-  /** The peer's GOAWAY. */
-  #peerEnd: SessionEnd | undefined;
+  readonly #farewell: Farewell;
   #closed = false;
   #framesResent = 0;
   #datagramsDropped = 0;
@@ -99,6 +93,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#epoch = epoch;
     this.#now = now;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#farewell = new Farewell(this.#limits.closeTimeoutMs);
     const emit = (output: SessionOutput): void => this.#outputs.push(output);
     this.#receiver = new SequenceReceiver(this.#limits);
     this.#paths = new PathSet(this.#resend, emit, now);
@@ -116,7 +111,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const first = Math.min(
       this.#paths.deadline,
       this.#receiver.acknowledgeAt ?? Infinity,
-      this.#closeAt ?? Infinity,
+      this.#farewell.deadline ?? Infinity,
       pathless === undefined ? Infinity : pathless + this.#limits.resumeTimeoutMs,
     );
     return first === Infinity ? undefined : first;
@@ -162,14 +157,14 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     for (const path of this.#paths.handleTimeout(now)) this.#closePath(path.info.id, false);
     this.#acknowledgeIfDue(now);
     this.#checkPathless(now);
-    if (this.#closeAt !== undefined && this.#closeAt <= now) this.#forceClose(now);
+    if ((this.#farewell.deadline ?? Infinity) <= now) this.#forceClose(now);
   }
 
   poll(): SessionOutput | undefined {
     if (this.#outputs.length === 0 && !this.#closed) {
       const transmit = this.#nextTransmit();
       if (transmit) return transmit;
-      if (this.#bothDone()) this.#finish(this.#closing ?? this.#peerEnd!, true);
+      if (this.#bothDone()) this.#finish(this.#farewell.end!, true);
     }
     return this.#outputs.shift();
   }
@@ -235,7 +230,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const path = this.#paths.get(id);
     if (!path) return;
     this.#paths.remove(path, reason, now);
-    if (this.#paths.size === 0 && this.#peerEnd) this.#finish(this.#closing ?? this.#peerEnd, true);
+    if (this.#paths.size === 0 && this.#farewell.heard) this.#finish(this.#farewell.end!, true);
   }
 
   #closePath(id: PathId, graceful: boolean): void {
@@ -299,7 +294,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const fresh = this.#receiver.accept(sequence, offset, slice, length);
     if (fresh) this.#mux.receiveData(header.stream, fresh, this.#now);
     if (offset + slice.length < length) return;
-    this.#progressClose();
+    this.#farewell.progressed(this.#now);
     if (sequence === this.#receiver.next) this.#receiver.complete(length, this.#now);
     else this.#receiver.noteReceived(length, this.#now);
   }
@@ -312,12 +307,12 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     path.carriedReliable = true;
     if (header.sequence !== this.#receiver.next) return this.#receiver.noteReceived(header.length, this.#now);
     this.#receiver.complete(header.length, this.#now);
-    this.#progressClose();
+    this.#farewell.progressed(this.#now);
     this.#receiveReliable(header, payload);
   }
 
   #receiveReliable({ type, stream }: FrameHeader, payload: Uint8Array): void {
-    if (this.#peerEnd) throw protocolError('a reliable frame came after GOAWAY');
+    if (this.#farewell.heard) throw protocolError('a reliable frame came after GOAWAY');
     switch (type) {
       case FrameType.OPEN:
         return this.#mux.receiveOpen(stream, payload);
@@ -375,7 +370,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       active.noteDelivered(frame, this.#now);
       newest = frame;
     }
-    this.#progressClose();
+    this.#farewell.progressed(this.#now);
     if (!active) return;
     active.skipTo(next);
     if (newest) active.noteProgress(newest, this.#now);
@@ -485,25 +480,24 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       this.#framesResent += 1;
       return this.#resend.at(path.cursor);
     }
-    if (this.#goawaySent || this.#resend.controlBytes >= this.#limits.controlBytes) return undefined;
+    if (this.#farewell.said || this.#resend.controlBytes >= this.#limits.controlBytes) return undefined;
     const frame = this.#newFrame(path.quantum);
     if (frame) this.#resend.append(frame);
     return frame;
   }
 
   #newFrame(quantum: number): SentFrame | undefined {
-    const frame = this.#peerEnd ? undefined : this.#mux.nextFrame(this.#resend.next, quantum);
-    if (frame || !this.#closing || !(this.#mux.settled || this.#peerEnd)) return frame;
-    this.#goawaySent = true;
-    return goawayFrame(this.#closing.code, this.#closing.message, this.#resend.next);
+    const frame = this.#farewell.heard ? undefined : this.#mux.nextFrame(this.#resend.next, quantum);
+    if (frame || !this.#farewell.end || !(this.#mux.settled || this.#farewell.heard)) return frame;
+    const { code, message } = this.#farewell.say();
+    return goawayFrame(code, message, this.#resend.next);
   }
 
   // --- the end ---
 
   #close({ code, message = 'the session was closed', ending }: CloseInput, now: Instant): void {
-    if (this.#closing) return;
-    this.#closing = { code, message, remote: false };
-    this.#closeAt = now + this.#limits.closeTimeoutMs;
+    if (this.#farewell.end) return;
+    this.#farewell.begin({ code, message, remote: false }, now);
     this.#mux.refuse('SESSION_CLOSED', message);
     this.#mux.resetAll(code ?? 'SESSION_CLOSED', message, (id, ended) => ended || ending?.has(id) === true);
   }
@@ -511,35 +505,25 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   /** The peer has nothing more to say, so neither have we: its streams are all settled, ours find no reader. */
   #receiveGoaway(payload: Uint8Array): void {
     const { code, message } = decodeGoaway(payload);
-    this.#peerEnd = { code, message, remote: true };
-    this.#closing ??= this.#peerEnd;
-    this.#closeAt ??= this.#now + this.#limits.closeTimeoutMs;
+    this.#farewell.hear({ code, message, remote: true }, this.#now);
     this.#mux.refuse('SESSION_CLOSED', 'the peer has closed the session');
     this.#acknowledge(this.#now);
   }
 
-  /** While anything moves, a closing session waits. */
-  #progressClose(): void {
-    if (this.#closeAt !== undefined && !this.#closeForced)
-      this.#closeAt = this.#now + this.#limits.closeTimeoutMs;
-  }
-
   #forceClose(now: Instant): void {
-    const end = this.#closing!;
-    if (this.#closeForced || this.#paths.size === 0) return this.#finish(end, false);
-    this.#closeForced = true;
-    this.#closeAt = now + this.#limits.closeTimeoutMs / 5;
+    const end = this.#farewell.end!;
+    if (this.#paths.size === 0 || !this.#farewell.force(now)) return this.#finish(end, false);
     this.#mux.resetAll(end.code ?? 'SESSION_CLOSED', end.message, () => false);
   }
 
   #bothDone(): boolean {
-    return this.#peerEnd !== undefined && this.#goawaySent && this.#resend.first === this.#resend.next;
+    return this.#farewell.heard && this.#farewell.said && this.#resend.first === this.#resend.next;
   }
 
   #abort(code: ErrorCode, message: string): void {
     const path = this.#paths.active;
     const caughtUp = path !== undefined && path.cursor === this.#resend.next && !path.activeDue;
-    const canSay = caughtUp && !this.#goawaySent; // a path that is full takes these few bytes too
+    const canSay = caughtUp && !this.#farewell.said; // a path that is full takes these few bytes too
     if (canSay) {
       const chunks = [...path.takeControl(), ...goawayFrame(code, message, this.#resend.next).chunks];
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
