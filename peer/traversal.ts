@@ -67,6 +67,12 @@ export interface TraversalOptions {
 
 const DIAL_TIMEOUT_MS = 10_000;
 
+/**
+ * For the keys of a path that probes have proven. Where packets are lost, udx repeats one after 1 s, then 2 s, then
+ * 4 s, and what the faster end sends first may come before the other end has the stream.
+ */
+const SECURING_MS = 10_000;
+
 /** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
 export class Traversal {
   #options: TraversalOptions;
@@ -300,7 +306,8 @@ export class Traversal {
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
     if (number !== 0) pipe.once('close', () => void socket.close());
     this.#securing++;
-    const secured = secure(pipe, { role: tlsRole(role), keys: keys.path('udp', role) }).then(
+    const security = { role: tlsRole(role), keys: keys.path('udp', role), timeoutMs: SECURING_MS };
+    const secured = secure(pipe, security).then(
       (secured) =>
         onPath({
           kind: 'udp',
