@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Contender, Exercise } from './contender.ts';
 
 export interface Comparison {
@@ -27,6 +28,8 @@ export const ours = (variant: string): Contender => ({
 export const TLS: Contender = { name: 'node:tls', module: 'contenders/tls.mjs' };
 export const PLAIN_TCP: Contender = { name: 'node:net', module: 'contenders/tcp.mjs' };
 export const HYPERDHT: Contender = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
+const ssh = { name: 'ssh -L', module: 'contenders/ssh.mjs' };
+const webrtc = { name: 'WebRTC', module: 'peers/webrtc.mjs' };
 
 /** Two pipes joined by one process: bytes as they are, and TLS from end to end. */
 const splice = (name: string, module: string): { bare: Contender; tls: Contender } => ({
@@ -42,21 +45,34 @@ const libp2p = { name: 'libp2p', module: 'peers/libp2p.mjs' };
 /** What our relay may take of the processor, compared with a process that only pipes. */
 const RELAY_PROCESSOR = 1.2;
 
+/** Who can't run here, and what that would need. */
+export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[] = existsSync(
+  '/usr/sbin/sshd',
+)
+  ? []
+  : [{ name: ssh.name, why: 'there is no sshd (Debian package openssh-server)' }];
+
 export const COMPARISONS: readonly Comparison[] = [
   {
     name: 'bulk-tcp',
     about:
-      "bulk over one stream of a session on a direct TCP path; Node's TLS 1.3 with the same cipher, libp2p's TCP with Noise and yamux, and TCP without encryption",
+      "bulk over one stream of a session on a direct TCP path; Node's TLS 1.3 with the same cipher, libp2p's TCP with Noise and yamux, and TCP without encryption; openssh's forward, whose own two processes are not counted",
     exercise: 'bulk',
     ours: ours('tcp'),
-    theirs: [{ contender: TLS, target: 0.6 }, { contender: libp2p }, { contender: PLAIN_TCP }],
+    theirs: [
+      { contender: TLS, target: 0.6 },
+      { contender: libp2p },
+      ...(LEFT_OUT.length === 0 ? [{ contender: ssh }] : []),
+      { contender: PLAIN_TCP },
+    ],
   },
   {
     name: 'bulk-udp',
-    about: "bulk over one stream of a session on a direct UDP path; hyperdht's encrypted stream, also on udx",
+    about:
+      "bulk over one stream of a session on a direct UDP path; hyperdht's encrypted stream, also on udx; a WebRTC data channel of node-datachannel",
     exercise: 'bulk',
     ours: ours('udp'),
-    theirs: [{ contender: HYPERDHT, target: 0.8 }],
+    theirs: [{ contender: HYPERDHT, target: 0.8 }, { contender: webrtc }],
   },
   {
     name: 'bulk-relay-h1',

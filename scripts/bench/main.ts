@@ -11,7 +11,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compare, type Outcome } from './compare.ts';
-import { COMPARISONS } from './comparisons.ts';
+import { COMPARISONS, LEFT_OUT } from './comparisons.ts';
 import { GRID, tryLink, TRIALS, type LinkOutcome } from './links.ts';
 import { START, start } from './start.ts';
 import { circumstances, document, linkSection, linkTable, loopbackSection, table } from './report.ts';
@@ -41,6 +41,7 @@ print(circumstances());
 await (values.links ? overLinks() : onLoopback());
 
 async function onLoopback(): Promise<void> {
+  for (const leftOut of LEFT_OUT) print({ leftOut });
   const outcomes: Outcome[] = [];
   for (const comparison of COMPARISONS) {
     if (!asked.includes(comparison.name)) continue;

@@ -104,12 +104,12 @@ export class Path {
   }
 
   /**
-   * Bytes that may be in flight: two round trips' worth at the measured rate, and what comes until acknowledgements go
+   * Bytes that may be in flight: two and a half round trips' worth at the measured rate, and what comes until acknowledgements go
    * out. More would only stand in queues on the way, where it delays every other stream and the acknowledgements that
    * the peer waits for. While the rate still grows it is three round trips', so that the carrier sets the pace.
    */
   get inFlightLimit(): number {
-    const gain = this.rate.growing ? 3 : 2;
+    const gain = this.rate.growing ? 3 : 2.5;
     const span = gain * (this.rtt.least ?? 0) + ACKNOWLEDGE_MS;
     return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * span);
   }
