@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { Server as BlindRelay } from 'blind-relay';
 import DHT from 'hyperdht';
 import createTestnet from 'hyperdht/testnet.js';
-import { wireOf } from '../wire.mjs';
+import { HOST, wireOf } from '../wire.mjs';
 
 export async function middle() {
-  const { bootstrap } = await createTestnet(4);
-  const node = new DHT({ bootstrap, host: '127.0.0.1' });
+  const { bootstrap } = await createTestnet(4, { host: HOST });
+  const node = new DHT({ bootstrap, host: HOST });
   const relay = new BlindRelay({
     createStream: (options) => node.createRawStream({ ...options, framed: true }),
   });
@@ -21,7 +21,7 @@ export async function middle() {
 }
 
 export async function listen({ bootstrap, relay }, _variant, onWire) {
-  const node = new DHT({ bootstrap, host: '127.0.0.1' });
+  const node = new DHT({ bootstrap, host: HOST });
   const options = { relayThrough: Buffer.from(relay, 'hex'), holepunch: false, shareLocalAddress: false };
   const server = node.createServer(options, (socket) => onWire(wireOf(socket)));
   const keyPair = DHT.keyPair();
@@ -30,11 +30,14 @@ export async function listen({ bootstrap, relay }, _variant, onWire) {
 }
 
 export async function dial(publicKey, { bootstrap, relay }) {
-  const node = new DHT({ bootstrap, host: '127.0.0.1' });
+  const node = new DHT({ bootstrap, host: HOST });
   await node.fullyBootstrapped();
   return async () => {
-    const relayThrough = Buffer.from(relay, 'hex');
-    const socket = node.connect(Buffer.from(publicKey, 'hex'), { relayThrough, localConnection: false });
+    const socket = node.connect(Buffer.from(publicKey, 'hex'), {
+      relayThrough: Buffer.from(relay, 'hex'),
+      relayAddresses: bootstrap, // the handshake by way of these, since a direct one would be used
+      localConnection: false,
+    });
     await once(socket, 'open');
     return wireOf(socket);
   };
