@@ -1,5 +1,5 @@
 import type { NatName } from '../../test/netns/lab.ts';
-import { Scenario, type Meeting } from '../../test/netns/scenario.ts';
+import { Scenario, type Meeting, type ScenarioOptions } from '../../test/netns/scenario.ts';
 import { shortfallOf, type BestKind } from '../../test/netns/verdict.ts';
 import { median, tally, type Exercise, type ExerciseOptions, type Figures } from './row.ts';
 
@@ -39,11 +39,16 @@ const HARD: readonly (readonly [NatName, NatName, BestKind])[] = [
   ['ei/apd', 'apd/apd-sequential', 'direct'],
   ['apd/apd-sequential', 'apd/apd-sequential', 'direct'],
   ['ad/apd', 'ei/apd', 'direct'],
+  ['apd/apd-random', 'apd/apd-random+upnp', 'direct'],
+  ['apd/apd-random+pcp', 'apd/apd-random', 'direct'],
 ];
+
+const DAY_MS = 86_400_000;
 
 export const meetingExercises: readonly Exercise[] = [
   ...EASY.flatMap((a, index) => EASY.slice(index).map((b) => easyPair(a, b))),
   ...HARD.map(([a, b, best]) => hardPair(a, b, best)),
+  ...[DAY_MS, -DAY_MS].map(clockOff),
   firstByte(),
 ];
 
@@ -71,6 +76,19 @@ function hardPair(a: NatName, b: NatName, best: BestKind): Exercise {
   return { name, run: (options) => inScenario(a, b, (scenario) => run(scenario, options)) };
 }
 
+/** The called end's clock is wrong by so much. */
+function clockOff(clockOffsetMs: number): Exercise {
+  const name = `called end's clock off by ${clockOffsetMs / DAY_MS} day`;
+  const run = async (scenario: Scenario, options: ExerciseOptions) => {
+    const course = await meetOften(scenario, options, 'direct');
+    options.report(reached(name, 'direct', course, options.runs));
+  };
+  return {
+    name,
+    run: (options) => inScenario('ei/apd', 'ei/apd', (scenario) => run(scenario, options), { clockOffsetMs }),
+  };
+}
+
 function firstByte(): Exercise {
   const name = 'first byte through the relay';
   const run = async (scenario: Scenario, options: ExerciseOptions) => {
@@ -88,8 +106,13 @@ function firstByte(): Exercise {
   return { name, run: (options) => inScenario('ei/apd', 'ei/apd', (scenario) => run(scenario, options)) };
 }
 
-async function inScenario(a: NatName, b: NatName, use: (scenario: Scenario) => Promise<void>): Promise<void> {
-  const scenario = await Scenario.start({ a, b, delayMs: DELAY_MS });
+async function inScenario(
+  a: NatName,
+  b: NatName,
+  use: (scenario: Scenario) => Promise<void>,
+  special: Partial<ScenarioOptions> = {},
+): Promise<void> {
+  const scenario = await Scenario.start({ a, b, delayMs: DELAY_MS, ...special });
   try {
     await use(scenario);
   } finally {

@@ -37,6 +37,16 @@ const SPECIAL: readonly NatName[] = [
   'apd/apd-sequential+busy',
 ];
 
+/** Both peers behind the same one. */
+const SHARED: readonly NatName[] = [
+  'same-lan',
+  'same-nat',
+  'same-nat-internal',
+  'same-nat-no-hairpin',
+  'same-cgnat',
+  'same-cgnat-no-hairpin',
+];
+
 /** What only shows by TCP. */
 const BY_TCP: readonly (readonly [NatName, NatName])[] = [
   ['ei/apd+rst', 'ei/apd+rst'],
@@ -56,6 +66,9 @@ export const specialPairs: readonly Pair[] = [
   pairOf('ei/apd+rst', 'ei/apd+accept'),
   pairOf('apd/apd-sequential', 'apd/apd-sequential+busy'),
   pairOf('udp-blocked', 'apd/apd-sequential+busy'),
+  pairOf('apd/apd-random', 'apd/apd-random+upnp'),
+  pairOf('apd/apd-random+pcp', 'apd/apd-random'),
+  ...SHARED.map((nat) => pairOf(nat, nat)),
   ...BY_TCP.map(([a, b]) => pairOf(a, b, 'tcp,relay')),
 ];
 
@@ -64,12 +77,24 @@ function pairOf(a: NatName, b: NatName, paths?: string): Pair {
   return { name: `${a} × ${b}${restriction}`, a, b, paths, best: bestOf(natOf(a), natOf(b), paths) };
 }
 
+/** A router maps ports on request, and has the public address itself. */
+function isMappable({ portMapping, shape }: Nat): boolean {
+  return portMapping !== undefined && shape === 'single';
+}
+
+/** Two hosts behind one NAT that carries nothing from one inner network to another. */
+function isCutOff({ shape, hairpin }: Nat): boolean {
+  return (shape === 'segments' || shape === 'isolated' || shape === 'shared-carrier') && hairpin === 'none';
+}
+
 /**
- * Direct, unless both mappings depend on the destination and not both can be predicted; by TCP where UDP can't leave
+ * Direct where a router maps a port; else unless both mappings depend on the destination and not both can be predicted; by TCP where UDP can't leave
  * or isn't allowed, and there not where both NATs refuse crossing SYNs.
  */
 function bestOf(a: Nat, b: Nat, paths = 'udp,tcp'): BestKind {
   const both = [a, b];
+  if (both.every(isCutOff)) return 'relay';
+  if (both.some(isMappable)) return 'direct';
   const countsUp = both.every(({ allocation }) => allocation === 'sequential');
   if (both.every(dependsOnDestination) && !countsUp) return 'relay';
   const udp = paths.includes('udp') && both.every(({ passage }) => passage === 'everything');

@@ -4,6 +4,7 @@ import { usualTechnique, type Cell } from './cell.ts';
 /** Letters for the grid. */
 const LETTERS: Record<string, string> = {
   'local addresses': 'L',
+  'mapped port': 'M',
   'simultaneous probes': 'S',
   'peer-reflexive answer': 'R',
   'port prediction': 'P',

@@ -14,6 +14,8 @@ export interface ScenarioOptions extends LabOptions {
   readonly relay?: 'built-in' | 'separate' | 'pair' | undefined;
   /** What B exposes beside `echo`, as `peer up --expose` takes it. */
   readonly expose?: readonly string[] | undefined;
+  /** How far the clock of B's commands is ahead of everybody else's. */
+  readonly clockOffsetMs?: number | undefined;
   /** What each of the commands may use. */
   readonly limits?: Limits | undefined;
 }
@@ -104,7 +106,14 @@ export class Scenario {
   }
 
   static async start(options: ScenarioOptions): Promise<Scenario> {
-    const { paths: _paths, relay: _relay, expose: _expose, limits: _limits, ...labOptions } = options;
+    const {
+      paths: _paths,
+      relay: _relay,
+      expose: _expose,
+      limits: _limits,
+      clockOffsetMs: _offset,
+      ...labOptions
+    } = options;
     const scenario = new Scenario(await Lab.create(labOptions), options);
     try {
       await scenario.#begin();
@@ -169,6 +178,7 @@ export class Scenario {
       all_proxy: '',
       no_proxy: '',
       ...heapOptions(this.#options.limits),
+      ...(host === 'b' && clockOptions(this.#options.clockOffsetMs)),
     };
     const files = this.#options.limits?.files;
     const spawn = this.lab.hosts[host].spawn.bind(this.lab.hosts[host]);
@@ -305,6 +315,13 @@ export class Scenario {
 
 function heapOptions({ heapMiB }: Limits = {}): NodeJS.ProcessEnv {
   return heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
+}
+
+/** What makes a node process believe that it is later, or earlier. */
+function clockOptions(offsetMs: number | undefined): { NODE_OPTIONS: string } | undefined {
+  if (offsetMs === undefined) return undefined;
+  const program = `const{now}=Date;Date.now=()=>now()+${offsetMs}`;
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(program)}` };
 }
 
 /** Rejects when the command ends. */
