@@ -97,11 +97,23 @@ export function plan(a: PeerSituation, b: PeerSituation): Plan {
 function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation): Stage[] | Obstacle {
   const [x, y] = [a.profile[transport], b.profile[transport]];
   if (isBlocked(transport, a, b)) return BLOCKED[transport];
-  if (sharesPublicAddress(x, y) && (x.hairpin === false || y.hairpin === false)) return NO_HAIRPIN;
   const punched = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, isBlocked('udp', a, b));
+  if (sharesPublicAddress(x, y) && (x.hairpin === false || y.hairpin === false)) return planDoubtful(punched);
   const towards = mappedEnd(x, y);
   return towards === undefined ? punched : planMappedPort(transport, towards, punched);
 }
+
+/**
+ * One host alone sees no hairpin where there is none, and where its NAT leaves the internal source in place, which two
+ * hosts can use: what costs little is tried.
+ */
+function planDoubtful(punched: readonly Stage[] | Obstacle): Stage[] | Obstacle {
+  const cheap = Array.isArray(punched) ? (punched as readonly Stage[]).filter(isCheap) : [];
+  if (cheap.length === 0) return NO_HAIRPIN;
+  return cheap.map((stage) => ({ ...stage, probability: HAIRPIN_AFTER_ALL }));
+}
+
+const HAIRPIN_AFTER_ALL = 0.2;
 
 function mappedEnd(a: TransportProfile, b: TransportProfile): SessionRole | 'both' | undefined {
   if (a.portMapped === true) return b.portMapped === true ? 'both' : 'initiator';

@@ -228,6 +228,27 @@ describe('plan', () => {
     expect([by('udp')?.technique, by('tcp')?.technique]).toEqual([udp, tcp]);
   });
 
+  it('tries behind one NAT without a hairpin what costs little, and searches nothing', () => {
+    const behindOne = { publicAddresses: ['198.51.100.1'], hairpin: false };
+    const planned = (fields: Partial<TransportProfile>) => {
+      const here = allowingAll(nat({ ...fields, ...behindOne }));
+      const { stages, unreachable } = plan(here, here);
+      return { ways: stages.filter(({ technique }) => technique !== 'local addresses'), unreachable };
+    };
+    const easy = planned({ mapping: 'endpoint-independent' });
+    expect(easy.ways.map(({ technique }) => technique)).toEqual(['simultaneous probes', 'simultaneous open']);
+    for (const { probability, packets } of easy.ways) {
+      expect(probability).toBeLessThan(0.25);
+      expect(packets).toBeLessThanOrEqual(40);
+    }
+    const hard = planned({
+      mapping: 'address-and-port-dependent',
+      allocation: { kind: 'sequential', step: 1 },
+    });
+    expect(hard.ways).toEqual([]);
+    expect(hard.unreachable).toMatchObject({ udp: { code: 'NO_HAIRPIN' }, tcp: { code: 'NO_HAIRPIN' } });
+  });
+
   it('tries a filter that is not known with a few dials, before it gives up on TCP', () => {
     const hard = nat({ mapping: 'address-and-port-dependent', allocation: { kind: 'random' } });
     const easy = nat({ mapping: 'endpoint-independent', filtering: 'unknown' });
