@@ -16,7 +16,7 @@ import {
   type LocalSpec,
   type RemoteSpec,
 } from '../services/forward-spec.ts';
-import { startForwards, type RunningForward } from '../services/forwards.ts';
+import { forwardWords, startForwards, type RunningForward } from '../services/forwards.ts';
 import { splice } from '../services/splice.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
@@ -87,7 +87,7 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
     statusOf(
       peer,
       'connect',
-      forwards.map(({ listen }) => listen),
+      forwards.map(({ type, listen, target }) => ({ type, listen, target })),
     ),
   );
   try {
@@ -109,13 +109,9 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   }
 }
 
-function reportForward({ type, listen, target }: RunningForward, reporter: Reporter): void {
-  const words = {
-    local: `forwarding ${listen} to ${target}`,
-    remote: `forwarding ${listen} over there to ${target} here`,
-    dynamic: `${target} on ${listen}`,
-  };
-  reporter.event('forward', { type, listen, target }, words[type]);
+function reportForward(forward: RunningForward, reporter: Reporter): void {
+  const { type, listen, target } = forward;
+  reporter.event('forward', { type, listen, target }, forwardWords(forward));
 }
 
 /** Tells of a failure once while it repeats: a browser, or a forward that leads back to itself, makes a hundred alike at once. */

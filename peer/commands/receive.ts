@@ -10,7 +10,7 @@ import type { Peer } from '../peer.ts';
 import type { Session } from '../session.ts';
 import { reportStream } from './audit.ts';
 import { tellOutcome } from './send.ts';
-import { reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { counted, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface ReceiveOptions extends SharedOptions {
@@ -86,7 +86,7 @@ function watch(session: Session, reporter: Reporter, onComplete: (() => void) | 
     onEnd: (error) => {
       const { moved, elapsedMs, rate } = progress.stop();
       const end = error ? `; broken off: ${error.message}` : '';
-      const words = `${files} files from ${shortId(session.peer)}, ${bytesText(moved)} (${bytesText(rate)}/s)${end}`;
+      const words = `${counted(files, 'file')} from ${shortId(session.peer)}, ${bytesText(moved)} (${bytesText(rate)}/s)${end}`;
       const fields = { peer: session.peer, files, bytes: moved, code: error?.code, message: error?.message };
       reporter.event('received', { ...fields, elapsedMs: Math.round(elapsedMs) }, words);
       if (!error) onComplete?.();

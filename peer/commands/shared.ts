@@ -157,6 +157,11 @@ export function shortId(id: string): string {
   return `${id.slice(0, 8)}…`;
 }
 
+/** `1 file`, `2 files`. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 /** `udp,tcp,relay` or a part of it; one kind of leg instead of `relay`, such as `relay-h1`. @throws SallyportError `USAGE` */
 export function parsePaths(text: string): PathRequest[] {
   const kinds = text.split(',');

@@ -4,7 +4,8 @@ import { Home } from '../home.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import type { Peer } from '../peer.ts';
 import type { TraceEntry } from '../session.ts';
-import { reporterOf, shortId, withPeerOptions, type SharedOptions } from './shared.ts';
+import { forwardWords, type ForwardReport } from '../services/forwards.ts';
+import { counted, reporterOf, shortId, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface SessionStatus {
   readonly peer: string;
@@ -36,7 +37,7 @@ export function addStatusCommand(program: Command): void {
   );
 }
 
-export function statusOf(peer: Peer, command: string, forwards: readonly unknown[]): AgentStatus {
+export function statusOf(peer: Peer, command: string, forwards: readonly ForwardReport[]): AgentStatus {
   return {
     pid: process.pid,
     command,
@@ -62,14 +63,14 @@ function words(id: string, agents: readonly AgentStatus[]): string {
     lines.push(
       `peer ${command} (process ${pid}), ${registered ? 'registered' : 'not registered'} at ${rendezvous}`,
     );
-    for (const listen of forwards) lines.push(`  forwarding ${String(listen)}`);
+    for (const forward of forwards as readonly ForwardReport[]) lines.push(`  ${forwardWords(forward)}`);
     for (const session of sessions as readonly SessionStatus[]) lines.push(...sessionWords(session));
   }
   return lines.join('\n');
 }
 
 function sessionWords({ peer, streams, paths, relayedBecause }: SessionStatus): string[] {
-  const head = `  session with ${shortId(peer)}, ${streams} streams`;
+  const head = `  session with ${shortId(peer)}, ${counted(streams, 'stream')}`;
   const each = paths.map(({ kind, state, remote, technique, rttMs }) => {
     const trip = rttMs === undefined ? '' : `, ${rttMs} ms`;
     const way = kind.startsWith('relay') || technique === undefined ? '' : ` by ${technique}`;

@@ -16,11 +16,28 @@ export interface ForwardSpecs {
   readonly dynamic: readonly DynamicSpec[];
 }
 
-/** A forward that is ready. */
-export interface RunningForward extends Listening {
+/** What a forward is. */
+export interface ForwardReport {
   readonly type: 'local' | 'remote' | 'dynamic';
+  /** Where it listens: an endpoint, or a path. */
+  readonly listen: string;
   /** Where it leads, in words. */
   readonly target: string;
+}
+
+/** A forward that is ready. */
+export interface RunningForward extends ForwardReport, Listening {}
+
+/** What people are told of one. */
+export function forwardWords({ type, listen, target }: ForwardReport): string {
+  switch (type) {
+    case 'local':
+      return `forwarding ${listen} to ${target}`;
+    case 'remote':
+      return `forwarding ${listen} over there to ${target} here`;
+    case 'dynamic':
+      return `${target} on ${listen}`;
+  }
 }
 
 /**

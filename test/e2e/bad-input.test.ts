@@ -69,13 +69,6 @@ describe.concurrent('a command line that makes no sense', () => {
       /"my laptop"; a name has up to 63/,
     ],
     [
-      'a name too long',
-      'peer',
-      ['connect', 'a'.repeat(100_000)],
-      'USAGE',
-      /"a{400,600}…; a name has up to 63/,
-    ],
-    [
       'a forward too long',
       'peer',
       ['connect', 'a', '-L', 'a'.repeat(100_000)],
@@ -282,10 +275,11 @@ describe.concurrent('a peer', () => {
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
       const to = (whom: string) => peerComplaint(stage, 'alice', 'connect', whom, '--rendezvous', url);
-      const [nobody, offline, unnamed, oneself] = await Promise.all([
+      const [nobody, offline, unnamed, noName, oneself] = await Promise.all([
         to('a'.repeat(52)),
         to(STRANGER),
         to('bob'),
+        to('a'.repeat(100_000)),
         to(await stage.id('alice')),
       ]);
       expect(nobody).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
@@ -293,6 +287,8 @@ describe.concurrent('a peer', () => {
       expect(offline).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
       expect(offline.text).toMatch(/`peer up` runs there/);
       expect(unnamed).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
+      expect(noName).toMatchObject({ status: 2, code: 'USAGE' });
+      expect(noName.text).toMatch(/^not a name for a peer: "a{400,500}…; a name has up to 63/);
       expect(oneself).toMatchObject({ status: 2, code: 'USAGE' });
       expect(oneself.text).toMatch(/this very peer/);
     }),
@@ -380,6 +376,28 @@ describe.concurrent('a target', () => {
       expect(bytes.toString()).toBe('late');
       target.close();
       expect(await alice.stop('SIGTERM')).toMatchObject({ status: 0 });
+    }),
+  );
+
+  it(
+    'that is the forward itself is told of as that, in a few lines, and the forward goes on',
+    staged(async (stage) => {
+      const web = createHttpServer((_request, response) => response.end('a page'));
+      const { url } = await stage.rendezvous();
+      const { id } = await upPeer(stage, url, '--expose', 'any');
+      const free = createServer();
+      const port = await portOf(free);
+      free.close();
+      const forwards = ['-L', `${port}:127.0.0.1:${port}`, '-L', `0:127.0.0.1:${await portOf(web)}`];
+      const alice = stage.peer('alice', 'connect', id, ...forwards, '--rendezvous', url);
+      const other = await alice.event('forward', ({ listen }) => listen !== `127.0.0.1:${port}`);
+      const client = connect(port, '127.0.0.1').on('error', () => {});
+      await new Promise((resolve) => client.on('close', resolve));
+      const told = await alice.event('error', ({ code }) => code === 'LIMIT');
+      expect(told['hint']).toMatch(/leads back to itself/);
+      expect(await (await fetch(`http://${String(other['listen'])}`)).text()).toBe('a page');
+      expect(alice.events.filter(({ event }) => event === 'error').length).toBeLessThan(100);
+      web.close();
     }),
   );
 
