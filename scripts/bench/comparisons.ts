@@ -39,7 +39,6 @@ const splice = (name: string, module: string): { bare: Contender; tls: Contender
 const tcpSplice = splice('tcp', 'contenders/tcp-splice.mjs');
 const http2Splice = splice('http2', 'contenders/http2-splice.mjs');
 const webSocketSplice = splice('ws', 'contenders/websocket-splice.mjs');
-const hyperdhtRelayed = { name: 'hyperdht relayed', module: 'peers/hyperdht-relayed.mjs', middle: true };
 const libp2p = { name: 'libp2p', module: 'peers/libp2p.mjs' };
 
 /** What our relay may take of the processor, compared with a process that only pipes. */
@@ -77,13 +76,12 @@ export const COMPARISONS: readonly Comparison[] = [
   {
     name: 'bulk-relay-h1',
     about:
-      'bulk, encrypted end to end, through the relay by an upgraded HTTP/1.1 connection; one process that pipes two TCP connections, with TLS from end to end and with unencrypted bytes; hyperdht through a relay of its kind',
+      'bulk, encrypted end to end, through the relay by an upgraded HTTP/1.1 connection; one process that pipes two TCP connections, with TLS from end to end and with unencrypted bytes',
     exercise: 'bulk',
     ours: ours('relay-h1'),
     theirs: [
       { contender: tcpSplice.tls, target: 0.75 },
       { contender: tcpSplice.bare, middle: RELAY_PROCESSOR },
-      { contender: hyperdhtRelayed, target: 5 },
     ],
   },
   {
@@ -111,10 +109,10 @@ export const COMPARISONS: readonly Comparison[] = [
   {
     name: 'connect-relay',
     about:
-      'connect to first byte echoed through the relay, both registered; hyperdht on its own DHT, through a relay and direct; libp2p dials an address that it was given',
+      'connect to first byte echoed through the relay, both registered; hyperdht on its own DHT, direct; libp2p dials an address that it was given',
     exercise: 'connect',
     ours: ours('relay-h1'),
-    theirs: [{ contender: hyperdhtRelayed, target: 1 }, { contender: HYPERDHT }, { contender: libp2p }],
+    theirs: [{ contender: HYPERDHT }, { contender: libp2p }],
   },
   {
     name: 'connect-udp',
