@@ -86,6 +86,8 @@ export class Punching {
   #directPaths = 0;
   /** This round has handed a path over; whether it lasts is the session's to tell. */
   #found = false;
+  /** The session has not yet said whether it uses the path that it was handed last. */
+  #attaching = false;
   #cancelRetry: (() => void) | undefined;
   /** A start that waits for the peer to confirm the keys (until then one primer is all we send). */
   #held: (() => void) | undefined;
@@ -137,7 +139,7 @@ export class Punching {
     if (this.#busy) this.#tellCircumstances();
     if (!changed) return;
     this.#failures = 0;
-    this.wake();
+    if (!this.#attaching) this.wake();
   }
 
   #followLifetimes(): void {
@@ -179,7 +181,7 @@ export class Punching {
     this.#round = number;
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
-    this.#found = false;
+    this.#found = this.#attaching = false;
     const { role, peer, keys, kinds, network, clock, onTrace, tellSample } = this.#options;
     const traversal = new Traversal({
       role,
@@ -193,6 +195,7 @@ export class Punching {
       onTrace,
       onPath: (path) => {
         this.#found = true;
+        this.#attaching = true;
         this.#busy = false;
         this.#options.onPath(path);
       },
@@ -223,6 +226,7 @@ export class Punching {
   /** A direct path went into use by the session. */
   pathUp(): void {
     this.#directPaths++;
+    this.#attaching = false;
     this.#failures = 0;
     this.#cancelRetry?.();
   }
@@ -237,6 +241,7 @@ export class Punching {
 
   /** Something changed at this end or the session wants a better path: try again now. */
   wake(): void {
+    this.#attaching = false;
     if (this.#directPaths > 0 || this.#busy) return;
     this.#failures = 0;
     this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);

@@ -388,8 +388,8 @@ function textOf(verdict: CommandEvent | undefined): string {
 /** What an end's trace says when it has confirmed a way; the words of `ConnectivityChecks` and `TcpOpening`. */
 const CONFIRMED = / answered; |^connected to /;
 
-function isConfirmation({ event, text }: CommandEvent): boolean {
-  return event === 'trace' && typeof text === 'string' && CONFIRMED.test(text);
+function isConfirmation({ event, stage, text }: CommandEvent): boolean {
+  return event === 'trace' && stage !== 'verdict' && typeof text === 'string' && CONFIRMED.test(text);
 }
 
 /** Both ends by one clock: this process's. */
