@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { randomBytes } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi, type MockInstance } from 'vitest';
 import type { ToRendezvous } from '../../src/core/protocol/rendezvous.ts';
 import { RelayLink } from '../../src/net/relay-link.ts';
 import type { Peer } from '../../src/index.ts';
@@ -11,7 +11,7 @@ const patience = { timeout: 30_000 };
 
 let meeting: Meeting;
 let [alice, bob]: Peer[] = [];
-let relays: ReturnType<typeof vi.spyOn> | undefined;
+let relays: MockInstance | undefined;
 beforeEach(async () => {
   meeting = await Meeting.start();
   bob = await meeting.peer('bob', ['any']);
