@@ -380,28 +380,6 @@ describe.concurrent('a target', () => {
   );
 
   it(
-    'that is the forward itself is told of as that, in a few lines, and the forward goes on',
-    staged(async (stage) => {
-      const web = createHttpServer((_request, response) => response.end('a page'));
-      const { url } = await stage.rendezvous();
-      const { id } = await upPeer(stage, url, '--expose', 'any');
-      const free = createServer();
-      const port = await portOf(free);
-      free.close();
-      const forwards = ['-L', `${port}:127.0.0.1:${port}`, '-L', `0:127.0.0.1:${await portOf(web)}`];
-      const alice = stage.peer('alice', 'connect', id, ...forwards, '--rendezvous', url);
-      const other = await alice.event('forward', ({ listen }) => listen !== `127.0.0.1:${port}`);
-      const client = connect(port, '127.0.0.1').on('error', () => {});
-      await new Promise((resolve) => client.on('close', resolve));
-      const told = await alice.event('error', ({ code }) => code === 'LIMIT');
-      expect(told['hint']).toMatch(/leads back to itself/);
-      expect(await (await fetch(`http://${String(other['listen'])}`)).text()).toBe('a page');
-      expect(alice.events.filter(({ event }) => event === 'error').length).toBeLessThan(100);
-      web.close();
-    }),
-  );
-
-  it(
     'named by a stranger’s odd characters stays one line in the log',
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
