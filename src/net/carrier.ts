@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from './clock.ts';
+import { takeChunks } from './take-chunks.ts';
 
 export interface CarrierEvents {
   bytes(chunk: Buffer): void;
@@ -63,20 +64,6 @@ export class Carrier {
     this.#pipe.destroy();
     this.#events.down(reason);
   }
-}
-
-/**
- * Takes chunks where they are pushed. By way of the readable side each would be looked at once more a tick later: a
- * tenth of the receiver's JavaScript at full speed.
- */
-function takeChunks(pipe: Duplex, take: (chunk: Buffer) => void): void {
-  const push = pipe.push.bind(pipe);
-  pipe.push = (chunk: Buffer | null) => {
-    if (chunk === null || pipe.readableLength > 0) return push(chunk);
-    take(chunk);
-    return true;
-  };
-  pipe.on('data', take); // what had come before
 }
 
 const LINGER_MS = 5000;

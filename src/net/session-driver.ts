@@ -117,8 +117,14 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const info: PathInfo = { ...path, id: this.#nextPathId };
     const { id } = info;
     this.#nextPathId += 1;
+    // TLS on a TCP socket calls back for each record of a turn. On other pipes it runs inside the callback that brought them all.
+    const [kernelPaced, driver] = [info.kind === 'tcp', this.#driver];
     const events = {
-      bytes: (bytes: Uint8Array) => this.#driver.handleThisTurn({ type: 'path-bytes', path: id, bytes }),
+      bytes: (bytes: Uint8Array) => {
+        const input = { type: 'path-bytes', path: id, bytes } as const;
+        if (kernelPaced) driver.handleThisTurn(input);
+        else driver.handleSoon(input);
+      },
       written: (bytes: number) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
       down: (reason: string) => this.#dropPath(id, reason),
     };
