@@ -10,16 +10,20 @@ export interface Settings {
 export interface Outcome {
   readonly name: string;
   readonly about: string;
-  readonly unit: 'Gbit/s' | 'ms';
+  readonly unit: Unit;
   readonly ours: Figures;
   readonly theirs: readonly RivalFigures[];
 }
+
+type Unit = 'Gbit/s' | 'ms' | 'µs';
 
 export interface Figures {
   readonly name: string;
   readonly median: number;
   readonly rounds: readonly number[];
-  /** Seconds of processor per GiB, or milliseconds per connection, of each process. */
+  /** What 99 of 100 stayed below, over the median, in the median round. */
+  readonly tail?: number;
+  /** Of each process: seconds of processor per GiB, or milliseconds per connection or round trip. */
   readonly processor: Readonly<Partial<Record<Role, number>>>;
 }
 
@@ -40,11 +44,10 @@ export async function compare(comparison: Comparison, settings: Settings): Promi
   for (let round = 0; round < settings.rounds; round += 1) {
     for (const each of contenders) measured.get(each)!.push(await measure(each, exercise));
   }
-  const bulk = exercise.exercise === 'bulk';
   return {
     name,
     about,
-    unit: bulk ? 'Gbit/s' : 'ms',
+    unit: UNITS[comparison.exercise],
     ours: figures(ours, measured.get(ours)!, exercise),
     theirs: theirs.map((rival) =>
       against(rival, measured.get(ours)!, measured.get(rival.contender)!, exercise),
@@ -55,7 +58,7 @@ export async function compare(comparison: Comparison, settings: Settings): Promi
 function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
   return exercise === 'bulk'
     ? { exercise, parameters: { bytes, warmUpSeconds: WARM_UP_SECONDS } }
-    : { exercise, parameters: { times: CONNECTIONS } };
+    : { exercise, parameters: { times: exercise === 'connect' ? CONNECTIONS : ROUND_TRIPS } };
 }
 
 function against(
@@ -84,11 +87,14 @@ function figures({ name }: Contender, measured: readonly Measurement[], exercise
       rounded(perPiece(median(measured.map((each) => each.processor[role]!)), exercise)),
     ] as const;
   });
-  return { name, median: median(rounds), rounds, processor: Object.fromEntries(processor) };
+  const tails = measured.map(({ seconds, tail = 0 }) => tail / seconds);
+  const tail = exercise.exercise === 'ping' ? { tail: rounded(median(tails)) } : {};
+  return { name, median: median(rounds), rounds, ...tail, processor: Object.fromEntries(processor) };
 }
 
 function inUnit(seconds: number, { exercise, parameters }: Exercise): number {
-  return rounded(exercise === 'bulk' ? (parameters.bytes * 8) / 1e9 / seconds : seconds * 1000);
+  if (exercise === 'bulk') return rounded((parameters.bytes * 8) / 1e9 / seconds);
+  return rounded(exercise === 'connect' ? seconds * 1e3 : seconds * 1e6);
 }
 
 function perPiece(seconds: number, { exercise, parameters }: Exercise): number {
@@ -109,3 +115,5 @@ const GIB = 1024 ** 3;
 const WARM_UP_SECONDS = 2;
 /** In one round; with the one that isn't counted, as many as a rendezvous takes of a pair at once. */
 const CONNECTIONS = 4;
+const ROUND_TRIPS = 20_000;
+const UNITS: Readonly<Record<Exercise['exercise'], Unit>> = { bulk: 'Gbit/s', connect: 'ms', ping: 'µs' };

@@ -39,6 +39,7 @@ const splice = (name: string, module: string): { bare: Contender; tls: Contender
 const tcpSplice = splice('tcp', 'contenders/tcp-splice.mjs');
 const http2Splice = splice('http2', 'contenders/http2-splice.mjs');
 const webSocketSplice = splice('ws', 'contenders/websocket-splice.mjs');
+const tlsOverUdx = { name: 'node:tls over udx', module: 'contenders/tls-udx.mjs' };
 const libp2p = { name: 'libp2p', module: 'peers/libp2p.mjs' };
 
 /** What our relay may take of the processor, compared with a process that only pipes. */
@@ -59,8 +60,9 @@ export const COMPARISONS: readonly Comparison[] = [
     exercise: 'bulk',
     ours: ours('tcp'),
     theirs: [
-      { contender: TLS, target: 0.6 },
-      { contender: libp2p },
+      { contender: TLS, target: 0.8 },
+      { contender: libp2p, target: 1.8 },
+      { contender: HYPERDHT, target: 4 },
       ...(LEFT_OUT.length === 0 ? [{ contender: ssh }] : []),
       { contender: PLAIN_TCP },
     ],
@@ -68,10 +70,24 @@ export const COMPARISONS: readonly Comparison[] = [
   {
     name: 'bulk-udp',
     about:
-      "bulk over one stream of a session on a direct UDP path; hyperdht's encrypted stream, also on udx; a WebRTC data channel of node-datachannel",
+      "bulk over one stream of a session on a direct UDP path; hyperdht's encrypted stream, also on udx, and Node's TLS on the same carrier without a session; a WebRTC data channel of node-datachannel",
     exercise: 'bulk',
     ours: ours('udp'),
-    theirs: [{ contender: HYPERDHT, target: 0.8 }, { contender: webrtc }],
+    theirs: [{ contender: HYPERDHT, target: 1.1 }, { contender: tlsOverUdx }, { contender: webrtc }],
+  },
+  {
+    name: 'ping-tcp',
+    about: 'one byte to and fro on an open stream of a session on a direct TCP path',
+    exercise: 'ping',
+    ours: ours('tcp'),
+    theirs: [{ contender: HYPERDHT, target: 1 }, { contender: TLS }, { contender: libp2p }],
+  },
+  {
+    name: 'ping-udp',
+    about: 'one byte to and fro on an open stream of a session on a direct UDP path',
+    exercise: 'ping',
+    ours: ours('udp'),
+    theirs: [{ contender: HYPERDHT, target: 1 }, { contender: tlsOverUdx }],
   },
   {
     name: 'bulk-relay-h1',

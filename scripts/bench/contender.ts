@@ -15,7 +15,7 @@ export interface Contender {
 /** What both ends do on the wire between them, with its parameters: those of exercises.mjs that end after so much work. */
 export type Exercise =
   | { readonly exercise: 'bulk'; readonly parameters: BulkParameters }
-  | { readonly exercise: 'connect'; readonly parameters: { readonly times: number } };
+  | { readonly exercise: 'connect' | 'ping'; readonly parameters: { readonly times: number } };
 
 /** The same: those that end after some time. */
 export interface TimedExercise {
@@ -38,8 +38,10 @@ export type Place = (role: Role) => Spot;
 export type ProcessorTimes = Readonly<Partial<Record<Role, number>>>;
 
 export interface Measurement {
-  /** For the bytes, or for one connection. */
+  /** For the bytes, for one connection or one round trip. */
   readonly seconds: number;
+  /** What 99 of 100 round trips stayed below. */
+  readonly tail?: number;
   readonly processor: ProcessorTimes;
 }
 
@@ -51,8 +53,9 @@ export function measure(contender: Contender, exercise: Exercise): Promise<Measu
     const before = processorTimes(processes);
     const seconds = await dialler.hear('seconds');
     const after = processorTimes(processes);
+    const tail = exercise.exercise === 'ping' ? { tail: await dialler.hear('tail') } : {};
     const spent = Object.entries(before).map(([role, time]) => [role, after[role as Role]! - time]);
-    return { seconds, processor: Object.fromEntries(spent) as ProcessorTimes };
+    return { seconds, ...tail, processor: Object.fromEntries(spent) as ProcessorTimes };
   });
 }
 

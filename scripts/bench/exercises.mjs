@@ -82,14 +82,15 @@ const flow = {
 
 /** Single bytes to and fro on one stream, while the same connection carries as much as passes on another. */
 const latency = {
-  /** @returns {Promise<{ median: number, p95: number }>} milliseconds */
+  /** @returns {Promise<{ latency: { median: number, p95: number } }>} milliseconds */
   async dial({ connect }, { warmUpSeconds, seconds }) {
     const wire = await connect();
     const quiet = await (wire.another ?? connect)();
     void flood(wire);
     await pause(warmUpSeconds * 1000);
     const taken = await pings(quiet, seconds);
-    return { median: taken[Math.floor(taken.length / 2)], p95: taken[Math.floor(taken.length * 0.95)] };
+    const at = (share) => taken[Math.floor(taken.length * share)];
+    return { latency: { median: at(0.5), p95: at(0.95) } };
   },
 
   /** What begins with a few bytes is the quiet stream: they are sent back. */
@@ -102,7 +103,31 @@ const latency = {
   },
 };
 
-export const exercises = { bulk, connect, flow, latency };
+/** One byte to and fro on an open wire, again and again. The first thousand are not counted. */
+const ping = {
+  /** @returns {Promise<{ seconds: number, tail: number }>} the median of `times`, and what 99 of 100 stay below */
+  async dial({ connect }, { times, began }) {
+    const wire = await connect();
+    let answered;
+    wire.onBytes(() => answered());
+    const taken = [];
+    for (let time = -WARM_UP_PINGS; time < times; time += 1) {
+      if (time === 0) began();
+      const start = performance.now();
+      await new Promise((resolve) => {
+        answered = resolve;
+        wire.write(ONE);
+      });
+      if (time >= 0) taken.push((performance.now() - start) / 1000);
+    }
+    taken.sort((a, b) => a - b);
+    return { seconds: taken[Math.floor(times / 2)], tail: taken[Math.floor(times * 0.99)] };
+  },
+
+  accept: connect.accept,
+};
+
+export const exercises = { bulk, connect, ping, flow, latency };
 
 async function flood(wire) {
   for (;;) if (!wire.write(CHUNK)) await wire.drained();
@@ -127,6 +152,7 @@ async function pings(wire, seconds) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const PING_EVERY_MS = 50;
 const FEW_BYTES = 256;
+const WARM_UP_PINGS = 1000;
 
 async function sendBlocks(wire, answers, blocks) {
   answers.ask(blocks);

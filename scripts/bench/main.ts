@@ -16,7 +16,13 @@ import { GRID, tryLink, TRIALS, type LinkOutcome } from './links.ts';
 import { START, start } from './start.ts';
 import { circumstances, document, linkSection, linkTable, loopbackSection, table } from './report.ts';
 
-const SESSION = 'session';
+/** Measured by programs of their own, which print one JSON object. */
+const PROGRAMS = {
+  /** Both ends of a session in one process, against the TLS that carries it. */
+  session: () => ['--import', './scripts/ts.mjs', 'scripts/bench/session.ts', values.mib, values.rounds],
+  /** 100 and 1,000 streams of a session against one, and 99 beside one that nobody reads. */
+  streams: () => ['scripts/bench/streams.mjs'],
+};
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
@@ -32,7 +38,7 @@ const settings = { bytes: Math.ceil(count('mib') / 4) * 4 * 1024 ** 2, rounds: c
 const trials = values.grid ? GRID : TRIALS;
 const names = values.links
   ? trials.map(({ name }) => name)
-  : [...COMPARISONS.map(({ name }) => name), START, SESSION];
+  : [...COMPARISONS.map(({ name }) => name), START, ...Object.keys(PROGRAMS)];
 const asked = values.only ?? names;
 const unknown = asked.find((name) => !names.includes(name));
 if (unknown !== undefined) usage(`there is no ${unknown}; there are ${names.join(', ')}`);
@@ -54,7 +60,9 @@ async function onLoopback(): Promise<void> {
     starts.forEach(print);
     outcomes.push(...starts);
   }
-  if (asked.includes(SESSION)) print({ name: SESSION, ...sessionAlone() });
+  for (const [name, args] of Object.entries(PROGRAMS)) {
+    if (asked.includes(name)) print({ name, ...run(args()) });
+  }
   conclude(table(outcomes), loopbackSection(outcomes));
 }
 
@@ -80,10 +88,7 @@ function print(value: object): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-/** Both ends of a session in one process, against the TLS that carries it. */
-function sessionAlone(): object {
-  const program = fileURLToPath(new URL('session.ts', import.meta.url));
-  const args = ['--import', './scripts/ts.mjs', program, values.mib, values.rounds];
+function run(args: string[]): object {
   const cwd = fileURLToPath(new URL('../..', import.meta.url));
   return JSON.parse(execFileSync(process.execPath, args, { cwd, encoding: 'utf8' })) as object;
 }

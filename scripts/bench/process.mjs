@@ -29,5 +29,6 @@ say({ ready: (await roles[role]()) ?? null });
 async function measure(connect) {
   const began = () => say({ began: true });
   const result = await dial({ connect }, { ...parameters, began });
-  say(typeof result === 'number' ? { seconds: result } : { latency: result });
+  const said = typeof result === 'number' ? { seconds: result } : result;
+  for (const [kind, value] of Object.entries(said)) say({ [kind]: value });
 }

@@ -22,7 +22,7 @@ export function circumstances(): Record<string, string> {
 /** A Markdown table, also fit for a terminal. */
 export function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.flatMap(({ name, unit, ours, theirs }) => [
-    [name, ours.name, `${ours.median} ${unit}`, '', '', processorOf(ours)],
+    [name, ours.name, `${ours.median} ${unit}`, '', wantedOfTail(ours), processorOf(ours)],
     ...theirs.map((each) => [
       '',
       each.name,
@@ -50,7 +50,7 @@ export function loopbackSection(outcomes: readonly Outcome[]): string {
     '## On loopback',
     `${facts()}.`,
     table(outcomes),
-    'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection, of the dialling, the listening and the middle process; «middle ×» is what ours takes in the middle for each second of theirs.',
+    'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection or round trip, of the dialling, the listening and the middle process; «middle ×» is what ours takes in the middle for each second of theirs.',
     about.join('\n'),
   ].join('\n\n');
 }
@@ -117,6 +117,14 @@ function middleOf({ middle }: RivalFigures): string {
   return `; middle × ${ratio}, wanted ≤ ${atMost} ${ratio <= atMost ? '✓' : '✗'}`;
 }
 
+/** Of a round trip: that 99 of 100 take at most four times the median. */
+function wantedOfTail({ tail }: Figures): string {
+  if (tail === undefined) return '';
+  return `p99 ${tail} × median, ≤ ${TAIL_TARGET} ${tail <= TAIL_TARGET ? '✓' : '✗'}`;
+}
+
 function processorOf({ processor: { dial, listen, middle } }: Figures): string {
   return [dial, listen, middle].filter((value) => value !== undefined).join(' + ');
 }
+
+const TAIL_TARGET = 4;

@@ -8,6 +8,8 @@ export interface Said {
   ready?: unknown;
   began?: true;
   seconds?: number;
+  /** What 99 of 100 stay below, in seconds. */
+  tail?: number;
   /** Bytes that came within the time measured. */
   received?: number;
   latency?: Latency;
