@@ -124,7 +124,7 @@ const ping = {
     return { seconds: taken[Math.floor(times / 2)], tail: taken[Math.floor(times * 0.99)] };
   },
 
-  accept: connect.accept,
+  accept: (wire) => connect.accept(wire),
 };
 
 export const exercises = { bulk, connect, ping, flow, latency };

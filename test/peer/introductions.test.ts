@@ -223,7 +223,7 @@ describe('an offer that is lost with the connection to the rendezvous', () => {
   it('is made anew upon registration, as another session', async () => {
     const alice = await meeting.peer('alice');
     const sent = sentBy(alice);
-    const { send } = alice.deployment;
+    const send = alice.deployment.send.bind(alice.deployment);
     let lost = false;
     alice.deployment.send = (message) => {
       if (message.t !== 'offer' || lost) return send(message);
