@@ -1,6 +1,8 @@
 import assert from 'node:assert';
 import { SallyportError, type ErrorCode } from '../errors.ts';
 import type { Instant, Machine } from '../machine.ts';
+import { Batch } from './batch.ts';
+import { DatagramQueue } from './datagram-queue.ts';
 import type {
   PathId,
   PathInfo,
@@ -12,14 +14,7 @@ import type {
 } from './events.ts';
 import { Farewell } from './farewell.ts';
 import { Fifo } from './fifo.ts';
-import {
-  encodeHeader,
-  FrameType,
-  isReliable,
-  MAX_FRAME_PAYLOAD,
-  protocolError,
-  type FrameHeader,
-} from './frame.ts';
+import { encodeHeader, FrameType, isReliable, protocolError, type FrameHeader } from './frame.ts';
 import { DEFAULT_LIMITS, PROCESS_WINDOW_BUDGET, type SessionLimits } from './limits.ts';
 import { Mux } from './mux.ts';
 import { goawayFrame } from './outgoing.ts';
@@ -35,6 +30,7 @@ import {
 } from './payload.ts';
 import { SequenceReceiver } from './receiver.ts';
 import { ResendBuffer, type SentFrame } from './resend.ts';
+import { SequenceSender } from './sender.ts';
 import { WindowBudget } from './window.ts';
 
 export interface SessionOptions {
@@ -74,17 +70,15 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   readonly #sessionId: Uint8Array;
   readonly #limits: SessionLimits;
   readonly #outputs = new Fifo<SessionOutput>();
-  readonly #resend = new ResendBuffer();
+  readonly #sender: SequenceSender;
   readonly #receiver: SequenceReceiver;
   readonly #mux: Mux;
   readonly #paths: PathSet;
-  readonly #datagrams = new Fifo<Uint8Array>();
+  readonly #datagrams: DatagramQueue;
   #epoch: number;
   #now: Instant;
   readonly #farewell: Farewell;
   #closed = false;
-  #framesResent = 0;
-  #datagramsDropped = 0;
 
   constructor({ role, sessionId, epoch = 0, limits, budget }: SessionOptions, now: Instant) {
     assert(sessionId.length === SESSION_ID_BYTES, 'a session id has 16 bytes');
@@ -95,8 +89,13 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#farewell = new Farewell(this.#limits.closeTimeoutMs);
     const emit = (output: SessionOutput): void => this.#outputs.push(output);
+    const unacknowledged = new ResendBuffer();
+    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, quantum) =>
+      this.#newFrame(sequence, quantum),
+    );
     this.#receiver = new SequenceReceiver(this.#limits);
-    this.#paths = new PathSet(this.#resend, emit, now);
+    this.#datagrams = new DatagramQueue(this.#limits.datagrams);
+    this.#paths = new PathSet(unacknowledged, emit, now);
     this.#mux = new Mux({
       role,
       limits: this.#limits,
@@ -123,11 +122,11 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       streams: this.#mux.size,
       unreadBytes: this.#mux.unread,
       windowBytes: this.#mux.receiveWindowSize,
-      unacknowledgedFrames: this.#resend.next - this.#resend.first,
-      framesSent: this.#resend.next,
+      unacknowledgedFrames: this.#sender.unacknowledged,
+      framesSent: this.#sender.next,
       framesReceived: this.#receiver.next,
-      framesResent: this.#framesResent,
-      datagramsDropped: this.#datagramsDropped,
+      framesResent: this.#sender.resent,
+      datagramsDropped: this.#datagrams.dropped,
     };
   }
 
@@ -190,7 +189,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       case 'path-down':
         return this.#dropPath(input.path, input.reason, now);
       case 'datagram':
-        return this.#queueDatagram(input.bytes);
+        return this.#datagrams.push(input.bytes);
       case 'ping':
         return this.#ping(input.token, input.path, now);
       case 'question':
@@ -359,21 +358,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   }
 
   #receiveAck(next: number): void {
-    this.#resend.checkAcknowledgement(next);
-    if (next <= this.#resend.first) return;
     const active = this.#paths.active;
-    let newest: SentFrame | undefined;
-    while (this.#resend.first < next) {
-      const sentHere = active !== undefined && this.#resend.first < active.cursor;
-      const frame = this.#resend.release();
-      if (!sentHere) continue;
-      active.noteDelivered(frame, this.#now);
-      newest = frame;
-    }
+    if (!this.#sender.acknowledge(next, active, this.#now)) return;
     this.#farewell.progressed(this.#now);
     if (!active) return;
-    active.skipTo(next);
-    if (newest) active.noteProgress(newest, this.#now);
     active.liveness.progressed(this.#now);
     if (active.suspect) this.#paths.proven(active, this.#now);
   }
@@ -407,32 +395,25 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     }
   }
 
-  #queueDatagram(bytes: Uint8Array): void {
-    assert(bytes.length <= MAX_FRAME_PAYLOAD, 'a datagram fits into one frame');
-    this.#datagrams.push(bytes);
-    if (this.#datagrams.length <= this.#limits.datagrams) return;
-    this.#datagrams.shift();
-    this.#datagramsDropped += 1;
-  }
-
   #nextTransmit(): SessionOutput | undefined {
     for (const path of this.#paths) {
       if (path.room <= 0) continue;
-      const chunks = path.takeControl();
+      const batch = new Batch();
+      batch.add(path.takeControl());
       if (path.ackDue) {
         path.ackDue = false;
-        chunks.push(encodeHeader(FrameType.ACK, 0, 0, this.#receiver.next));
+        batch.add([encodeHeader(FrameType.ACK, 0, 0, this.#receiver.next)]);
       }
-      let bytes = 0;
-      for (const chunk of chunks) bytes += chunk.length;
-      if (path === this.#paths.active)
-        bytes = this.#fillReliable(path, chunks, this.#fillDatagrams(path, chunks, bytes));
-      if (bytes > 0) return this.#transmit(path, chunks, bytes);
+      if (path === this.#paths.active) {
+        this.#datagrams.fill(batch, path.room);
+        this.#sender.fill(batch, path, this.#now);
+      }
+      if (batch.bytes > 0) return this.#transmit(path, batch);
     }
     return undefined;
   }
 
-  #transmit(path: Path, chunks: Uint8Array[], bytes: number): SessionOutput {
+  #transmit(path: Path, { chunks, bytes }: Batch): SessionOutput {
     path.room -= bytes;
     path.bytesOut += bytes;
     path.recordsOut += Math.ceil(bytes / TLS_RECORD_BYTES);
@@ -440,57 +421,14 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     return { type: 'transmit', path: path.info.id, chunks, bytes };
   }
 
-  #fillDatagrams(path: Path, chunks: Uint8Array[], already: number): number {
-    let bytes = already;
-    while (bytes < path.room) {
-      const datagram = this.#datagrams.shift();
-      if (!datagram) break;
-      chunks.push(encodeHeader(FrameType.DATAGRAM, datagram.length, 0, 0), datagram);
-      bytes += chunks.at(-2)!.length + datagram.length;
-    }
-    return bytes;
-  }
-
-  /** First what must be sent again, then new frames, as far as the path's room and its share in flight reach. */
-  #fillReliable(path: Path, chunks: Uint8Array[], already: number): number {
-    let bytes = already;
-    const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
-    if (path.activeDue && bytes < most) {
-      path.activeDue = false;
-      const header = encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor);
-      chunks.push(header);
-      bytes += header.length;
-    }
-    path.busy = true;
-    while (bytes < most && path.inFlight < path.inFlightLimit) {
-      const frame = this.#nextFrame(path);
-      if (!frame) {
-        path.busy = false;
-        break;
-      }
-      for (const chunk of frame.chunks) chunks.push(chunk);
-      bytes += frame.bytes;
-      path.noteSent(frame, this.#now);
-    }
-    return bytes;
-  }
-
-  #nextFrame(path: Path): SentFrame | undefined {
-    if (path.cursor < this.#resend.next) {
-      this.#framesResent += 1;
-      return this.#resend.at(path.cursor);
-    }
-    if (this.#farewell.said || this.#resend.controlBytes >= this.#limits.controlBytes) return undefined;
-    const frame = this.#newFrame(path.quantum);
-    if (frame) this.#resend.append(frame);
-    return frame;
-  }
-
-  #newFrame(quantum: number): SentFrame | undefined {
-    const frame = this.#farewell.heard ? undefined : this.#mux.nextFrame(this.#resend.next, quantum);
-    if (frame || !this.#farewell.end || !(this.#mux.settled || this.#farewell.heard)) return frame;
+  /** GOAWAY is the last: after ours there is nothing, after the peer's only ours. */
+  #newFrame(sequence: number, quantum: number): SentFrame | undefined {
+    const { said, heard, end } = this.#farewell;
+    if (said) return undefined;
+    const frame = heard ? undefined : this.#mux.nextFrame(sequence, quantum);
+    if (frame || !end || !(this.#mux.settled || heard)) return frame;
     const { code, message } = this.#farewell.say();
-    return goawayFrame(code, message, this.#resend.next);
+    return goawayFrame(code, message, sequence);
   }
 
   // --- the end ---
@@ -517,17 +455,18 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   }
 
   #bothDone(): boolean {
-    return this.#farewell.heard && this.#farewell.said && this.#resend.first === this.#resend.next;
+    return this.#farewell.heard && this.#farewell.said && this.#sender.unacknowledged === 0;
   }
 
   #abort(code: ErrorCode, message: string): void {
     const path = this.#paths.active;
-    const caughtUp = path !== undefined && path.cursor === this.#resend.next && !path.activeDue;
+    const caughtUp = path !== undefined && this.#sender.isCaughtUp(path);
     const canSay = caughtUp && !this.#farewell.said; // a path that is full takes these few bytes too
     if (canSay) {
-      const chunks = [...path.takeControl(), ...goawayFrame(code, message, this.#resend.next).chunks];
-      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-      this.#outputs.push(this.#transmit(path, chunks, bytes));
+      const batch = new Batch();
+      batch.add(path.takeControl());
+      batch.add(goawayFrame(code, message, this.#sender.next).chunks);
+      this.#outputs.push(this.#transmit(path, batch));
     }
     this.#finish({ code, message, remote: false }, canSay);
   }
@@ -542,8 +481,6 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
 type CloseInput = Extract<SessionInput, { type: 'close' }>;
 
-/** Room that data leaves for ACK, PING and PONG. */
-const CONTROL_ROOM = 16 * 1024;
 const TLS_RECORD_BYTES = 16 * 1024;
 /** A timer this late means that the process was stopped or asleep. */
 const STOOD_STILL_MS = 2000;

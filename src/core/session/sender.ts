@@ -1,0 +1,107 @@
+import type { Instant } from '../machine.ts';
+import type { Batch } from './batch.ts';
+import { encodeHeader, FrameType } from './frame.ts';
+import type { SessionLimits } from './limits.ts';
+import type { Path } from './path.ts';
+import type { ResendBuffer, SentFrame } from './resend.ts';
+
+/** Makes the next reliable frame, with at most `quantum` payload bytes of DATA; `undefined` where nothing is to be said. */
+export type FrameSource = (sequence: number, quantum: number) => SentFrame | undefined;
+
+/**
+ * The sending half of the sequence. All reliable frames of this end are numbered in one row, whatever stream they are
+ * of, and every path has a cursor in it:
+ *
+ *     first                 cursor                  next
+ *       |  sent here, not     |  sent on an earlier   |  not made yet: taken from
+ *       |  acknowledged       |  path only            |  the source when there is room
+ *
+ * A path that becomes the sending one starts with its cursor at `first`, and ACTIVE tells the peer so. Within a path
+ * nothing is ever sent twice: the carrier is reliable, and only its death loses frames.
+ */
+export class SequenceSender {
+  readonly #limits: SessionLimits;
+  readonly #buffer: ResendBuffer;
+  readonly #source: FrameSource;
+  #resent = 0;
+
+  constructor(limits: SessionLimits, buffer: ResendBuffer, source: FrameSource) {
+    this.#limits = limits;
+    this.#buffer = buffer;
+    this.#source = source;
+  }
+
+  /** The number of the next new frame, so also how many there were. */
+  get next(): number {
+    return this.#buffer.next;
+  }
+
+  /** Frames sent and not acknowledged. */
+  get unacknowledged(): number {
+    return this.#buffer.next - this.#buffer.first;
+  }
+
+  /** Frames that were sent once more on another path. */
+  get resent(): number {
+    return this.#resent;
+  }
+
+  /** Whether the peer, once it has read what was sent on this path, has read all. */
+  isCaughtUp(path: Path): boolean {
+    return path.cursor === this.#buffer.next && !path.activeDue;
+  }
+
+  /** First what must be sent again, then new frames, as far as the path's room and its share in flight reach. */
+  fill(batch: Batch, path: Path, now: Instant): void {
+    const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
+    if (path.activeDue && batch.bytes < most) {
+      path.activeDue = false;
+      batch.add([encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor)]);
+    }
+    path.busy = true;
+    while (batch.bytes < most && path.inFlight < path.inFlightLimit) {
+      const frame = this.#frameFor(path);
+      if (!frame) {
+        path.busy = false;
+        return;
+      }
+      batch.add(frame.chunks);
+      path.noteSent(frame, now);
+    }
+  }
+
+  /**
+   * The peer has everything below `next`. What of it was sent on `path` tells how well that path delivers.
+   * @returns whether that is more than was known
+   * @throws SallyportError `PROTOCOL_ERROR` where so much was never sent
+   */
+  acknowledge(next: number, path: Path | undefined, now: Instant): boolean {
+    this.#buffer.checkAcknowledgement(next);
+    if (next <= this.#buffer.first) return false;
+    let newest: SentFrame | undefined;
+    while (this.#buffer.first < next) {
+      const sentHere = path !== undefined && this.#buffer.first < path.cursor;
+      const frame = this.#buffer.release();
+      if (!sentHere) continue;
+      path.noteDelivered(frame, now);
+      newest = frame;
+    }
+    path?.skipTo(next);
+    if (newest) path?.noteProgress(newest, now);
+    return true;
+  }
+
+  #frameFor(path: Path): SentFrame | undefined {
+    if (path.cursor < this.#buffer.next) {
+      this.#resent += 1;
+      return this.#buffer.at(path.cursor);
+    }
+    if (this.#buffer.controlBytes >= this.#limits.controlBytes) return undefined;
+    const frame = this.#source(this.#buffer.next, path.quantum);
+    if (frame) this.#buffer.append(frame);
+    return frame;
+  }
+}
+
+/** Room that data leaves for ACK, PING and PONG. */
+const CONTROL_ROOM = 16 * 1024;
