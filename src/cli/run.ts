@@ -84,11 +84,11 @@ function reporterFor(argv: readonly string[]): Reporter {
   return new Reporter({ json: asked('json'), verbose: asked('verbose') });
 }
 
-/** `peer status | head -1` is no failure. */
+/** `peer status | head -1` is no failure, and who destroyed a stream with an error of ours tells of that error. */
 function endQuietlyOnClosedOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'EPIPE') return;
+      if (cause instanceof SallyportError || cause.code === 'EPIPE') return;
       const code = cause.code === 'ENOSPC' ? 'DISK_FULL' : 'STREAM_RESET';
       throw new SallyportError(code, `what was printed could not be written (${cause.code})`, { cause });
     });

@@ -48,6 +48,16 @@ describe('peer connect -W', () => {
     expect(kinds[0]).toBeOneOf(['relay-h1', 'udp', 'tcp']);
   });
 
+  it('ends quietly when told to, with both ends still open', async () => {
+    const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url);
+    command.child.stdin!.write('hello');
+    await once(command.child.stdout!, 'data');
+    const { status, events } = await command.stop('SIGTERM');
+    expect(status).toBe(0);
+    expect(events.filter(({ event }) => event === 'error')).toEqual([]);
+  });
+
   it('becomes direct on both ends, by UDP and TCP', async () => {
     const { url, id, up } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
     const command = stage.peer('alice', 'connect', id, '-W', 'echo', '--rendezvous', url, '--explain');
