@@ -28,7 +28,7 @@ export class DatagramQueue {
   }
 
   /** Adds datagrams until the batch has `room` bytes, or a last one more. */
-  fill(batch: Batch, room: number): void {
+  addTo(batch: Batch, room: number): void {
     while (batch.bytes < room) {
       const datagram = this.#waiting.shift();
       if (!datagram) return;

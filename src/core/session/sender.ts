@@ -52,7 +52,7 @@ export class SequenceSender {
   }
 
   /** First what must be sent again, then new frames, as far as the path's room and its share in flight reach. */
-  fill(batch: Batch, path: Path, now: Instant): void {
+  addTo(batch: Batch, path: Path, now: Instant): void {
     const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
     if (path.activeDue && batch.bytes < most) {
       path.activeDue = false;

@@ -14,21 +14,13 @@ import type {
 } from './events.ts';
 import { Farewell } from './farewell.ts';
 import { Fifo } from './fifo.ts';
-import { encodeHeader, FrameType, isReliable, protocolError, type FrameHeader } from './frame.ts';
+import { encodeHeader, FrameType } from './frame.ts';
+import { Incoming } from './incoming.ts';
 import { DEFAULT_LIMITS, PROCESS_WINDOW_BUDGET, type SessionLimits } from './limits.ts';
 import { Mux } from './mux.ts';
 import { goawayFrame } from './outgoing.ts';
 import { PathSet } from './path-set.ts';
-import { Path, type PathStats } from './path.ts';
-import {
-  decodeAttachment,
-  decodeGoaway,
-  decodeReset,
-  decodeWindow,
-  encodeAttachment,
-  SESSION_ID_BYTES,
-} from './payload.ts';
-import { SequenceReceiver } from './receiver.ts';
+import type { Path, PathStats } from './path.ts';
 import { ResendBuffer, type SentFrame } from './resend.ts';
 import { SequenceSender } from './sender.ts';
 import { WindowBudget } from './window.ts';
@@ -64,26 +56,28 @@ export interface SessionStats {
 /**
  * Two peers, one conversation: streams over any number of paths, none of which it depends on. Frames that the peer
  * has not acknowledged are sent again on the next path; the peer takes each exactly once.
+ *
+ *     open, write, end, reset ─▶ Mux ─ frames ─▶ SequenceSender ─┐
+ *                                                 DatagramQueue ─┴─▶ Batch ─▶ Path ═══▶ transmit
+ *     opened, data, ended, reset ◀─ Mux ◀─ Incoming ◀─ FrameDecoder ◀─ Path ◀═════════ path-bytes
+ *
+ * `PathSet` says on which path this end sends and which are dead, `Farewell` how the session ends.
  */
 export class SessionMachine implements Machine<SessionInput, SessionOutput> {
-  readonly #role: SessionRole;
-  readonly #sessionId: Uint8Array;
   readonly #limits: SessionLimits;
   readonly #outputs = new Fifo<SessionOutput>();
-  readonly #sender: SequenceSender;
-  readonly #receiver: SequenceReceiver;
   readonly #mux: Mux;
-  readonly #paths: PathSet;
+  readonly #sender: SequenceSender;
   readonly #datagrams: DatagramQueue;
+  readonly #paths: PathSet;
+  readonly #incoming: Incoming;
+  readonly #farewell: Farewell;
+  /** The keys that a path which comes up now has. */
   #epoch: number;
   #now: Instant;
-  readonly #farewell: Farewell;
   #closed = false;
 
   constructor({ role, sessionId, epoch = 0, limits, budget }: SessionOptions, now: Instant) {
-    assert(sessionId.length === SESSION_ID_BYTES, 'a session id has 16 bytes');
-    this.#role = role;
-    this.#sessionId = sessionId;
     this.#epoch = epoch;
     this.#now = now;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
@@ -93,13 +87,22 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, quantum) =>
       this.#newFrame(sequence, quantum),
     );
-    this.#receiver = new SequenceReceiver(this.#limits);
     this.#datagrams = new DatagramQueue(this.#limits.datagrams);
     this.#paths = new PathSet(unacknowledged, emit, now);
     this.#mux = new Mux({
       role,
       limits: this.#limits,
       budget: budget ?? new WindowBudget(PROCESS_WINDOW_BUDGET),
+      emit,
+    });
+    this.#incoming = new Incoming({
+      role,
+      sessionId,
+      limits: this.#limits,
+      mux: this.#mux,
+      paths: this.#paths,
+      sender: this.#sender,
+      farewell: this.#farewell,
       emit,
     });
   }
@@ -109,7 +112,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const pathless = this.#paths.pathlessSince;
     const first = Math.min(
       this.#paths.deadline,
-      this.#receiver.acknowledgeAt ?? Infinity,
+      this.#incoming.acknowledgeAt ?? Infinity,
       this.#farewell.deadline ?? Infinity,
       pathless === undefined ? Infinity : pathless + this.#limits.resumeTimeoutMs,
     );
@@ -124,7 +127,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       windowBytes: this.#mux.receiveWindowSize,
       unacknowledgedFrames: this.#sender.unacknowledged,
       framesSent: this.#sender.next,
-      framesReceived: this.#receiver.next,
+      framesReceived: this.#incoming.next,
       framesResent: this.#sender.resent,
       datagramsDropped: this.#datagrams.dropped,
     };
@@ -132,7 +135,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
   /** The next reliable frame that this end expects; a renewed handshake tells it to the peer. */
   get nextExpected(): number {
-    return this.#receiver.next;
+    return this.#incoming.next;
   }
 
   /** The id for a stream to `open`. Throws `LIMIT` or `SESSION_CLOSED`. */
@@ -145,7 +148,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     if (this.#closed) return;
     this.#now = now;
     this.#apply(input, now);
-    this.#acknowledgeIfDue(now);
+    this.#incoming.acknowledgeIfDue(now);
   }
 
   handleTimeout(now: Instant): void {
@@ -154,7 +157,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#now = now;
     if (late > STOOD_STILL_MS) this.#paths.forgive(now);
     for (const path of this.#paths.handleTimeout(now)) this.#closePath(path.info.id, false);
-    this.#acknowledgeIfDue(now);
+    this.#incoming.acknowledgeIfDue(now);
     this.#checkPathless(now);
     if ((this.#farewell.deadline ?? Infinity) <= now) this.#forceClose(now);
   }
@@ -210,17 +213,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
   #addPath(info: PathInfo, now: Instant): void {
     assert(!this.#paths.get(info.id), 'a path id is used once');
-    const sink = {
-      frame: (header: FrameHeader, payload: Uint8Array) => this.#receiveFrame(path, header, payload),
-      data: (header: FrameHeader, offset: number, slice: Uint8Array) =>
-        this.#receiveData(path, header, offset, slice),
-    };
-    const path = new Path({ info, epoch: this.#epoch, room: this.#limits.pathBuffer, sink }, now);
-    const attachment = encodeAttachment({ role: this.#role, epoch: this.#epoch, sessionId: this.#sessionId });
-    path.queueControl(
-      encodeHeader(FrameType.ATTACH, attachment.length, info.id, this.#receiver.next),
-      attachment,
-    );
+    const path = this.#incoming.attach(info, this.#epoch, now);
     path.ping(false, now);
     this.#paths.add(path, now);
   }
@@ -264,8 +257,6 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#dropPath(path.info.id, 'its keys have served long enough', this.#now);
   }
 
-  // --- what arrives ---
-
   /** A failed attachment ends the path, any other failure the session. */
   #receive(id: PathId, bytes: Uint8Array, now: Instant): void {
     const path = this.#paths.get(id);
@@ -273,7 +264,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     path.bytesIn += bytes.length;
     path.recordsIn += 1;
     try {
-      path.decoder.push(bytes);
+      this.#incoming.receive(path, bytes, now);
       this.#checkRecords(path);
     } catch (error) {
       if (!(error instanceof SallyportError)) throw error;
@@ -285,115 +276,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     }
   }
 
-  #receiveData(path: Path, header: FrameHeader, offset: number, slice: Uint8Array): void {
-    if (!path.confirmed) throw protocolError('DATA came before ATTACH');
-    const { sequence, length } = header;
-    if (offset === 0) path.checkOrder(sequence);
-    path.carriedReliable = true;
-    const fresh = this.#receiver.accept(sequence, offset, slice, length);
-    if (fresh) this.#mux.receiveData(header.stream, fresh, this.#now);
-    if (offset + slice.length < length) return;
-    this.#farewell.progressed(this.#now);
-    if (sequence === this.#receiver.next) this.#receiver.complete(length, this.#now);
-    else this.#receiver.noteReceived(length, this.#now);
-  }
-
-  #receiveFrame(path: Path, header: FrameHeader, payload: Uint8Array): void {
-    if (!path.confirmed && header.type !== FrameType.ATTACH)
-      throw protocolError('the first frame is not ATTACH');
-    if (!isReliable(header.type)) return this.#receiveIdempotent(path, header, payload);
-    path.checkOrder(header.sequence);
-    path.carriedReliable = true;
-    if (header.sequence !== this.#receiver.next) return this.#receiver.noteReceived(header.length, this.#now);
-    this.#receiver.complete(header.length, this.#now);
-    this.#farewell.progressed(this.#now);
-    this.#receiveReliable(header, payload);
-  }
-
-  #receiveReliable({ type, stream }: FrameHeader, payload: Uint8Array): void {
-    if (this.#farewell.heard) throw protocolError('a reliable frame came after GOAWAY');
-    switch (type) {
-      case FrameType.OPEN:
-        return this.#mux.receiveOpen(stream, payload);
-      case FrameType.WINDOW:
-        return this.#mux.receiveWindow(stream, decodeWindow(payload));
-      case FrameType.FIN:
-        return this.#mux.receiveFin(stream);
-      case FrameType.RESET:
-        return this.#mux.receiveReset(stream, decodeReset(payload));
-      case FrameType.GOAWAY:
-        return this.#receiveGoaway(payload);
-    }
-  }
-
-  #receiveIdempotent(path: Path, { type, sequence }: FrameHeader, payload: Uint8Array): void {
-    switch (type) {
-      case FrameType.ATTACH:
-        return this.#receiveAttach(path, sequence, payload);
-      case FrameType.ACK:
-        return this.#receiveAck(sequence);
-      case FrameType.ACTIVE:
-        if (sequence > this.#receiver.next) throw protocolError(`ACTIVE skips to frame ${sequence}`);
-        path.expected = sequence;
-        this.#paths.peerSendsBy(path, this.#now);
-        return;
-      case FrameType.PING:
-        return path.queueControl(encodeHeader(FrameType.PONG, 0, 0, sequence));
-      case FrameType.PONG:
-        return this.#receivePong(path, sequence);
-      case FrameType.DATAGRAM:
-        this.#outputs.push({ type: 'datagram', bytes: payload });
-        return;
-      default: // Reserved for extensions, which must not matter to a peer that does not know them.
-    }
-  }
-
-  #receiveAttach(path: Path, next: number, payload: Uint8Array): void {
-    const { role, epoch, sessionId } = decodeAttachment(payload);
-    if (role === this.#role) throw protocolError('ATTACH came back from where it was sent');
-    if (epoch !== path.epoch) throw protocolError(`ATTACH names epoch ${epoch}, the path has ${path.epoch}`);
-    if (Buffer.compare(sessionId, this.#sessionId) !== 0) throw protocolError('ATTACH names another session');
-    this.#receiveAck(next);
-    if (!path.confirmed) this.#paths.confirm(path, this.#now);
-  }
-
-  #receiveAck(next: number): void {
-    const active = this.#paths.active;
-    if (!this.#sender.acknowledge(next, active, this.#now)) return;
-    this.#farewell.progressed(this.#now);
-    if (!active) return;
-    active.liveness.progressed(this.#now);
-    if (active.suspect) this.#paths.proven(active, this.#now);
-  }
-
-  #receivePong(path: Path, id: number): void {
-    const ping = path.takePing(id);
-    if (!ping) return;
-    const rttMs = this.#now - ping.sentAt;
-    path.rtt.sample(rttMs);
-    path.liveness.ponged(this.#now);
-    path.unheardSince = undefined;
-    this.#paths.proven(path, this.#now);
-    if (ping.token !== undefined) {
-      this.#outputs.push({ type: 'pong', token: ping.token, path: path.info.id, rttMs });
-    }
-  }
-
   // --- what goes out ---
-
-  /** Acknowledges on the paths that the frames came by and on the one that this end sends on. */
-  #acknowledgeIfDue(now: Instant): void {
-    const at = this.#receiver.acknowledgeAt;
-    if (at !== undefined && at <= now) this.#acknowledge(now);
-  }
-
-  #acknowledge(now: Instant): void {
-    this.#receiver.acknowledged(now);
-    for (const path of this.#paths) {
-      if (path.carriedReliable || path === this.#paths.active) path.ackDue = true;
-      path.carriedReliable = false;
-    }
-  }
 
   #nextTransmit(): SessionOutput | undefined {
     for (const path of this.#paths) {
@@ -402,11 +285,11 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       batch.add(path.takeControl());
       if (path.ackDue) {
         path.ackDue = false;
-        batch.add([encodeHeader(FrameType.ACK, 0, 0, this.#receiver.next)]);
+        batch.add([encodeHeader(FrameType.ACK, 0, 0, this.#incoming.next)]);
       }
       if (path === this.#paths.active) {
-        this.#datagrams.fill(batch, path.room);
-        this.#sender.fill(batch, path, this.#now);
+        this.#datagrams.addTo(batch, path.room);
+        this.#sender.addTo(batch, path, this.#now);
       }
       if (batch.bytes > 0) return this.#transmit(path, batch);
     }
@@ -438,14 +321,6 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#farewell.begin({ code, message, remote: false }, now);
     this.#mux.refuse('SESSION_CLOSED', message);
     this.#mux.resetAll(code ?? 'SESSION_CLOSED', message, (id, ended) => ended || ending?.has(id) === true);
-  }
-
-  /** The peer has nothing more to say, so neither have we: its streams are all settled, ours find no reader. */
-  #receiveGoaway(payload: Uint8Array): void {
-    const { code, message } = decodeGoaway(payload);
-    this.#farewell.hear({ code, message, remote: true }, this.#now);
-    this.#mux.refuse('SESSION_CLOSED', 'the peer has closed the session');
-    this.#acknowledge(this.#now);
   }
 
   #forceClose(now: Instant): void {

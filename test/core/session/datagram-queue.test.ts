@@ -11,7 +11,7 @@ function queueOf(count: number, most: number): DatagramQueue {
 /** The first bytes of the datagrams in one batch. */
 function fill(queue: DatagramQueue, room: number): number[] {
   const batch = new Batch();
-  queue.fill(batch, room);
+  queue.addTo(batch, room);
   return batch.chunks.filter(({ length }) => length === 1).map((datagram) => datagram[0]!);
 }
 

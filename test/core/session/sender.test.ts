@@ -36,7 +36,7 @@ function pathFrom(first: number, room = 256 * KIB): Path {
 /** One batch, as the peer reads it: `A3` for ACTIVE from frame 3, or a frame's number. */
 function fill(sender: SequenceSender, path: Path): string[] {
   const batch = new Batch();
-  sender.fill(batch, path, 1);
+  sender.addTo(batch, path, 1);
   const read: string[] = [];
   const note = ({ type, sequence }: FrameHeader) =>
     read.push(type === FrameType.ACTIVE ? `A${sequence}` : `${sequence}`);
