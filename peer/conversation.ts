@@ -11,6 +11,7 @@ import type { PathChoice } from '../src/core/punch/situation.ts';
 import {
   decodeUpdate,
   encodeUpdate,
+  type Round,
   type RoundStart,
   type UpdateFields,
 } from '../src/core/session/introduction.ts';
@@ -31,6 +32,7 @@ import type { Deployment } from './deployment.ts';
 import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
 import { NetworkNews } from './network-news.ts';
+import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
 import { Session, type PathReport } from './session.ts';
@@ -102,6 +104,7 @@ export class Conversation {
   #opener!: Opener;
   #instance: Uint8Array;
   #resumption: Resumption;
+  #rotation: PathRotation;
   #updates: SessionStream | undefined;
   /** The one on which the peer's news come. */
   #incoming: SessionStream | undefined;
@@ -127,6 +130,8 @@ export class Conversation {
       reoffer: () => options.reoffer(this),
     });
     this.session.on('path', (path) => this.#onPath(path));
+    const rotate = () => void this.#punching.rotate();
+    this.#rotation = new PathRotation({ session: this.session, clock, rotate });
     // Whoever got through TLS holds the session's keys.
     this.session.on('attached', () => {
       this.#epochs.prove();
@@ -235,6 +240,7 @@ export class Conversation {
     this.#cancelUpdate?.();
     this.#cancelExpiry?.();
     this.#resumption.stop();
+    this.#rotation.stop();
     this.#punching.stop();
     this.#circuit?.stop();
   }
@@ -255,6 +261,7 @@ export class Conversation {
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
       propose: (round) => this.#propose(round),
+      tellFresh: (candidate, round) => void this.#send({ candidates: [candidate], round }),
       tellSample: (candidate) => void this.#send({ samples: [candidate] }),
       onPath: (path) => {
         if (this.#isCurrent(keys)) this.session.addDirectPath(path);
@@ -317,7 +324,7 @@ export class Conversation {
   }
 
   /** A round begins with what both networks are now. */
-  #propose(round: { number: number; start: RoundStart }): boolean {
+  #propose(round: Round): boolean {
     const face = this.#face;
     if (!this.#send({ ...face, round })) return false;
     this.#news.told(face);
@@ -384,7 +391,8 @@ export class Conversation {
     const { vouch, date } = this.#options;
     const news = { profile, candidates: candidates && vouch(candidates), samples: date(samples) };
     this.#confirm();
-    if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
+    if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
+    else if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
     else this.#punching.learn(news);
   }
 

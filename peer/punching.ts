@@ -9,10 +9,11 @@ import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { KEEPALIVE_MS, keepaliveMs } from '../src/core/session/keepalive.ts';
-import { MAX_START_LEAD_MS, type RoundStart } from '../src/core/session/introduction.ts';
+import { MAX_START_LEAD_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
+import { openFreshPort, type FreshPort } from './fresh-port.ts';
 import type { Network } from './network.ts';
 import { Circumstances, type Face } from './circumstances.ts';
 import type { TraceLine } from './trace.ts';
@@ -30,7 +31,9 @@ export interface PunchingOptions {
   /** An instant by the rendezvous's clock, as one by ours. */
   readonly toLocal: (serverTime: number) => Instant;
   /** Tells the peer to start this round with us; false where there is no way to tell it. */
-  readonly propose: (round: { number: number; start: RoundStart }) => boolean;
+  readonly propose: (round: Round) => boolean;
+  /** Tells the peer of a port for a fresh round, and proposes that round unless the peer did. */
+  readonly tellFresh: (candidate: Candidate, round?: Round) => void;
   /** Tells the peer at once where this end's NAT counts its ports. */
   readonly tellSample: (candidate: Candidate) => void;
   readonly serverTime: () => number;
@@ -95,6 +98,8 @@ export class Punching {
   #rounds: TokenBucket;
   /** A round is being prepared, or has neither found a path nor ended. */
   #busy = false;
+  /** That round is to replace a path that is up. */
+  #rotating = false;
   #stopped = false;
 
   constructor(options: PunchingOptions) {
@@ -171,12 +176,47 @@ export class Punching {
     return true;
   }
 
-  #run(number: number, start: RoundStart, news: News): void {
+  /**
+   * Like `begin`, for a round in which both ends punch from UDP ports that nothing has used, so that the path that
+   * comes of it has mappings of its own. The path that is there stays.
+   */
+  async beginFresh(number: number, start: RoundStart, news: News): Promise<void> {
+    const port = await this.#openFresh(number);
+    if (!port) return;
+    this.#options.tellFresh(port.candidate);
+    this.#run(number, start, news, port);
+  }
+
+  /** Proposes a fresh round, to replace a path before it ends. */
+  async rotate(): Promise<void> {
+    const number = this.#round + 1;
+    const port = await this.#openFresh(number);
+    if (!port) return;
+    // The peer asks for its mapping first, after the proposal has come.
+    const lead = Math.min(MAX_START_LEAD_MS, 2 * this.#roundTripMs + 20);
+    const start = { at: this.#options.serverTime() + lead, roundTripMs: this.#roundTripMs };
+    this.#options.tellFresh(port.candidate, { number, start, fresh: true });
+    this.#run(number, start, {}, port);
+  }
+
+  /** `undefined` where such a round can't be, or isn't wanted any more. */
+  async #openFresh(number: number): Promise<FreshPort | undefined> {
+    const { network, clock } = this.#options;
+    const isWanted = () => !this.#stopped && !this.#busy && this.#directPaths > 0 && number > this.#round;
+    if (!isWanted() || !this.#rounds.take(clock.now())) return undefined;
+    const port = await openFreshPort(network.stun, clock);
+    if (isWanted()) return port;
+    void port?.udp.close();
+    return undefined;
+  }
+
+  #run(number: number, start: RoundStart, news: News, fresh?: FreshPort): void {
     this.#cancelRetry?.();
     this.#traversal?.stop();
     this.#traversal = undefined;
     this.#remote.candidates = [];
     this.#busy = true;
+    this.#rotating = fresh !== undefined;
     this.learn(news);
     this.#round = number;
     this.#roundTripMs = start.roundTripMs;
@@ -187,8 +227,9 @@ export class Punching {
       role,
       peer,
       keys,
-      kinds,
+      kinds: fresh ? ['udp'] : kinds,
       network,
+      freshUdp: fresh?.udp,
       clock,
       round: number,
       tellSample,
@@ -242,7 +283,7 @@ export class Punching {
   /** Something changed at this end or the session wants a better path: try again now. */
   wake(): void {
     this.#attaching = false;
-    if (this.#directPaths > 0 || this.#busy) return;
+    if (this.#directPaths > 0 || (this.#busy && !this.#rotating)) return;
     this.#failures = 0;
     this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
   }
@@ -255,7 +296,7 @@ export class Punching {
 
   #onDone(): void {
     this.#busy = false;
-    if (this.#stopped || this.#found) return;
+    if (this.#stopped || this.#found || this.#rotating) return;
     const { here, there } = this.#circumstances.profiles;
     this.#options.onFailed(verdictOf(this.#obstacles, here, there));
     // What these NATs were taken for should have let it through.

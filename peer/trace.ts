@@ -6,9 +6,10 @@ export interface TraceLine {
   readonly transport?: Transport | 'relay' | undefined;
   /**
    * A technique, or `nat` what stands at each end, `plan` what will be tried, `round` when punching begins again,
-   * `keepalive` how a path is held, `relay` a circuit's failure, `keys` a new handshake.
+   * `keepalive` how a path is held, `rotation` why
+   * one is replaced, `relay` a circuit's failure, `keys` a new handshake.
    */
-  readonly stage: Technique | 'nat' | 'plan' | 'round' | 'keepalive' | 'relay' | 'keys';
+  readonly stage: Technique | 'nat' | 'plan' | 'round' | 'keepalive' | 'rotation' | 'relay' | 'keys';
   readonly text: string;
   /** Sent by this end in this stage so far. */
   readonly packets?: number | undefined;

@@ -53,6 +53,8 @@ export interface TraversalOptions {
   readonly keys: SessionKeys;
   readonly kinds: readonly PathChoice[];
   readonly network: Network;
+  /** In place of the shared socket for IPv4; the round closes it, or the path that it carries. */
+  readonly freshUdp?: UdpSocket | undefined;
   readonly clock: Clock;
   /** Which round of this session it is; both ends count alike. */
   readonly round: number;
@@ -85,10 +87,10 @@ export class Traversal {
   #ended = new AbortController();
   /** The tags that incoming connections began with. */
   #tags = new Map<ConnectionId, Uint8Array>();
-  /** Sockets beyond the shared one, by the number that the agent gave them. */
+  /** Sockets of this round alone, by the number that the agent gave them; 0 is one that stands in for the shared one. */
   #sockets = new Map<number, UdpSocket>();
   #udpPipe: UdxPipe | undefined;
-  /** Of the sockets beyond the shared one, the one that carries the path. */
+  /** The one that carries the path, if it isn't the shared one. */
   #pathSocket: number | undefined;
   #accepted = 0;
   #listening = new Set<Family>();
@@ -117,7 +119,8 @@ export class Traversal {
     });
     this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
     // What isn't allowed isn't taken either, however well the peer authenticates it (`--paths`).
-    if (kinds.includes('udp')) {
+    if (options.freshUdp) this.#listenTo(0, options.freshUdp);
+    else if (kinds.includes('udp')) {
       const owns = (bytes: Uint8Array) => this.#agent.owns(bytes);
       const receive = (bytes: Uint8Array, from: Endpoint) =>
         this.handle({ type: 'datagram', socket: 0, bytes, from });
@@ -146,7 +149,7 @@ export class Traversal {
     this.#driver.stop();
     for (const release of this.#release) release();
     for (const socket of this.#connections.values()) forsake(socket);
-    this.#closeSockets(this.#pathSocket);
+    this.#closeSockets((number) => number === this.#pathSocket);
     this.#ended.abort();
     for (const family of this.#listening) this.#options.network.stopListeningHeld(family);
   }
@@ -158,7 +161,7 @@ export class Traversal {
       case 'tell-sample':
         return this.#options.tellSample(output.candidate);
       case 'close-sockets':
-        return this.#closeSockets(output.except);
+        return this.#closeSockets((number) => number === 0 || number === output.except);
       case 'dial':
         return this.#dial(output.connection, output.to, output.from);
       case 'sample':
@@ -191,10 +194,13 @@ export class Traversal {
 
   /** @param remote decides which of the shared sockets number 0 is */
   #socket(number: number, remote: Endpoint): UdpSocket | undefined {
-    if (number === 0) return this.#options.network.udpOf(familyOf(remote));
     const open = this.#sockets.get(number);
     if (open) return open;
-    const socket = UdpSocket.open({ host: '0.0.0.0', port: 0 });
+    if (number === 0) return this.#options.network.udpOf(familyOf(remote));
+    return this.#listenTo(number, UdpSocket.open({ host: '0.0.0.0', port: 0 }));
+  }
+
+  #listenTo(number: number, socket: UdpSocket): UdpSocket {
     socket.on('datagram', (bytes, from) =>
       this.handle({ type: 'datagram', socket: number, bytes: Uint8Array.from(bytes), from }),
     );
@@ -202,9 +208,9 @@ export class Traversal {
     return socket;
   }
 
-  #closeSockets(except: number | undefined): void {
+  #closeSockets(isKept: (number: number) => boolean): void {
     for (const [number, socket] of this.#sockets) {
-      if (number === except) continue;
+      if (isKept(number)) continue;
       this.#sockets.delete(number);
       void socket.close();
     }
@@ -304,7 +310,7 @@ export class Traversal {
     });
     this.#udpPipe = pipe;
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
-    if (number !== 0) pipe.once('close', () => void socket.close());
+    if (this.#sockets.has(number)) pipe.once('close', () => void socket.close());
     this.#securing++;
     const security = { role: tlsRole(role), keys: keys.path('udp', role), timeoutMs: SECURING_MS };
     const secured = secure(pipe, security).then(

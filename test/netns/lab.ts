@@ -124,6 +124,17 @@ export class Lab {
     await this.#changeCut('delete', group);
   }
 
+  /** The NAT next to that side's host forgets this one; what is sent next by the same ports is mapped anew. */
+  async forgetFlow(side: SideName, { protocol, original }: Flow): Promise<void> {
+    const { source, sourcePort, destination, destinationPort } = original;
+    const tuple = `-s ${source} --sport ${sourcePort} -d ${destination} --dport ${destinationPort}`;
+    // It may be gone already.
+    await this.#namespaces.run(
+      this.#side(side).nat,
+      `conntrack -D -p ${protocol} ${tuple} >/dev/null 2>&1 || true`,
+    );
+  }
+
   /** The NATs of that side forget every mapping and contact, as after a restart. */
   async forgetMappings(side: SideName): Promise<void> {
     const script =

@@ -78,7 +78,12 @@ const updateSchema = v.object({
   samples: v.optional(v.pipe(v.array(candidateSchema), v.maxLength(2))),
   /** Another round of punching: the initiator proposes it, T0 as above. */
   round: v.optional(
-    v.object({ number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_ROUNDS)), start }),
+    v.object({
+      number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_ROUNDS)),
+      start,
+      /** From UDP ports that nothing has used; the paths that are up stay. */
+      fresh: v.optional(v.boolean()),
+    }),
   ),
 });
 
@@ -86,6 +91,7 @@ export type Offer = v.InferOutput<typeof offerSchema>;
 export type Answer = v.InferOutput<typeof answerSchema>;
 export type Update = v.InferOutput<typeof updateSchema>;
 export type RoundStart = v.InferOutput<typeof start>;
+export type Round = NonNullable<Update['round']>;
 
 export const INTRODUCTION_VERSION = 1;
 
@@ -130,7 +136,7 @@ export interface UpdateFields {
   candidates?: readonly Candidate[] | undefined;
   profile?: NatProfile | undefined;
   samples?: readonly Candidate[] | undefined;
-  round?: { number: number; start: RoundStart } | undefined;
+  round?: Round | undefined;
 }
 
 function fields({ type, transport, endpoint, attestation }: Candidate): Record<string, unknown> {

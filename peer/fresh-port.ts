@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { equalBytes } from '../src/core/bytes.ts';
+import type { Candidate } from '../src/core/punch/candidate.ts';
+import type { StunService } from '../src/core/punch/sampler.ts';
+import { bindingRequest, readResponse } from '../src/core/stun/request.ts';
+import { REQUEST_SCHEDULE } from '../src/core/stun/transaction.ts';
+import type { Clock } from '../src/net/clock.ts';
+import { deferred } from '../src/net/deferred.ts';
+import { UdpSocket } from '../src/net/udx.ts';
+import { WILDCARD } from '../src/net/wildcard.ts';
+
+/** A UDP port over IPv4 that has sent nothing before, and where the rendezvous has seen it now. */
+export interface FreshPort {
+  readonly udp: UdpSocket;
+  /** Attested. */
+  readonly candidate: Candidate;
+}
+
+const PATIENCE_MS = 1_500;
+
+/** `undefined` where no server tells the mapping. */
+export async function openFreshPort(
+  stun: StunService | undefined,
+  clock: Clock,
+): Promise<FreshPort | undefined> {
+  const server = stun?.servers.udp;
+  if (!stun || !server) return undefined;
+  const udp = UdpSocket.open({ host: WILDCARD[4], port: 0 });
+  const transactionId = new Uint8Array(randomBytes(12));
+  const request = bindingRequest(transactionId, stun.credentials);
+  const { promise, resolve } = deferred<Candidate | undefined>();
+  const read = (bytes: Uint8Array): void => {
+    const response = readResponse(bytes, stun.credentials);
+    if (!response?.mapped || !equalBytes(response.transactionId, transactionId)) return;
+    const { mapped: endpoint, attestation } = response;
+    resolve({ type: 'srflx', transport: 'udp', endpoint, attestation });
+  };
+  udp.on('datagram', read);
+  const timers = REQUEST_SCHEDULE.map((ms) => clock.setTimer(() => udp.send(request, server), ms));
+  timers.push(clock.setTimer(() => resolve(undefined), PATIENCE_MS));
+  const candidate = await promise;
+  for (const cancel of timers) cancel();
+  udp.off('datagram', read);
+  if (candidate) return { udp, candidate };
+  await udp.close();
+  return undefined;
+}
