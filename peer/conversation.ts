@@ -5,7 +5,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { encodePurpose } from '../src/core/protocol/open.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type { PortSample, RemoteCandidate } from '../src/core/punch/events.ts';
+import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import {
@@ -36,6 +36,7 @@ import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
 import { Session, type PathReport } from './session.ts';
+import { Sightings } from './sightings.ts';
 
 export interface ConversationOptions {
   readonly role: SessionRole;
@@ -57,10 +58,6 @@ export interface ConversationOptions {
   readonly network: Network;
   readonly deployment: Deployment;
   readonly clock: Clock;
-  /** Which candidates the rendezvous has seen the peer at. */
-  readonly vouch: (candidates: readonly Candidate[]) => RemoteCandidate[];
-  /** When the rendezvous saw them; those alone that it did see. */
-  readonly date: (samples: readonly Candidate[]) => PortSample[];
 }
 
 interface PeerFace {
@@ -112,6 +109,7 @@ export class Conversation {
   #cancelUpdate: (() => void) | undefined;
   #cancelExpiry: (() => void) | undefined;
   #news = new NetworkNews();
+  #sightings: Sightings;
   #directPaths = new Set<string>();
 
   constructor(options: ConversationOptions) {
@@ -120,6 +118,7 @@ export class Conversation {
     this.#epochs = new Epochs(keys);
     this.#tickets = options.tickets;
     this.#instance = options.instance;
+    this.#sightings = new Sightings(deployment, peer);
     this.#news.told(options.told);
     this.#incomingRate = new TokenBucket(UPDATES.perSecond, UPDATES.burst, clock.now());
     this.session = new Session({ role, id, peer, keys, kinds, clock });
@@ -388,8 +387,11 @@ export class Conversation {
   #onUpdate(bytes: Uint8Array): void {
     if (!this.#incomingRate.take(this.#options.clock.now())) return;
     const { candidates, profile, samples = [], round } = decodeUpdate(bytes);
-    const { vouch, date } = this.#options;
-    const news = { profile, candidates: candidates && vouch(candidates), samples: date(samples) };
+    const news = {
+      profile,
+      candidates: candidates && this.#sightings.mark(candidates),
+      samples: this.#sightings.date(samples),
+    };
     this.#confirm();
     if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
     else if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();

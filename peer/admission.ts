@@ -1,0 +1,115 @@
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import type { Identity, PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
+import { verifyOffer } from '../src/core/protocol/auth.ts';
+import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
+import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
+import { decodeOffer, INTRODUCTION_VERSION } from '../src/core/session/introduction.ts';
+import type { Clock } from '../src/net/clock.ts';
+import type { Grant } from './allow-list.ts';
+import type { Deployment } from './deployment.ts';
+import type { InviteFolder, OpenInvite } from './invite-folder.ts';
+import { ReplayMemory } from './replay-memory.ts';
+import type { Session } from './session.ts';
+
+export interface AdmissionOptions {
+  readonly identity: Identity;
+  readonly deployment: Deployment;
+  readonly clock: Clock;
+  readonly grantOf: (id: PeerId) => Grant | undefined;
+  /** No invite helps a peer that is denied by name. */
+  readonly isDenied: (id: PeerId) => boolean;
+  readonly invites: InviteFolder;
+  /** A guest is in a session. @throws SallyportError `NOT_AUTHORIZED` where its invite was used meanwhile */
+  readonly onGuest: (guest: PeerId, invite: OpenInvite) => void;
+  /** @throws SallyportError where no session of that id may begin with this peer */
+  readonly checkRoom: (session: Uint8Array, from: PeerId) => void;
+}
+
+type ForwardedOffer = MessageTo<ToNode, 'offer'>;
+
+/** How far our idea of the rendezvous's clock may be behind. */
+const CLOCK_TOLERANCE_MS = 5_000;
+
+/**
+ * Which offers are heard, and whose. What is cheap and tells a stranger nothing is asked first: is the offer fresh and
+ * attested, was it seen before, is its sender allowed, is there room. Only then is anything decrypted. Who holds an
+ * invite instead is a guest until the invite is used up, which puts it on the allow list.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #replays: ReplayMemory;
+  /** Sessions whose invite isn't used up, since their keys aren't proven yet. */
+  readonly #guests = new Set<Session>();
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#replays = new ReplayMemory(LIMITS.offerReplayWindowMs, options.clock);
+  }
+
+  isGuest(session: Session): boolean {
+    return this.#guests.has(session);
+  }
+
+  /**
+   * An offer that the rendezvous did not attest within the last minute, or that was seen before, is a replay: it gets
+   * no answer of any kind. One from the future could be replayed once it is forgotten here.
+   */
+  isFresh({ session, noise, time, signature }: ForwardedOffer, from: PeerId): boolean {
+    const { deployment } = this.#options;
+    const age = deployment.serverTime() - time;
+    if (age > LIMITS.attestationLifetimeMs || age < -CLOCK_TOLERANCE_MS) return false;
+    if (!verifyOffer(deployment.id, signature, { from, session, noise, time })) return false;
+    return this.#replays.isFirst(ephemeralOf(noise));
+  }
+
+  /** An offer, opened if its sender is allowed or may be a guest. To anybody else every failure is the same refusal. */
+  open(message: ForwardedOffer, from: PeerId) {
+    const { grantOf, isDenied, invites } = this.#options;
+    if (grantOf(from)) return this.#read(message, from);
+    if (isDenied(from) || invites.isEmpty) throw notAllowed();
+    try {
+      const read = this.#read(message, from);
+      if (read.invite) return read;
+    } catch (thrown) {
+      if (!(thrown instanceof SallyportError)) throw thrown;
+    }
+    throw notAllowed();
+  }
+
+  /** Our end of the handshake that the peer began. */
+  responding(session: Uint8Array, from: PeerId): Handshake {
+    const { identity, deployment } = this.#options;
+    const context = { initiator: from, responder: identity.id, rendezvous: deployment.id, session };
+    return Handshake.responder(identity, context);
+  }
+
+  /** The invite is used up by the first path, which takes the session's keys, and not by an offer that somebody repeats. */
+  expectGuest(session: Session, invite: OpenInvite): void {
+    this.#guests.add(session);
+    session.on('closed', () => this.#guests.delete(session));
+    session.once('attached', () => {
+      this.#guests.delete(session);
+      try {
+        this.#options.onGuest(session.peer, invite);
+      } catch (thrown) {
+        const { code, message } = asSallyportError(thrown);
+        session.driver.destroy(code, message);
+      }
+    });
+  }
+
+  #read({ session, noise }: ForwardedOffer, from: PeerId) {
+    const { invites } = this.#options;
+    this.#options.checkRoom(session, from);
+    const handshake = this.responding(session, from);
+    const offer = decodeOffer(handshake.read(noise));
+    if (offer.version !== INTRODUCTION_VERSION)
+      throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
+    return { offer, handshake, invite: offer.invite && invites.check(offer.invite, handshake.context) };
+  }
+}
+
+function notAllowed(): SallyportError {
+  return new SallyportError('NOT_AUTHORIZED', 'not on the allow list');
+}

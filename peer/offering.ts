@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { SallyportError } from '../src/core/errors.ts';
+import type { Identity, PeerId } from '../src/core/identity.ts';
+import { proveInvite } from '../src/core/invite.ts';
+import type { PathChoice } from '../src/core/punch/situation.ts';
+import type { CircuitKind } from '../src/core/session/events.ts';
+import { Handshake } from '../src/core/session/handshake.ts';
+import {
+  decodeAnswer,
+  encodeOffer,
+  INTRODUCTION_VERSION,
+  MAX_ROUND_TRIP_MS,
+  type Offer,
+} from '../src/core/session/introduction.ts';
+import type { Clock } from '../src/net/clock.ts';
+import type { Deployment } from './deployment.ts';
+import type { Network } from './network.ts';
+import { ANSWER_TIMEOUT_MS, type PendingOffers } from './pending-offers.ts';
+
+interface OfferingOptions {
+  readonly identity: Identity;
+  readonly network: Network;
+  readonly deployment: Deployment;
+  readonly clock: Clock;
+}
+
+/** What an offer is made with, beside whom it is for. */
+export interface OfferTerms {
+  readonly kinds: readonly PathChoice[];
+  /** Of which kinds the legs of its circuit are to be; any by default. */
+  readonly circuits?: readonly CircuitKind[] | undefined;
+  /** 16 bytes: of the invite that lets us in. */
+  readonly inviteSecret?: Uint8Array | undefined;
+  readonly planOnly?: boolean;
+}
+
+/** A session that there is, to be offered anew. */
+export interface KnownSession {
+  readonly session: Uint8Array;
+  readonly instance: Uint8Array | undefined;
+  readonly resume: NonNullable<Offer['resume']>;
+}
+
+type AnyTerms = OfferTerms & { readonly known?: KnownSession };
+
+/** Our half of the introduction: the first Noise message, which only the peer can read, and its answer, the second. */
+export class Offering {
+  readonly #options: OfferingOptions;
+  readonly #pending: PendingOffers;
+
+  constructor(options: OfferingOptions, pending: PendingOffers) {
+    this.#options = options;
+    this.#pending = pending;
+  }
+
+  /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew. */
+  async introduce(to: PeerId, terms: AnyTerms, signal?: AbortSignal) {
+    const giveUpAt = this.#options.clock.now() + ANSWER_TIMEOUT_MS;
+    for (;;) {
+      const introduced = await this.#offer(to, terms, giveUpAt, signal);
+      if (introduced) return introduced;
+    }
+  }
+
+  /** `undefined` where the offer or its answer was lost on the way. */
+  async #offer(
+    to: PeerId,
+    { kinds, circuits, inviteSecret, planOnly, known }: AnyTerms,
+    giveUpAt: number,
+    signal?: AbortSignal,
+  ) {
+    const { identity, deployment, network } = this.#options;
+    const session = known?.session ?? new Uint8Array(randomBytes(16));
+    const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
+    const handshake = Handshake.initiator(identity, context);
+    const told = network.publicFace(kinds);
+    const offer = encodeOffer({
+      version: INTRODUCTION_VERSION,
+      kinds: [...kinds],
+      ...(circuits && { circuits: [...circuits] }),
+      ...told,
+      roundTripMs: Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs),
+      ...(planOnly && { planOnly }),
+      ...(inviteSecret && { invite: proveInvite(inviteSecret, context) }),
+      ...(known && { resume: known.resume }),
+    });
+    const noise = writeFirst(handshake, offer);
+    const answer = await this.#pending.send(
+      { to, session, noise, instance: known?.instance },
+      giveUpAt,
+      signal,
+    );
+    return answer && { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
+  }
+}
+
+/** An id that is no point of the curve is nobody's, and no handshake can be made with it. */
+function writeFirst(handshake: Handshake, offer: Uint8Array): Uint8Array {
+  try {
+    return handshake.write(offer);
+  } catch (cause) {
+    throw new SallyportError('PEER_OFFLINE', 'nobody can have this id', {
+      hint: 'check it for a typing error',
+      cause,
+    });
+  }
+}
