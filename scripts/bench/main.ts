@@ -22,6 +22,8 @@ const PROGRAMS = {
   session: () => ['--import', './scripts/ts.mjs', 'scripts/bench/session.ts', values.mib, values.rounds],
   /** 100 and 1,000 streams of a session against one, and 99 beside one that nobody reads. */
   streams: () => ['scripts/bench/streams.mjs'],
+  /** What idle sessions, streams and forwarded connections hold. */
+  memory: () => ['scripts/bench/memory.mjs'],
 };
 const { values } = parseArgs({
   options: {

@@ -91,6 +91,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   /** When each transport's newest diagnosis began and ended. */
   readonly #diagnoses: Partial<Record<Transport, Diagnosis>> = {};
   #cancelRepeat: (() => void) | undefined;
+  #reasking: Promise<void> | undefined;
 
   constructor(options: NatDiscoveryOptions) {
     super();
@@ -231,6 +232,11 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
 
   /** Asks for both mappings anew, whatever is known; resolves when the UDP one has come, or TCP's where UDP is blocked. */
   async reasked(): Promise<void> {
+    this.#reasking ??= this.#reask().finally(() => (this.#reasking = undefined));
+    await this.#reasking;
+  }
+
+  async #reask(): Promise<void> {
     const awaited = this.#profile.udp.reachable === false ? 'tcp' : 'udp';
     const come = new Promise<void>((resolve) => {
       const cancel = this.#clock.setTimer(() => done(awaited), ANSWER_MS);
