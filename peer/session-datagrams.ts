@@ -16,6 +16,7 @@ export interface MessagePort {
  * ```
  *  sequence 8 | sealed: stream 4 | datagram
  * ```
+ * Stream 0 is the path itself: a datagram of one byte asks (0) whether the path works both ways, or answers (1) by it.
  */
 export class SessionDatagrams {
   #sealer: Sealer;
@@ -24,6 +25,8 @@ export class SessionDatagrams {
   /** Paths that have been confirmed. */
   readonly #up = new Set<PathId>();
   readonly #takers = new Map<StreamId, (bytes: Uint8Array) => void>();
+  /** Called with a path whose other end has answered a `check`. */
+  onAnswered: (path: PathId) => void = () => {};
 
   constructor(sealer: Sealer, opener: Opener) {
     this.#sealer = sealer;
@@ -39,7 +42,7 @@ export class SessionDatagrams {
   /** Takes what comes by a path at once; sends there once `pathUp` was told of it. */
   addPath(path: PathId, port: MessagePort): void {
     this.#ports.set(path, port);
-    port.on('message', (box) => this.#receive(box));
+    port.on('message', (box) => this.#receive(path, box));
   }
 
   pathUp(path: PathId): void {
@@ -56,12 +59,15 @@ export class SessionDatagrams {
     for (const path of this.#up) {
       const port = this.#ports.get(path);
       if (!port || datagram.length + OVERHEAD > port.maxMessageBytes) continue;
-      const head = new Uint8Array(4);
-      new DataView(head.buffer).setUint32(0, stream);
-      port.sendMessage(this.#sealer.seal(concat(head, datagram)));
+      port.sendMessage(this.#sealed(stream, datagram));
       return true;
     }
     return false;
+  }
+
+  /** Asks the other end of this very path to answer by it. */
+  check(path: PathId): void {
+    this.#ports.get(path)?.sendMessage(this.#sealed(PATH_ITSELF, ASK));
   }
 
   /** Hands over what comes for a stream until the function returned is called. */
@@ -70,11 +76,24 @@ export class SessionDatagrams {
     return () => this.#takers.delete(stream);
   }
 
-  #receive(box: Uint8Array): void {
+  #sealed(stream: StreamId, datagram: Uint8Array): Uint8Array {
+    const head = new Uint8Array(4);
+    new DataView(head.buffer).setUint32(0, stream);
+    return this.#sealer.seal(concat(head, datagram));
+  }
+
+  #receive(path: PathId, box: Uint8Array): void {
     const plain = this.#open(box);
     if (!plain || plain.length < 4) return;
     const stream = new DataView(plain.buffer, plain.byteOffset).getUint32(0);
-    this.#takers.get(stream)?.(plain.subarray(4));
+    const datagram = plain.subarray(4);
+    if (stream === PATH_ITSELF) this.#checked(path, datagram[0]);
+    else this.#takers.get(stream)?.(datagram);
+  }
+
+  #checked(path: PathId, what: number | undefined): void {
+    if (what === ASK[0]) this.#ports.get(path)?.sendMessage(this.#sealed(PATH_ITSELF, ANSWER));
+    else if (what === ANSWER[0]) this.onAnswered(path);
   }
 
   /** Anybody can send to a UDP port: what doesn't open is dropped. */
@@ -87,5 +106,8 @@ export class SessionDatagrams {
   }
 }
 
+const PATH_ITSELF: StreamId = 0;
+const ASK = Uint8Array.of(0);
+const ANSWER = Uint8Array.of(1);
 /** Sequence, tag, and the stream's number. */
 const OVERHEAD = 8 + 16 + 4;

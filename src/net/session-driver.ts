@@ -23,6 +23,8 @@ export interface SessionEvents {
   stream: [stream: SessionStream, header: Uint8Array];
   path: [event: PathEvent];
   datagram: [bytes: Uint8Array];
+  /** The path's other end is to be asked by a message, beside what the path carries; then `answered`. */
+  check: [path: PathId];
   /** A (better) way to the peer is wanted. */
   'need-path': [reason: string];
   /** The last event. */
@@ -145,6 +147,11 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#driver.handle({ type: 'question' });
   }
 
+  /** The other end has answered a `check` of this path. */
+  answered(path: PathId): void {
+    this.#driver.handle({ type: 'answered', path });
+  }
+
   /** Direct paths on standby are pinged this often. */
   keepAlive(everyMs: number): void {
     this.#driver.handle({ type: 'keepalive', everyMs });
@@ -239,6 +246,9 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
         return this.#settlePing(output.token, output.path, output.rttMs);
       case 'datagram':
         this.emit('datagram', output.bytes);
+        return;
+      case 'check':
+        this.emit('check', output.path);
         return;
       case 'need-path':
         this.emit('need-path', output.reason);

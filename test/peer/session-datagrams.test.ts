@@ -66,6 +66,22 @@ describe('datagrams beside the streams', () => {
     expect(got).toEqual(['a']);
   });
 
+  it('tell by which path a check was answered, by that path alone', () => {
+    const answered: number[] = [];
+    const [second, other] = [new Port(), new Port()];
+    alice.onAnswered = (path) => answered.push(path);
+    alice.addPath(2, second);
+    bob.addPath(5, other);
+    alice.check(2);
+    expect(alicePort.sent).toEqual([]);
+    other.emit('message', second.sent[0]!);
+    expect(bobPort.sent).toEqual([]);
+    second.emit('message', other.sent[0]!);
+    second.emit('message', other.sent[0]!);
+    expect(answered).toEqual([2]);
+    expect(got).toEqual([]);
+  });
+
   it('that are too large for the path are left to the stream', () => {
     alice.pathUp(1);
     expect(send('x'.repeat(1_173))).toBe(false);

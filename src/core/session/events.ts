@@ -45,6 +45,8 @@ export type SessionInput =
   | { type: 'ping'; token: number; path?: PathId | undefined }
   /** The network has changed: each path has to show soon that it still works. */
   | { type: 'question' }
+  /** The other end has answered a `check` of this path. */
+  | { type: 'answered'; path: PathId }
   /** How often a direct path that this end doesn't send on is used, so that NATs on it keep their mappings. */
   | { type: 'keepalive'; everyMs: number }
   /** A new handshake of this session was made; later paths must name this epoch. */
@@ -92,6 +94,11 @@ export type SessionOutput =
   /** Everything written before `end`, and the end itself, is on its way. */
   | { type: 'finished'; stream: StreamId }
   | { type: 'path'; event: PathEvent }
+  /**
+   * Ask the other end, by a message that may be lost and that no lost one holds up, whether the path works both ways.
+   * Only for paths by UDP.
+   */
+  | { type: 'check'; path: PathId }
   /** `rttMs` is undefined where the path went down first, or there was none. */
   | { type: 'pong'; token: number; path: PathId | undefined; rttMs: number | undefined }
   | { type: 'datagram'; bytes: Uint8Array }

@@ -17,6 +17,10 @@ export interface PathLoad {
 /**
  * When a path counts as dead. With data in flight: no acknowledgement has made progress for longer than the round
  * trip and the oldest frame explain. Idle: no PONG within 15 s. Bytes received prove nothing about the sending direction.
+ *
+ * Where packets are lost, a carrier may be silent for longer than that: it repeats a lost packet after 1 s, and then
+ * after 2 s. So a silent path is asked beside its streams (`check`), and for as long as it answers it is not dead, up
+ * to a limit: the streams have to go on as well.
  */
 export class Liveness {
   /** The last PONG, progress, or start: anything that showed the sending direction to work. */
@@ -28,8 +32,13 @@ export class Liveness {
   #standbyPingMs = STANDBY_PING_MS;
   /** The other paths have been asked in this silence. */
   #doubted = false;
-  /** An answer, or progress, has to come by then. */
+  /** The path was questioned then, … */
+  #questionedAt: Instant = Infinity;
+  /** … and an answer, or progress, has to come by then. */
   #answerBy: Instant = Infinity;
+  /** The last check, and the last answer to one. */
+  #checkedAt: Instant = -Infinity;
+  #answeredAt: Instant = -Infinity;
 
   constructor(now: Instant) {
     this.#provenAt = now;
@@ -54,15 +63,23 @@ export class Liveness {
 
   /** The first pings follow one another at once, so that the round trip is known early. */
   ponged(now: Instant): void {
-    this.#provenAt = now;
-    this.#answerBy = Infinity;
+    this.#heard(now);
     if (this.#quickPings > 0) this.#pingAt = now;
   }
 
   progressed(now: Instant): void {
-    this.#provenAt = now;
-    this.#answerBy = Infinity;
+    this.#heard(now);
     this.restarted(now);
+  }
+
+  checked(now: Instant): void {
+    this.#checkedAt = now;
+  }
+
+  /** A check was answered: packets pass both ways, whatever holds up the streams. */
+  answered(now: Instant): void {
+    this.#heard(now);
+    this.#answeredAt = now;
   }
 
   /** Data is in flight that was not a moment ago, or the path is sent on anew. */
@@ -78,6 +95,7 @@ export class Liveness {
 
   /** The peer seems to have left this path: what it has not answered soon is dead. */
   questioned(now: Instant, load: PathLoad): void {
+    this.#questionedAt = Math.min(this.#questionedAt, now);
     this.#answerBy = Math.min(this.#answerBy, now + patienceMs(load) / 2);
   }
 
@@ -98,17 +116,39 @@ export class Liveness {
     return load.inFlight > 0 && !this.#doubted ? this.#progressAt + patienceMs(load) / 2 : Infinity;
   }
 
+  /**
+   * When to ask beside the streams: from the moment of doubt on, again and again.
+   * @param askedAt when the path was asked in its streams, which it has not answered
+   */
+  checkAt(load: PathLoad, askedAt: Instant): Instant {
+    const doubtAt = load.inFlight > 0 ? this.#progressAt + patienceMs(load) / 2 : Infinity;
+    return Math.max(this.#checkedAt + CHECK_MS, Math.min(askedAt, this.#questionedAt, doubtAt));
+  }
+
   /** When the path is to be left for another. */
   deadAt(load: PathLoad): Instant {
     const silence = IDLE_DEATH_MS + (load.active ? 0 : this.#standbyPingMs);
     const idleDeath = Math.min(this.#provenAt + silence, this.#answerBy);
-    return load.inFlight > 0 ? Math.min(idleDeath, this.#progressAt + patienceMs(load)) : idleDeath;
+    return load.inFlight > 0 ? Math.min(idleDeath, this.#silentUntil(load)) : idleDeath;
   }
 
   /** When the path is given up although there is no other. */
   lastDeadAt(load: PathLoad): Instant {
     const deadAt = this.deadAt(load);
     return load.inFlight > 0 ? Math.max(deadAt, this.#progressAt + IDLE_DEATH_MS) : deadAt;
+  }
+
+  #heard(now: Instant): void {
+    this.#provenAt = now;
+    this.#questionedAt = Infinity;
+    this.#answerBy = Infinity;
+  }
+
+  #silentUntil(load: PathLoad): Instant {
+    const patience = patienceMs(load);
+    const explained = this.#progressAt + patience;
+    if (this.#answeredAt <= this.#progressAt) return explained;
+    return Math.max(explained, Math.min(this.#answeredAt + patience, this.#progressAt + ANSWERING_MS));
   }
 }
 
@@ -121,4 +161,8 @@ const MIN_PATIENCE_MS = 1500;
 const ACTIVE_PING_MS = 5000;
 const STANDBY_PING_MS = 15_000;
 const IDLE_DEATH_MS = 15_000;
+/** Where two of three checks are lost, one of seven or eight still gets an answer before the path's time is over. */
+const CHECK_MS = 100;
+/** Data that nothing has acknowledged for so long is not lost by chance, although checks pass. */
+const ANSWERING_MS = 10_000;
 const PINGS_AT_START = 3;

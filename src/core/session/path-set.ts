@@ -56,7 +56,7 @@ export class PathSet {
   get deadline(): Instant {
     let first = Math.min(this.#moveAt ?? Infinity, this.#doubtAt);
     for (const path of this.#paths.values()) {
-      first = Math.min(first, path.liveness.pingAt, this.#deadAt(path));
+      first = Math.min(first, path.liveness.pingAt, this.#checkAt(path), this.#deadAt(path));
     }
     return first;
   }
@@ -100,7 +100,14 @@ export class PathSet {
     else if (path.info.direct && !this.#hasDirect()) this.#needPath(`no direct path: ${reason}`);
   }
 
-  /** Sends the pings that are due and declares the dead; returns the paths to be closed, already removed. */
+  /** A check was answered: the path works, whatever holds up what it carries. */
+  answered(path: Path, now: Instant): void {
+    path.liveness.answered(now);
+    path.unheardSince = undefined;
+    this.proven(path, now);
+  }
+
+  /** Sends the pings and checks that are due and declares the dead; returns the paths to be closed, already removed. */
   handleTimeout(now: Instant): Path[] {
     const dead: Path[] = [];
     if (this.#doubtAt <= now) this.#askOthers(now);
@@ -108,9 +115,10 @@ export class PathSet {
       if (this.#deadAt(path) <= now && this.#isDead(path)) {
         this.remove(path, path.inFlight > 0 ? 'no acknowledgement' : 'no answer to pings', now);
         dead.push(path);
-      } else if (path.liveness.pingAt <= now) {
-        path.ping(path === this.#active, now);
+        continue;
       }
+      if (path.liveness.pingAt <= now) path.ping(path === this.#active, now);
+      if (this.#checkAt(path) <= now) this.#check(path, now);
     }
     if (this.#moveAt !== undefined && this.#moveAt <= now) this.#select(now);
     return dead;
@@ -169,6 +177,18 @@ export class PathSet {
       path.unheardSince ??= now;
       path.ping(false, now);
     }
+  }
+
+  #check(path: Path, now: Instant): void {
+    path.liveness.checked(now);
+    this.#emit({ type: 'check', path: path.info.id });
+  }
+
+  /** Other carriers than udx repeat what is lost soon enough. */
+  #checkAt(path: Path): Instant {
+    if (path.info.kind !== 'udp' || !path.confirmed) return Infinity;
+    const load = path.load(path === this.#active, this.#resend.oldestBytes);
+    return path.liveness.checkAt(load, path.unheardSince ?? Infinity);
   }
 
   #deadAt(path: Path): Instant {

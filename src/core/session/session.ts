@@ -197,6 +197,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
         return this.#ping(input.token, input.path, now);
       case 'question':
         return this.#paths.question(now);
+      case 'answered':
+        return this.#answered(input.path, now);
       case 'keepalive':
         return this.#paths.keepalive(input.everyMs, now);
       case 'epoch':
@@ -248,6 +250,11 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const path = id === undefined ? this.#paths.active : this.#paths.get(id);
     if (path) path.ping(path === this.#paths.active, now, token);
     else this.#outputs.push({ type: 'pong', token, path: id, rttMs: undefined });
+  }
+
+  #answered(id: PathId, now: Instant): void {
+    const path = this.#paths.get(id);
+    if (path) this.#paths.answered(path, now);
   }
 
   /** A path is left for another before its keys have served for too many records; one of its kind is made in its place. */

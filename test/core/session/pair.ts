@@ -124,6 +124,8 @@ export class End {
       case 'path':
         this.events.push(output.event);
         return;
+      case 'check':
+        return this.#pair.check(this, output.path);
       case 'need-path':
         this.wanted.push(output.reason);
         return;
@@ -145,6 +147,8 @@ interface Link {
   /** Nothing arrives any more, and nobody is told. */
   black: boolean;
   down: boolean;
+  /** What would arrive before comes then: a lost packet holds up those behind it. Checks pass meanwhile. */
+  heldUntil: number;
   /** When each end's transmitter is free again. */
   freeAt: Map<End, number>;
   bytes: number;
@@ -180,7 +184,7 @@ export class Pair {
   /** A new path, up at both ends now. */
   addPath(options: LinkOptions = {}): number {
     const id = this.#nextPath++;
-    this.#links.set(id, { options, black: false, down: false, freeAt: new Map(), bytes: 0 });
+    this.#links.set(id, { options, black: false, down: false, heldUntil: 0, freeAt: new Map(), bytes: 0 });
     const path: PathInfo = { id, kind: 'tcp', direct: true, ...options.info };
     this.a.handle({ type: 'path-up', path });
     this.b.handle({ type: 'path-up', path });
@@ -199,6 +203,17 @@ export class Pair {
   /** Swallows everything on the path from now on, silently. */
   blackhole(id: number): void {
     this.#links.get(id)!.black = true;
+  }
+
+  hold(id: number, ms: number): void {
+    this.#links.get(id)!.heldUntil = this.now + ms;
+  }
+
+  /** As the peers do beside the session: one message there, and one back. */
+  check(from: End, id: number): void {
+    const { options, black } = this.#links.get(id)!;
+    if (black) return;
+    this.at(this.now + 2 * (options.delayMs ?? 0), () => from.handle({ type: 'answered', path: id }));
   }
 
   bytesOn(id: number): number {
@@ -228,7 +243,8 @@ export class Pair {
     for (let at = 0; at < bytes.length; at += this.chunkBytes) {
       const chunk = bytes.subarray(at, at + this.chunkBytes);
       const leaves = sentAt - (bytes.length - at - chunk.length) / rate;
-      this.at((Number.isFinite(leaves) ? leaves : sentAt) + delayMs, () => {
+      const arrives = (Number.isFinite(leaves) ? leaves : sentAt) + delayMs;
+      this.at(Math.max(arrives, link.heldUntil), () => {
         if (!link.down && !link.black) to.handle({ type: 'path-bytes', path: id, bytes: chunk });
       });
     }

@@ -168,6 +168,35 @@ describe('death of a path', () => {
     expect(pair.b.bytesOf(stream).equals(pattern(10_000))).toBe(true);
   });
 
+  it('is not concluded from what loss holds up, while the path answers beside it', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    pair.hold(second, 4000);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(10_000));
+    pair.run(10_000);
+    expect(pair.a.states(second)).toEqual(['up', 'active']);
+    expect(pair.b.bytesOf(stream).equals(pattern(10_000))).toBe(true);
+    const checks = pair.a.counts.get('check');
+    expect(checks).toBeGreaterThan(10);
+    pair.run(60_000);
+    expect(pair.a.counts.get('check')).toBe(checks);
+  });
+
+  it('is concluded from data that nothing acknowledges for 10 s, whatever passes beside it', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    pair.hold(second, Infinity);
+    pair.a.write(pair.a.open(), pattern(10_000));
+    const started = pair.now;
+    pair.run(60_000, () => pair.a.active === first);
+    expect(pair.now - started).toBe(10_000);
+  });
+
   it('that took its like with it falls back to the one that still answers, not from one dead path to the next', () => {
     const pair = new Pair();
     const first = pair.addPath(relay);
