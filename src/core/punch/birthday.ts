@@ -2,7 +2,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import { PortOrder } from './port-order.ts';
 import type { PortProbes } from './port-probes.ts';
-import { BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, type BirthdayRows } from './schedule.ts';
+import { BIRTHDAY_SOCKETS } from './schedule.ts';
 
 const PROBES_PER_MS = 1;
 const CATCH_UP_MS = 50;
@@ -16,8 +16,10 @@ const CONTACT_MS = 2_000;
 
 export interface BirthdayOptions {
   readonly probes: PortProbes;
-  /** How often the hard side's sockets send again: with full hop limit from the second time on. */
-  readonly rows: BirthdayRows;
+  /** Probes that it may send, but for those to ports that refused one. */
+  readonly most: number;
+  /** From one row of the hard side's sockets to the next; with full hop limit from the second on. */
+  readonly rowEveryMs: number;
   /** This end's mapping depends on the destination: it opens many sockets. */
   readonly manySockets: boolean;
   /** The other end's mapping; of its port the sprayer makes no use. */
@@ -51,6 +53,11 @@ export class Birthday {
     this.#ports = new PortOrder(options.integer);
   }
 
+  /** Probes sent. */
+  get sent(): number {
+    return this.#options.manySockets ? this.#rows * BIRTHDAY_SOCKETS : this.#sprayed + this.#repeated;
+  }
+
   get deadline(): Instant | undefined {
     const { probes, manySockets } = this.#options;
     if (probes.isSettled) return undefined;
@@ -81,12 +88,13 @@ export class Birthday {
   }
 
   get #nextRow(): Instant | undefined {
-    const { count, everyMs } = this.#options.rows;
-    return this.#rows < count ? this.#startAt + this.#rows * everyMs : undefined;
+    const { most, rowEveryMs } = this.#options;
+    const another = this.sent + BIRTHDAY_SOCKETS <= most;
+    return another ? this.#startAt + this.#rows * rowEveryMs : undefined;
   }
 
   get #nextProbe(): Instant | undefined {
-    return this.#sprayed < BIRTHDAY_PROBES ? this.#startAt + this.#sprayed / PROBES_PER_MS : undefined;
+    return this.#sprayed < this.#options.most ? this.#startAt + this.#sprayed / PROBES_PER_MS : undefined;
   }
 
   #sendRow(now: Instant): void {

@@ -1,8 +1,12 @@
 import type { Instant } from '../machine.ts';
 import type { Transport } from './candidate.ts';
 
-/** Whoever it is for, the same address is flooded at most once in this time. */
-const PER_ADDRESS_MS = 60_000;
+/** Whoever they are for, the same address gets no more of floods in this time than … */
+const SPAN_MS = 60_000;
+/** … so many probes (a prediction's, before each of two floods, come on top and keep it below 2,048), … */
+const PROBES = 1_850;
+/** … from so many flows. */
+const FLOWS = 512;
 
 /** TCP leaves mappings behind for minutes and looks like a port scan: one flood for the same peer in this time. */
 const TCP_PER_PEER_MS = 3_600_000;
@@ -12,40 +16,68 @@ export interface Flood {
   readonly address: string;
   /** For whom: anything that names the peer. */
   readonly peer: string;
+  /** The probes that it is of any use with, and those that it sends at most. */
+  readonly least: number;
+  readonly most: number;
+  /** Flows that it opens. */
+  readonly flows: number;
 }
 
+/** What one flood has been granted. */
+interface Spent {
+  readonly at: Instant;
+  readonly address: string;
+  readonly flows: number;
+  probes: number;
+}
+
+/** Leave to flood, with so many probes, or why not now. */
+export type Leave = { readonly probes: number } | { readonly refusal: string };
+
 /**
- * What protects NAT tables and third parties from many probes: in one process one flood at a time, to one address at
- * most one a minute, for one peer at most one by TCP an hour, each bounded by its stage (`BIRTHDAY_PROBES`). Shared by
- * all sessions of a process.
+ * What protects NAT tables and third parties from many probes: in one process one flood at a time, to one address so
+ * many probes and flows a minute, for one peer at most one by TCP an hour. A flood that found its port early leaves
+ * the rest of the minute's probes to the next. Shared by all sessions of a process.
  */
 export class FloodBudget {
   #owner: object | undefined;
-  /** By address: when its last flood began. */
-  #addresses = new Map<string, Instant>();
+  /** Floods of the last minute, oldest first. */
+  #floods: Spent[] = [];
   /** By peer: when its last flood by TCP began. */
   #tcpPeers = new Map<string, Instant>();
 
-  /** `undefined` when granted (end with `release`), else why not now. */
-  claim(owner: object, { transport, address, peer }: Flood, now: Instant): string | undefined {
-    if (this.#owner !== undefined && this.#owner !== owner) return 'another session is flooding';
-    forgetBefore(this.#addresses, now - PER_ADDRESS_MS);
-    forgetBefore(this.#tcpPeers, now - TCP_PER_PEER_MS);
-    if (this.#addresses.has(address)) return 'the last flood to this address was less than a minute ago';
+  /** What is granted is spent until `release` tells better. */
+  claim(owner: object, { transport, address, peer, least, most, flows }: Flood, now: Instant): Leave {
+    if (this.#owner !== undefined && this.#owner !== owner) return { refusal: 'another session is flooding' };
+    this.#forget(now);
+    const earlier = this.#floods.filter((flood) => flood.address === address);
+    const probes = Math.min(most, PROBES - sum(earlier.map((flood) => flood.probes)));
+    if (probes < least || flows + sum(earlier.map((flood) => flood.flows)) > FLOWS)
+      return { refusal: 'this address had all the probes that it may get in a minute' };
     if (transport === 'tcp') {
-      if (this.#tcpPeers.has(peer)) return 'the last TCP birthday with this peer was less than an hour ago';
+      if (this.#tcpPeers.has(peer))
+        return { refusal: 'the last TCP birthday with this peer was less than an hour ago' };
       this.#tcpPeers.set(peer, now);
     }
     this.#owner = owner;
-    this.#addresses.set(address, now);
-    return undefined;
+    this.#floods.push({ at: now, address, flows, probes });
+    return { probes };
   }
 
-  release(owner: object): void {
-    if (this.#owner === owner) this.#owner = undefined;
+  /** The owner's flood is over, after so many probes. */
+  release(owner: object, probes: number): void {
+    if (this.#owner !== owner) return;
+    this.#owner = undefined;
+    const granted = this.#floods.at(-1); // nobody else was granted anything since
+    if (granted) granted.probes = probes;
+  }
+
+  #forget(now: Instant): void {
+    this.#floods = this.#floods.filter(({ at }) => at > now - SPAN_MS);
+    for (const [peer, at] of this.#tcpPeers) if (at <= now - TCP_PER_PEER_MS) this.#tcpPeers.delete(peer);
   }
 }
 
-function forgetBefore(floods: Map<string, Instant>, end: Instant): void {
-  for (const [key, at] of floods) if (at <= end) floods.delete(key);
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

@@ -4,13 +4,14 @@ import { otherRole, type SessionRole } from '../session/keys.ts';
 import { Birthday } from './birthday.ts';
 import type { Transport } from './candidate.ts';
 import type { PortSample, PunchOutput } from './events.ts';
-import type { FloodBudget } from './flood-budget.ts';
+import type { Flood, FloodBudget } from './flood-budget.ts';
 import type { Plan, Stage } from './plan.ts';
 import type { PortProbes } from './port-probes.ts';
 import { PortPrediction, SAMPLE_MS } from './prediction.ts';
 import { PortSampler, type StunService } from './sampler.ts';
 import {
   BIRTHDAY_PROBES,
+  BIRTHDAY_PROBES_OF_USE,
   BIRTHDAY_ROWS,
   BIRTHDAY_SOCKETS,
   PREDICTION_TRIES,
@@ -166,7 +167,7 @@ export class PortSearch {
 
   end(): void {
     this.#ended = true;
-    this.#options.floods.release(this);
+    this.#options.floods.release(this, this.#birthday?.sent ?? 0);
   }
 
   #predict(
@@ -193,23 +194,29 @@ export class PortSearch {
   #beginBirthday(now: Instant): void {
     const { role, peer, transport, probes, floods, ttl, trace } = this.#options;
     const target = this.#target!;
-    const refusal = floods.claim(this, { transport, address: target.address, peer }, now);
-    this.#birthdayAt = refusal === undefined ? undefined : now + FLOOD_RETRY_MS;
-    if (refusal !== undefined) {
-      if (refusal !== this.#refusal) trace('birthday', `waits: ${refusal}`, now);
-      this.#refusal = refusal;
+    const manySockets = this.#birthdayStage!.many === role;
+    const leave = floods.claim(
+      this,
+      { transport, address: target.address, peer, ...wishOf(transport, manySockets) },
+      now,
+    );
+    if ('refusal' in leave) {
+      if (leave.refusal !== this.#refusal) trace('birthday', `waits: ${leave.refusal}`, now);
+      this.#refusal = leave.refusal;
+      this.#birthdayAt = now + FLOOD_RETRY_MS;
       return;
     }
-    const manySockets = this.#birthdayStage!.many === role;
+    this.#birthdayAt = undefined;
     const probe = transport === 'udp' ? 'probes' : 'TCP dials, at most once an hour,';
     const what = manySockets
       ? `${probe} from ${BIRTHDAY_SOCKETS} sockets, all to ${formatEndpoint(target)}`
-      : `${probe} to up to ${BIRTHDAY_PROBES} ports of ${target.address}`;
+      : `${probe} to up to ${leave.probes} ports of ${target.address}`;
     trace('birthday', what, now);
     this.#birthday = new Birthday(
       {
         probes,
-        rows: BIRTHDAY_ROWS[transport],
+        most: leave.probes,
+        rowEveryMs: BIRTHDAY_ROWS[transport].everyMs,
         manySockets,
         target,
         ttl,
@@ -225,6 +232,13 @@ export class PortSearch {
     const word = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
     return Math.floor((word / 2 ** 32) * below);
   }
+}
+
+/** What a birthday asks for: a row without a second one opens no filter of the peer's, and a few ports are no search. */
+function wishOf(transport: Transport, manySockets: boolean): Pick<Flood, 'least' | 'most' | 'flows'> {
+  if (!manySockets) return { least: BIRTHDAY_PROBES_OF_USE, most: BIRTHDAY_PROBES, flows: 1 };
+  const most = BIRTHDAY_ROWS[transport].count * BIRTHDAY_SOCKETS;
+  return { least: 2 * BIRTHDAY_SOCKETS, most, flows: BIRTHDAY_SOCKETS };
 }
 
 function samePrediction(

@@ -16,6 +16,9 @@ export const BIRTHDAY_SOCKETS = 256;
  */
 export const BIRTHDAY_PROBES = 1_650;
 
+/** As few still hit in a third of the cases, where that is what is left of the minute. */
+export const BIRTHDAY_PROBES_OF_USE = 100;
+
 /** When the many sockets of a birthday send: so many times, so far apart. */
 export interface BirthdayRows {
   readonly count: number;

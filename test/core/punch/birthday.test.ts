@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
-import { FloodBudget } from '../../../src/core/punch/flood-budget.ts';
+import { FloodBudget, type Flood } from '../../../src/core/punch/flood-budget.ts';
 import { PortOrder } from '../../../src/core/punch/port-order.ts';
 import type { NatProfile, TransportProfile } from '../../../src/core/nat/behavior.ts';
 import { UNMEASURED } from '../../../src/core/nat/behavior.ts';
@@ -54,41 +54,95 @@ describe('a birthday', () => {
     }
   });
 
-  it('is the only one of its process, and the only one to its target in a minute', () => {
+  const flood = (host: number, wish: Partial<Flood> = {}): Flood => {
+    const [address, peer] = [`198.51.100.${host}`, `peer ${host}`];
+    return { transport: 'udp', address, peer, least: 100, most: 1_650, flows: 1, ...wish };
+  };
+
+  it('is the only one of its process', () => {
     const budget = new FloodBudget();
     const [first, second] = [{}, {}];
-    const flood = (host: number) =>
-      ({ transport: 'udp', address: `198.51.100.${host}`, peer: `peer ${host}` }) as const;
-    expect(budget.claim(first, flood(1), 0)).toBeUndefined();
-    expect(budget.claim(second, flood(2), 1_000)).toMatch(/another session/);
-    budget.release(second);
-    expect(budget.claim(second, flood(2), 1_000)).toMatch(/another session/);
-    budget.release(first);
-    expect(budget.claim(second, flood(1), 59_000)).toMatch(/less than a minute/);
-    expect(budget.claim(second, flood(1), 60_000)).toBeUndefined();
+    expect(budget.claim(first, flood(1), 0)).toEqual({ probes: 1_650 });
+    expect(budget.claim(second, flood(2), 1_000)).toEqual(refused(/another session/));
+    budget.release(second, 0);
+    expect(budget.claim(second, flood(2), 1_000)).toEqual(refused(/another session/));
+    budget.release(first, 1_650);
+    expect(budget.claim(second, flood(2), 1_000)).toEqual({ probes: 1_650 });
+  });
+
+  it('leaves to the next one what it has not used of the probes that its target may get in a minute', () => {
+    const budget = new FloodBudget();
+    const owner = {};
+    budget.claim(owner, flood(1), 0);
+    budget.release(owner, 250);
+    expect(budget.claim(owner, flood(1), 10_000)).toEqual({ probes: 1_600 });
+    budget.release(owner, 1_550);
+    expect(budget.claim(owner, flood(1), 59_000)).toEqual(refused(/in a minute/));
+    expect(budget.claim(owner, flood(1), 60_000)).toEqual({ probes: 300 });
+    budget.release(owner, 300);
+    expect(budget.claim(owner, flood(1), 120_000)).toEqual({ probes: 1_650 });
+  });
+
+  it('opens 512 flows to one address in a minute at most', () => {
+    const budget = new FloodBudget();
+    const owner = {};
+    const rows = { flows: 256, least: 512, most: 1_024 };
+    const claim = (now: number) => {
+      const leave = budget.claim(owner, flood(1, rows), now);
+      budget.release(owner, 512);
+      return leave;
+    };
+    expect(claim(0)).toEqual({ probes: 1_024 });
+    expect(claim(10_000)).toEqual({ probes: 1_024 });
+    expect(claim(20_000)).toEqual(refused(/in a minute/));
+    expect(claim(60_000)).toEqual({ probes: 1_024 });
+  });
+
+  it.each([
+    ['early', easy, hard],
+    ['with its sockets', hard, easy],
+  ])('that ended %s is followed by a smaller one, within the caps of the minute', (_, local, remote) => {
+    const floods = new FloodBudget();
+    const rounds: number[] = [];
+    for (const [from, stopAt] of [
+      [0, 1_300],
+      [1_400, 12_000],
+      [12_100, 13_000],
+    ] as const) {
+      const agent = agentWith(local, remote, true, floods, from);
+      let sent = 0;
+      for (let at = agent.deadline; at !== undefined && at <= stopAt; at = agent.deadline) {
+        agent.handleTimeout(at);
+        for (let output = agent.poll(); output; output = agent.poll()) if (output.type === 'send') sent++;
+      }
+      agent.handle({ type: 'stop' }, stopAt);
+      rounds.push(sent);
+    }
+    expect(rounds[1]).toBeGreaterThan(400);
+    expect(rounds[0]! + rounds[1]! + rounds[2]!).toBeLessThanOrEqual(2_048);
   });
 
   it('is held by TCP once an hour with the same peer, wherever that peer is', () => {
     const budget = new FloodBudget();
     const owner = {};
-    const flood = (host: number, peer: string) =>
-      ({ transport: 'tcp', address: `198.51.100.${host}`, peer }) as const;
-    expect(budget.claim(owner, flood(1, 'alice'), 0)).toBeUndefined();
-    expect(budget.claim(owner, flood(2, 'alice'), 3_599_999)).toMatch(/less than an hour/);
-    expect(budget.claim(owner, flood(2, 'bob'), 3_599_999)).toBeUndefined();
-    expect(budget.claim(owner, flood(1, 'alice'), 3_600_000)).toBeUndefined();
+    const claim = (host: number, peer: string, now: number) =>
+      budget.claim(owner, flood(host, { transport: 'tcp', peer }), now);
+    expect(claim(1, 'alice', 0)).toEqual({ probes: 1_650 });
+    expect(claim(2, 'alice', 3_599_999)).toEqual(refused(/less than an hour/));
+    expect(claim(2, 'bob', 3_599_999)).toEqual({ probes: 1_650 });
+    expect(claim(1, 'alice', 3_600_000)).toEqual({ probes: 1_650 });
   });
 
   it('waits for its turn and says so', () => {
     const floods = new FloodBudget();
     const other = {};
-    floods.claim(other, { transport: 'udp', address: '203.0.113.9', peer: 'other' }, 0);
+    floods.claim(other, flood(9), 0);
     const agent = agentWith(easy, hard, true, floods);
     const traces: string[] = [];
     let sent = 0;
     for (let at = agent.deadline; at !== undefined && at <= 3_000; at = agent.deadline) {
       agent.handleTimeout(at);
-      if (at >= 1_000) floods.release(other);
+      if (at >= 1_000) floods.release(other, 0);
       for (let output = agent.poll(); output; output = agent.poll()) {
         if (output.type === 'trace') traces.push(output.text);
         if (output.type === 'send' && at < 1_000) sent++;
@@ -112,7 +166,15 @@ describe('the order of ports', () => {
   });
 });
 
-function agentWith(local: NatProfile, remote: NatProfile, attested: boolean, floods?: FloodBudget) {
+const refused = (why: RegExp) => ({ refusal: expect.stringMatching(why) as string });
+
+function agentWith(
+  local: NatProfile,
+  remote: NatProfile,
+  attested: boolean,
+  floods?: FloodBudget,
+  startAt = 0,
+) {
   const agent = new PunchAgent({
     role: 'initiator',
     kinds: ['udp', 'relay'],
@@ -123,7 +185,7 @@ function agentWith(local: NatProfile, remote: NatProfile, attested: boolean, flo
   agent.handle({ type: 'local', profile: local }, 0);
   const candidates = [{ type: 'srflx', transport: 'udp', endpoint, attested } as const];
   agent.handle({ type: 'remote', profile: remote, candidates }, 0);
-  agent.handle({ type: 'start', at: 0, roundTripMs: 80 }, 0);
+  agent.handle({ type: 'start', at: startAt, roundTripMs: 80 }, startAt);
   return agent;
 }
 
