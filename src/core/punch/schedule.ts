@@ -1,4 +1,3 @@
-import type { Instant } from '../machine.ts';
 import type { Transport } from './candidate.ts';
 
 /** A transport's search gives up this long after T0. */
@@ -101,11 +100,6 @@ export function jittered(offset: number, fraction: number): number {
   return offset + Math.min(20, offset / 10) * fraction;
 }
 
-/** Both ends dial in the same slots (measured: on a 100 ms grid at 80 ms RTT they never met). */
-export function gridOf(roundTripMs: number): number {
-  return Math.max(250, 2 * roundTripMs + 50);
-}
-
 /**
  * How long a silent SYN is left alone; below 2 RTT an attempt kills itself. The kernel repeats what was lost after one
  * second, with the same sequence numbers: a NAT that has seen half of the handshake takes that, and no other SYN.
@@ -120,9 +114,4 @@ export function patienceOf(roundTripMs: number): number {
  */
 export function shotPatienceOf(roundTripMs: number, held: boolean): number {
   return held ? Math.max(750, 2 * roundTripMs + 100) : Math.max(2_500, 3 * roundTripMs);
-}
-
-/** The slot of a shared grid that `now` lies in; negative before T0. */
-export function slotAt(now: Instant, start: Instant, grid: number): number {
-  return Math.floor((now - start) / grid);
 }

@@ -6,9 +6,11 @@ import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
 import type { Technique } from './plan.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
-import { gridOf, patienceOf, slotAt } from './schedule.ts';
+import { patienceOf } from './schedule.ts';
 import { isLocal } from './target.ts';
+import { TcpConnections, type TcpConnection } from './tcp-connections.ts';
 import { TcpShots } from './tcp-shots.ts';
+import { Turns } from './turns.ts';
 
 export interface TcpOpeningOptions {
   readonly role: SessionRole;
@@ -56,26 +58,8 @@ interface Dial {
   readonly giveUpAt: Instant;
 }
 
-interface Connection {
-  readonly id: ConnectionId;
-  readonly local: Endpoint;
-  readonly remote: Endpoint;
-  readonly technique: Technique;
-}
-
-/**
- * Slots of the shared grid, in turn: both dial; then one end listens where it has dialled before while the other
- * dials, which needs no common clock (connect-then-listen); then the other way round.
- */
-const BOTH_DIAL_SLOTS = 8;
-const ONE_LISTENS_SLOTS = 4;
-const CYCLE_SLOTS = BOTH_DIAL_SLOTS + 2 * ONE_LISTENS_SLOTS;
-
 /** Dials to a listener's address; each may send a second SYN after a second. */
 const LISTENER_ATTEMPTS = 4;
-
-/** Connections that may wait for their TLS at a time. */
-const UNSECURED_CONNECTIONS = 8;
 
 /** Dials from the held port to a mapping that nobody vouched for. */
 const UNATTESTED_ATTEMPTS = 5;
@@ -99,18 +83,17 @@ export class TcpOpening implements PortProbes {
   #held: HeldPortUse = 'nothing';
   #targets: Target[] = [];
   #dials = new Map<ConnectionId, Dial>();
-  /** Connected and not yet secured, oldest first. At the initiator the first one has been handed out. */
-  #connections: Connection[] = [];
-  #securedBy: ConnectionId | undefined;
+  /** Connected and not yet secured. */
+  #connections: TcpConnections;
   #startAt: Instant | undefined;
-  #grid = 0;
+  #turns: Turns | undefined;
   #patience = 0;
   #listening = false;
   #ended = false;
   #dialed = 0;
   /** How dials ended that did not connect. */
   #failures = new Map<string, number>();
-  #nextPhaseAt: Instant | undefined;
+  #nextTurnAt: Instant | undefined;
   #shots: TcpShots;
   /** Our filter has been opened for the peer. */
   #opened = false;
@@ -120,15 +103,20 @@ export class TcpOpening implements PortProbes {
   constructor(options: TcpOpeningOptions) {
     this.#options = options;
     this.#shots = new TcpShots(options.emit);
+    this.#connections = new TcpConnections({
+      role: options.role,
+      onOffered: (connection, now) => this.#handOut(connection, now),
+      onSpare: (connection) => options.emit({ type: 'cancel-dial', connection }),
+    });
   }
 
   get secured(): boolean {
-    return this.#securedBy !== undefined;
+    return this.#connections.secured;
   }
 
   /** Secured, or out of time with nothing left that could be. */
   get finished(): boolean {
-    return this.secured || (this.#ended && this.#connections.length === 0);
+    return this.secured || (this.#ended && this.#connections.isEmpty);
   }
 
   get dialed(): number {
@@ -148,7 +136,7 @@ export class TcpOpening implements PortProbes {
     const retries = this.#targets.map(({ nextAt, dialing }) => (dialing === undefined ? nextAt : undefined));
     const patience = [...this.#dials.values()].map(({ giveUpAt }) => giveUpAt);
     const end = this.#startAt + this.#options.roundMs();
-    return earliest(...retries, ...patience, this.#nextPhaseAt, this.#shots.deadline, end);
+    return earliest(...retries, ...patience, this.#nextTurnAt, this.#shots.deadline, end);
   }
 
   describe(): string {
@@ -179,7 +167,7 @@ export class TcpOpening implements PortProbes {
   start(at: Instant, roundTripMs: number, now: Instant): void {
     this.#startAt = at;
     this.#shots.start(roundTripMs);
-    this.#grid = gridOf(roundTripMs);
+    this.#turns = new Turns(at, roundTripMs);
     this.#patience = patienceOf(roundTripMs);
     for (const target of this.#targets) target.nextAt = this.#firstDialAt(target, now);
     this.#arrangeHeldPort(now);
@@ -217,23 +205,15 @@ export class TcpOpening implements PortProbes {
 
   /** The search is over: everything but this connection goes. */
   secure(id: ConnectionId): void {
-    if (this.#securedBy !== undefined) return;
-    this.#securedBy = id;
-    const peer = this.#connections.find((connection) => connection.id === id);
+    if (this.secured) return;
+    const peer = this.#connections.secure(id);
     if (peer) this.#options.budget.forgive(peer.remote.address);
-    for (const connection of this.#connections) {
-      if (connection.id !== id) this.#options.emit({ type: 'cancel-dial', connection: connection.id });
-    }
     this.end();
   }
 
   broken(id: ConnectionId, now: Instant): void {
-    const wasFirst = this.#connections[0]?.id === id;
-    const broken = this.#connections.find((connection) => connection.id === id);
-    if (!broken || this.secured) return;
-    this.#connections = this.#connections.filter((connection) => connection !== broken);
-    const next = this.#connections[0];
-    if (this.#options.role === 'initiator' && wasFirst && next) this.#handOut(next, now);
+    const broken = this.#connections.broken(id, now);
+    if (!broken) return;
     const target = this.#targets.find(({ endpoint }) => sameEndpoint(endpoint, broken.remote));
     if (target && !this.#ended) target.nextAt = this.#retryAt(target, now);
   }
@@ -262,17 +242,11 @@ export class TcpOpening implements PortProbes {
     this.#listen(false);
   }
 
-  #take(connection: Connection, now: Instant): void {
-    if (this.secured || this.#connections.length >= UNSECURED_CONNECTIONS) {
-      this.#options.emit({ type: 'cancel-dial', connection: connection.id });
-      return;
-    }
-    if (!isLocal(connection.remote)) this.#contactAt = now;
-    this.#connections.push(connection);
-    if (this.#options.role === 'responder' || this.#connections.length === 1) this.#handOut(connection, now);
+  #take(connection: TcpConnection, now: Instant): void {
+    if (this.#connections.add(connection, now) && !isLocal(connection.remote)) this.#contactAt = now;
   }
 
-  #handOut({ id, local, remote, technique }: Connection, now: Instant): void {
+  #handOut({ id, local, remote, technique }: TcpConnection, now: Instant): void {
     const elapsedMs = Math.max(0, now - (this.#startAt ?? now));
     const text = `connected to ${formatEndpoint(remote)}; ${this.describe()}`;
     this.#options.emit({
@@ -311,9 +285,9 @@ export class TcpOpening implements PortProbes {
   }
 
   #mayDial(target: Target, now: Instant): boolean {
-    if (this.#isFromHeldPort(target)) return this.#listener(now) !== this.#options.role;
+    if (this.#isFromHeldPort(target)) return this.#turns!.listener(now) !== this.#options.role;
     if (target.mapping) return this.#held === 'dial' || this.#held === 'dial the listener';
-    return this.#connections.length === 0;
+    return this.#connections.isEmpty;
   }
 
   #mayDisturb({ attested, endpoint }: Target, now: Instant): boolean {
@@ -349,27 +323,18 @@ export class TcpOpening implements PortProbes {
   /** Held ports dial in the shared slots; listeners are simply dialled again after a while. */
   #retryAt(target: Target, now: Instant): Instant {
     if (!this.#isFromHeldPort(target)) return now + LISTENER_RETRY_MS;
-    return this.#startAt! + Math.max(0, slotAt(now, this.#startAt!, this.#grid) + 1) * this.#grid;
-  }
-
-  /** Which end listens on its held port now; `undefined` while both dial. */
-  #listener(now: Instant): SessionRole | undefined {
-    const slot = Math.max(0, slotAt(now, this.#startAt!, this.#grid)) % CYCLE_SLOTS;
-    if (slot < BOTH_DIAL_SLOTS) return undefined;
-    return slot < BOTH_DIAL_SLOTS + ONE_LISTENS_SLOTS ? 'responder' : 'initiator';
+    return this.#turns!.nextSlotAt(now);
   }
 
   #arrangeHeldPort(now: Instant): void {
     if (this.#ended) return;
-    this.#nextPhaseAt = undefined;
+    this.#nextTurnAt = undefined;
     if (this.#held === 'connect then listen') return this.#connectThenListen(now);
     if (this.#held !== 'simultaneous open') return this.#listen(this.#held === 'listen');
-    const shouldListen = now >= this.#startAt! && this.#listener(now) === this.#options.role;
+    const shouldListen = now >= this.#startAt! && this.#turns!.listener(now) === this.#options.role;
     if (shouldListen) this.#cancelHeldDials(now);
     this.#listen(shouldListen);
-    const slot = Math.max(0, slotAt(now, this.#startAt!, this.#grid));
-    const nextSlot = (Math.floor(slot / ONE_LISTENS_SLOTS) + 1) * ONE_LISTENS_SLOTS;
-    this.#nextPhaseAt = this.#startAt! + nextSlot * this.#grid;
+    this.#nextTurnAt = this.#turns!.nextTurnAt(now);
   }
 
   /** No dial can leave from a port that listens, so the one that opens the filter goes first. */
@@ -403,7 +368,7 @@ export class TcpOpening implements PortProbes {
       if (target.mapping && this.#held === 'nothing') return this.#options.searchTechnique();
       return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);
     }
-    return this.#listener(now) === undefined ? 'simultaneous open' : 'connect then listen';
+    return this.#turns!.listener(now) === undefined ? 'simultaneous open' : 'connect then listen';
   }
 }
 
