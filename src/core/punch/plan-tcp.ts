@@ -2,8 +2,8 @@ import type { TransportProfile } from '../nat/behavior.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import { ONE_UNPREDICTABLE, UNPREDICTABLE, type Obstacle } from './obstacle.ts';
 import type { Stage } from './plan.ts';
+import { planBirthday } from './plan-birthday.ts';
 import { planPrediction } from './plan-prediction.ts';
-import { BIRTHDAY_PROBES } from './schedule.ts';
 import { acceptsAnybody, confidence, hasDependentMapping, isSequential } from './situation.ts';
 
 /**
@@ -47,7 +47,7 @@ function planOneDependent(
   if (other.filtering === 'address-dependent') return [planListening(otherRole(hardRole), 0.95)];
   const search = [
     ...(isSequential(hard) ? [prediction] : []),
-    ...(udpBlocked ? [planBirthday(hard, hardRole)] : []),
+    ...(udpBlocked ? [planBirthday('tcp', hardRole, hard)] : []),
   ];
   if (search.length > 0) return search;
   // A handful of dials: the filter may turn out to be an open one.
@@ -61,18 +61,6 @@ function planListening(listener: SessionRole, probability: number): Stage {
     listener,
     packets: 40,
     seconds: 0.2,
-    probability,
-  };
-}
-
-function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {
-  const probability = allocation.kind === 'random' ? 0.95 : 0.8;
-  return {
-    technique: 'birthday',
-    transport: 'tcp',
-    many,
-    packets: BIRTHDAY_PROBES,
-    seconds: 0.6,
     probability,
   };
 }

@@ -2,8 +2,8 @@ import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import { UNPREDICTABLE, type Obstacle } from './obstacle.ts';
 import type { Stage } from './plan.ts';
+import { planBirthday } from './plan-birthday.ts';
 import { planPrediction } from './plan-prediction.ts';
-import { BIRTHDAY_PROBES } from './schedule.ts';
 import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSequential } from './situation.ts';
 
 /**
@@ -42,7 +42,7 @@ function planOneDependent(
   if (acceptsAnyPort(other)) return [planAnswer(first, 0.98)];
   // While UDP may be blocked altogether, a search would be in vain, and keep others from theirs.
   if (hard.reachable !== true || other.reachable !== true) return [planAnswer(first, 0.3)];
-  const birthday = planBirthday(hard, first);
+  const birthday = planBirthday('udp', first, hard);
   const search = isSequential(hard) ? [prediction, birthday] : [birthday];
   // A filter seen from one server address may be more open than it looked.
   const mayBeOpen = other.filtering === 'unknown' || other.provisional;
@@ -57,16 +57,4 @@ function meetByOpenFilters(open: TransportProfile, sender: TransportProfile): bo
 function planAnswer(first: SessionRole, probability: number): Stage {
   const answer = { technique: 'peer-reflexive answer', transport: 'udp', first } as const;
   return { ...answer, packets: 32, seconds: 0.2, probability };
-}
-
-function planBirthday({ allocation }: TransportProfile, many: SessionRole): Stage {
-  const probability = allocation.kind === 'random' ? 0.98 : 0.9;
-  return {
-    technique: 'birthday',
-    transport: 'udp',
-    many,
-    packets: BIRTHDAY_PROBES,
-    seconds: 0.5,
-    probability,
-  };
 }
