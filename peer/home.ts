@@ -24,6 +24,11 @@ export class Home {
     return join(this.folder, 'allow');
   }
 
+  /** What worked last with whom; may be deleted. */
+  get historyFile(): string {
+    return join(this.folder, 'history.json');
+  }
+
   /** Invites that can still be used, one file each. */
   get invitesFolder(): string {
     return join(this.folder, 'invites');

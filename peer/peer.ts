@@ -9,6 +9,7 @@ import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { DENIED, parseAllowRule } from './allow-list.ts';
 import { parseExposure, type Exposure } from './exposure.ts';
+import { History, rememberSuccess } from './history.ts';
 import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
@@ -91,6 +92,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #introductions: Introductions;
   #trust: Trust;
   #services: ServiceProvider;
+  #history: History;
   #closed = false;
 
   private constructor(
@@ -108,6 +110,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.network = network;
     this.#deployment = deployment;
     this.#trust = trust;
+    this.#history = new History(home.historyFile);
     this.#services = new ServiceProvider(trust, (record) => this.emit('stream', record));
     this.#introductions = new Introductions({
       identity,
@@ -234,7 +237,10 @@ export class Peer extends EventEmitter<PeerEvents> {
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Prospect> {
     const id = await this.#idOf(to, acceptName);
-    return prospectOf(id, await this.#introductions.plan(id, pathTerms(paths).kinds, signal));
+    const met = await this.#introductions.plan(id, pathTerms(paths).kinds, signal);
+    const { here, there } = met;
+    const last = this.#history.last({ peer: id, here: here.profile, there: there.profile });
+    return prospectOf(id, met, last);
   }
 
   /**
@@ -293,6 +299,8 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   #adopt(session: Session): void {
     session.on('stream', (stream, purpose) => this.#services.serve(session, stream, purpose));
+    // Whoever offers sessions may want to plan them.
+    if (session.role === 'initiator') rememberSuccess(session, this.network, this.#history);
     this.emit('session', session);
   }
 

@@ -48,6 +48,7 @@ function words(prospect: Prospect): string {
   const transports = (['udp', 'tcp'] as const).filter((transport) => kinds.includes(transport));
   return [
     verdictWords(prospect),
+    ...workedWords(prospect),
     ...transports.flatMap((transport) => [
       '',
       `${transport.toUpperCase()}, here:  the NAT ${natWords(transport, here[transport])}`,
@@ -73,6 +74,19 @@ function verdictWords({ peer, expected, probability, stages, kinds }: Prospect):
     case 'none':
       return `With ${shortId(peer)}: no path is to be expected, and the relay is not allowed.`;
   }
+}
+
+function workedWords({ worked }: Prospect): string[] {
+  if (!worked) return [];
+  const { transport, technique, secondsAgo } = worked;
+  return [`Worked last time, ${agoWords(secondsAgo)}: ${transport.toUpperCase()}, ${technique}.`];
+}
+
+function agoWords(seconds: number): string {
+  if (seconds < 60) return 'just now';
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ago`;
+  return `${Math.floor(seconds / 86_400)} days ago`;
 }
 
 function stageWords({ transport, technique, probability, packets, seconds, ipv6 }: Stage): string {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Prospect } from '../../peer/prospect.ts';
 import { labSupport, type NatName } from './lab.ts';
 import { Scenario } from './scenario.ts';
 import { transferAcrossPaths } from './transfer.ts';
@@ -50,6 +51,31 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     ['same-cgnat-no-hairpin', 'same-cgnat-no-hairpin'],
   ])('%s × %s is relayed, and says why', async (a, b) => {
     expect(await shortfalls(a, b, [['relay']])).toEqual([]);
+  });
+
+  it('is remembered by what it was direct by, for the next plan', async () => {
+    const scenario = await Scenario.start({ a: 'ei/apd', b: 'ei/apd', delayMs: 10 });
+    try {
+      const connect = scenario.peer(
+        'a',
+        'home',
+        'connect',
+        scenario.id,
+        '-W',
+        'echo',
+        '--paths',
+        'tcp,relay',
+      );
+      await connect.event('path', ({ direct, state }) => direct === true && state === 'active');
+      connect.child.stdin!.end();
+      await connect.ended;
+      const { stdout } = await scenario.peer('a', 'home', 'plan', scenario.id).ended;
+      const { worked, stages, expected } = JSON.parse(String(stdout)) as Prospect;
+      expect(worked).toMatchObject({ transport: 'tcp', technique: 'simultaneous open' });
+      expect([expected, stages[0]?.technique]).toEqual(['tcp', 'simultaneous open']);
+    } finally {
+      await scenario.close();
+    }
   });
 
   it('loses no byte of a transfer both ways while its path is cut and restored', async () => {

@@ -67,6 +67,29 @@ describe('what is to be expected', () => {
     expect(obstacles[0]?.remedy).toBeDefined();
   });
 
+  it('is what worked last, before what is likelier', () => {
+    const peer = freshIdentity().id;
+    const open = behind({ mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' });
+    const acquaintance = {
+      here: { profile: open, kinds: ['udp', 'tcp', 'relay'] },
+      there: { profile: open, kinds: ['udp', 'tcp', 'relay'] },
+      roundTripMs: 80,
+    } as const;
+    const technique = 'simultaneous open';
+    const success = { peer, here: '', there: '', transport: 'tcp', technique, at: 1_000 } as const;
+    expect(prospectOf(peer, acquaintance).expected).toBe('udp');
+    const { expected, stages, worked } = prospectOf(peer, acquaintance, success, 61_000);
+    expect(expected).toBe('tcp');
+    expect(stages[0]).toMatchObject({ transport: 'tcp', technique });
+    expect(stages.slice(1).map(({ probability }) => probability)).toEqual(
+      stages
+        .slice(1)
+        .map(({ probability }) => probability)
+        .toSorted((a, b) => b - a),
+    );
+    expect(worked).toEqual({ transport: 'tcp', technique, secondsAgo: 60 });
+  });
+
   it('is nothing where the relay is forbidden as well', () => {
     expect(between(random, random, ['udp']).expected).toBe('none');
   });

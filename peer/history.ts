@@ -1,0 +1,103 @@
+import * as v from 'valibot';
+import { parseEndpoint } from '../src/core/endpoint.ts';
+import type { PeerId } from '../src/core/identity.ts';
+import type { NatProfile } from '../src/core/nat/behavior.ts';
+import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
+import type { Network } from './network.ts';
+import type { PathReport, Session } from './session.ts';
+
+const entrySchema = v.object({
+  peer: v.string(),
+  /** Public addresses: of our own network, and the one at which the peer was met. */
+  here: v.string(),
+  there: v.string(),
+  transport: v.picklist(['udp', 'tcp']),
+  technique: v.string(),
+  /** Milliseconds since 1970. */
+  at: v.number(),
+});
+const schema = v.array(entrySchema);
+
+/** What a direct path with a peer was made by, between two networks. */
+export type Success = v.InferOutput<typeof entrySchema>;
+
+/** Who meets whom from where; the two networks as they are now. */
+export interface Encounter {
+  readonly peer: PeerId;
+  readonly here: NatProfile;
+  readonly there: NatProfile;
+}
+
+/** When the session ends, what its last direct path across networks was made by is remembered. */
+export function rememberSuccess(session: Session, network: Network, history: History): void {
+  let success: Omit<Success, 'at'> | undefined;
+  session.on('path', (path) => (success = successOf(session.peer, path, network) ?? success));
+  session.on('closed', () => success && history.remember(success));
+}
+
+/** `undefined` for a path by the relay or within one site, which says nothing of NATs. */
+function successOf(
+  peer: PeerId,
+  { kind, state, technique, remote }: PathReport,
+  network: Network,
+): Omit<Success, 'at'> | undefined {
+  const [here] = addressesOf(network.profile);
+  if (state !== 'active' || (kind !== 'udp' && kind !== 'tcp')) return undefined;
+  if (!here || !remote || !technique || technique === 'local addresses') return undefined;
+  return { peer, here, there: parseEndpoint(remote).address, transport: kind, technique };
+}
+
+/** Of different peers or networks. */
+const MOST = 200;
+/** Networks change: what worked longer ago says little. */
+const KEPT_MS = 14 * 24 * 3_600_000;
+
+/**
+ * What worked last with each peer between two networks, for `peer plan`. The file only helps: where it can't be read,
+ * nothing is known, and where it can't be written, nothing is remembered.
+ */
+export class History {
+  readonly #path: string;
+  readonly #now: () => number;
+
+  /** @param now milliseconds since 1970 */
+  constructor(path: string, now: () => number = Date.now) {
+    this.#path = path;
+    this.#now = now;
+  }
+
+  remember(success: Omit<Success, 'at'>): void {
+    const others = this.#read().filter((other) => !isSamePlace(other, success));
+    const entries = [{ ...success, at: this.#now() }, ...others].slice(0, MOST);
+    try {
+      writePrivateFile(this.#path, `${JSON.stringify(entries)}\n`);
+    } catch {
+      // a full disk, say: the session that ends here was none the worse
+    }
+  }
+
+  last({ peer, here, there }: Encounter): Success | undefined {
+    const [ours, theirs] = [addressesOf(here), addressesOf(there)];
+    return this.#read()
+      .filter((entry) => entry.peer === peer && ours.has(entry.here) && theirs.has(entry.there))
+      .toSorted((a, b) => b.at - a.at)[0];
+  }
+
+  #read(): Success[] {
+    try {
+      const entries = v.parse(schema, JSON.parse(readPrivateFile(this.#path) ?? '[]'));
+      const now = this.#now();
+      return entries.filter(({ at }) => at <= now && now - at < KEPT_MS);
+    } catch {
+      return [];
+    }
+  }
+}
+
+function isSamePlace(a: Omit<Success, 'at'>, b: Omit<Success, 'at'>): boolean {
+  return a.peer === b.peer && a.here === b.here && a.there === b.there;
+}
+
+function addressesOf({ udp, tcp, ipv6 }: NatProfile): Set<string> {
+  return new Set([udp, tcp, ipv6?.udp, ipv6?.tcp].flatMap((profile) => profile?.publicAddresses ?? []));
+}
