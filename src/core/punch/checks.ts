@@ -3,21 +3,16 @@ import { familyOf, formatEndpoint, sameEndpoint, type Endpoint } from '../endpoi
 import { earliest, type Instant } from '../machine.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
-import { CandidatePair, comparePairs, pairKey } from './pair.ts';
+import { Nomination } from './nomination.ts';
+import { CandidatePair, pairKey } from './pair.ts';
 import type { Technique } from './plan.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import { jittered, probeOffset, repeatOffset } from './schedule.ts';
 
-/** A better pair than the first valid one may still answer for this long after T0. */
-const BETTER_PAIR_MS = 30;
-
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
 const REFLEXIVE_PAIRS = 16;
-
-/** How long a found port that was nominated early may take to answer, before another that has answered will do. */
-const EARLY_NOMINATION_MS = 1_000;
 
 /** How long one request is used for `spray`. */
 const WIDE_REQUEST_MS = 500;
@@ -39,11 +34,9 @@ export interface ChecksOptions {
 }
 
 /**
- * Connectivity checks over UDP (RFC 8445 §7): who probes what when, which pairs work, and which one is used.
- *
- * Both ends settle on their best valid pair; the initiator's choice is the nomination. Departure from RFC 8445 §8:
- * the responder doesn't wait half a round trip for the nomination where every pair uses the one shared socket. Two
- * different valid pairs carry traffic both ways all the same, and the nomination corrects the responder (`moved`).
+ * Connectivity checks over UDP (RFC 8445 §7): who probes what when, and which pairs work. A *pair* is one of our
+ * sockets and one address of the peer's; it is *valid* once a probe over it was answered. `Nomination` says which of
+ * the valid ones is used; where it changes its mind, the path has `moved`.
  */
 export class ConnectivityChecks implements PortProbes {
   #options: ChecksOptions;
@@ -61,28 +54,20 @@ export class ConnectivityChecks implements PortProbes {
   /** A transaction is honoured once per source. */
   #honoured = new Set<string>();
   #startAt: Instant | undefined;
-  /** Before this instant a pair is settled on only if none better can come. */
-  #settleFrom: Instant | undefined;
-  #settleAt: Instant | undefined;
-  #settled: CandidatePair | undefined;
-  /** The pair that the initiator nominated, at the responder. */
-  #nominated: CandidatePair | undefined;
-  /** The pair that we nominate, as the initiator, before it has answered. */
-  #early: { readonly pair: CandidatePair; readonly until: Instant } | undefined;
-  /** The other end has settled on our settled pair as well. */
-  #agreed = false;
+  #nomination: Nomination;
   #ended = false;
 
   constructor(options: ChecksOptions) {
     this.#options = options;
+    this.#nomination = new Nomination(options.role);
   }
 
   get settled(): CandidatePair | undefined {
-    return this.#settled;
+    return this.#nomination.settled;
   }
 
   get isSettled(): boolean {
-    return this.#settled !== undefined;
+    return this.settled !== undefined;
   }
 
   get contactAt(): Instant | undefined {
@@ -91,14 +76,14 @@ export class ConnectivityChecks implements PortProbes {
 
   /** Settled here and there, or out of time: nothing more is sent but answers. */
   get finished(): boolean {
-    return this.#ended || (this.#settled !== undefined && (this.#agreed || this.#nextProbe() === undefined));
+    return this.#ended || (this.isSettled && (this.#nomination.agreed || this.#nextProbe() === undefined));
   }
 
   get deadline(): Instant | undefined {
     if (this.#ended) return undefined;
     const end =
-      this.#startAt !== undefined && !this.#settled ? this.#startAt + this.#options.roundMs() : undefined;
-    return earliest(this.#settleAt, this.#nextProbe(), end);
+      this.#startAt !== undefined && !this.isSettled ? this.#startAt + this.#options.roundMs() : undefined;
+    return earliest(this.#nomination.deadline, this.#nextProbe(), end);
   }
 
   /** Requests sent, all pairs together. */
@@ -129,7 +114,7 @@ export class ConnectivityChecks implements PortProbes {
       return;
     }
     const pair = this.#create(0, endpoint, type, attested);
-    if (this.#startAt !== undefined && !this.#settled) this.#schedule(pair, now);
+    if (this.#startAt !== undefined && !this.isSettled) this.#schedule(pair, now);
   }
 
   /** Sends one probe that dies soon after it has opened this end's filter, to every attested address. */
@@ -156,8 +141,8 @@ export class ConnectivityChecks implements PortProbes {
 
   start(at: Instant, now: Instant): void {
     this.#startAt = at;
-    this.#settleFrom ??= at + BETTER_PAIR_MS;
-    if (this.#settled) return;
+    this.#nomination.begin(at);
+    if (this.isSettled) return;
     for (const pair of this.#pairs.values()) this.#schedule(pair, Math.max(at, now));
   }
 
@@ -173,15 +158,15 @@ export class ConnectivityChecks implements PortProbes {
     for (const pair of this.#pairs.values()) {
       if (pair.nextAt !== undefined && pair.nextAt <= now) this.#probeOnSchedule(pair, now);
     }
-    if (this.#settleAt !== undefined && this.#settleAt <= now) this.#settle(now);
-    if (this.#startAt !== undefined && !this.#settled && now >= this.#startAt + this.#options.roundMs())
+    if ((this.#nomination.deadline ?? Infinity) <= now) this.#settle(now);
+    if (this.#startAt !== undefined && !this.isSettled && now >= this.#startAt + this.#options.roundMs())
       this.end();
   }
 
   /** Stops searching; probes are still answered. */
   end(): void {
     this.#ended = true;
-    this.#settleAt = undefined;
+    this.#nomination.end();
     for (const pair of this.#pairs.values()) pair.nextAt = undefined;
   }
 
@@ -194,8 +179,8 @@ export class ConnectivityChecks implements PortProbes {
     pair.heard = true;
     this.#noteContact(pair, now);
     if (settled) this.#peerSettledOn(pair, now);
-    this.#nominateEarly(pair, now);
-    const answer = this.#options.codec.answer(transaction, this.#isNominated(pair));
+    if (this.#isFlooded(pair)) this.#nomination.nominateEarly(pair, now);
+    const answer = this.#options.codec.answer(transaction, this.#nomination.isOurs(pair));
     this.#send(pair, answer);
     for (const detour of this.#detours(pair)) this.#send(detour, answer);
     if (!pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
@@ -231,7 +216,7 @@ export class ConnectivityChecks implements PortProbes {
   }
 
   #noteContact(pair: CandidatePair, now: Instant): void {
-    this.#settleFrom ??= now + BETTER_PAIR_MS;
+    this.#nomination.begin(now);
     if (!pair.local) this.#contactAt = now;
   }
 
@@ -253,66 +238,24 @@ export class ConnectivityChecks implements PortProbes {
   #trigger(pair: CandidatePair, firstContact: boolean, now: Instant): void {
     this.#probe(pair, now);
     const started = this.#startAt !== undefined && now >= this.#startAt;
-    if (firstContact && pair.attested && started && !this.#settled) this.#repeatFrom(pair, now);
-  }
-
-  /**
-   * The peer's probe came from a port that was searched for: so its NAT lets our answer in, and the search is over. As
-   * in aggressive nomination (RFC 5245 §8.1.1.2) we say so with that answer, and the responder, who waits to be told
-   * which of its sockets is meant, needn't wait for another round trip.
-   */
-  #nominateEarly(pair: CandidatePair, now: Instant): void {
-    if (this.#options.role !== 'initiator' || this.#settled || this.#early || !this.#isFlooded(pair)) return;
-    this.#early = { pair, until: now + EARLY_NOMINATION_MS };
-  }
-
-  #isNominated(pair: CandidatePair): boolean {
-    return this.#settled ? pair === this.#settled : pair === this.#early?.pair;
+    if (firstContact && pair.attested && started && !this.isSettled) this.#repeatFrom(pair, now);
   }
 
   #peerSettledOn(pair: CandidatePair, now: Instant): void {
-    if (this.#options.role === 'responder') this.#nominated = pair;
+    this.#nomination.hear(pair);
     this.#settle(now);
-    if (pair === this.#settled) {
-      this.#agreed = true;
-      pair.nextAt = undefined;
-    }
+    if (this.#nomination.agree(pair)) pair.nextAt = undefined;
   }
 
   #settle(now: Instant): void {
     if (this.#ended) return;
-    const best = this.#best(now);
-    if (!best || best === this.#settled) return;
-    const first = this.#settled === undefined;
-    this.#settled = best;
-    this.#settleAt = undefined;
-    this.#agreed = false;
+    const first = !this.isSettled;
+    const best = this.#nomination.settle([...this.#pairs.values()], now);
+    if (!best) return;
     for (const pair of this.#pairs.values()) pair.nextAt = undefined;
     this.#announce(best, first, now);
     this.#probe(best, now);
     this.#repeatFrom(best, now);
-  }
-
-  /** The pair to settle on now, if there is one; sets `#settleAt` where it pays to wait. */
-  #best(now: Instant): CandidatePair | undefined {
-    if (this.#nominated?.valid) return this.#nominated;
-    if (this.#settled) return this.#settled;
-    const valid = [...this.#pairs.values()].filter((pair) => pair.valid).sort(comparePairs);
-    const early = this.#early && now < this.#early.until ? this.#early : undefined;
-    if (early && valid.length > 0 && !early.pair.valid) {
-      this.#settleAt = early.until;
-      return undefined;
-    }
-    const best = early?.pair ?? valid[0];
-    if (!best?.valid || (this.#options.role === 'responder' && this.#hasOwnSockets())) return undefined;
-    if (best.type === 'host' || best.isNearest || now >= this.#settleFrom!) return best;
-    this.#settleAt = this.#settleFrom;
-    return undefined;
-  }
-
-  /** With several local sockets the two ends have to mean the same one, so the responder waits to be told. */
-  #hasOwnSockets(): boolean {
-    return [...this.#pairs.values()].some(({ socket }) => socket !== 0);
   }
 
   #announce(pair: CandidatePair, first: boolean, now: Instant): void {
@@ -363,7 +306,7 @@ export class ConnectivityChecks implements PortProbes {
 
   #planNext(pair: CandidatePair, now: Instant): void {
     const { step, attested, repeatFrom } = pair;
-    const searching = !this.#settled;
+    const searching = !this.isSettled;
     const offset =
       repeatFrom === undefined ? probeOffset(step, attested) : repeatOffset(step, searching && attested);
     if (offset === undefined) pair.nextAt = undefined;
@@ -385,7 +328,7 @@ export class ConnectivityChecks implements PortProbes {
   #probe(pair: CandidatePair, now: Instant, ttl?: number): void {
     const { attested, valid, remote } = pair;
     if (!attested && !valid && !this.#options.budget.take(remote.address, now)) return;
-    const { transaction, bytes } = this.#options.codec.request(this.#isNominated(pair));
+    const { transaction, bytes } = this.#options.codec.request(this.#nomination.isOurs(pair));
     this.#pending.set(transaction, { pair, at: now });
     pair.sent++;
     this.#send(pair, bytes, ttl);
