@@ -287,22 +287,15 @@ export class Network extends EventEmitter<NetworkEvents> {
       this.publicCandidates.some(
         ({ transport, endpoint }) => transport === 'udp' && familyOf(endpoint) === family,
       );
-    const deadline = this.#clock.now() + capMs;
-    while (!known() && this.#clock.now() < deadline) {
-      await this.#changedOrAfter(deadline - this.#clock.now());
-    }
+    await this.#until(known, capMs);
   }
 
   /** Resolves when both transports are fully measured and the router has been asked for ports, or after `capMs`. */
   async diagnosed(capMs: number, signal?: AbortSignal): Promise<void> {
-    const deadline = this.#clock.now() + capMs;
-    const stopped = () => signal?.aborted === true;
     const wanted = () => 2 * Object.keys(this.#discoveries).length || 2;
     const isRouterAsked = () => this.#onLoopback || !this.#mayMapPorts || this.#portMapping.settled;
     const known = () => this.#diagnosed.size >= wanted() && isRouterAsked();
-    while (!known() && this.#clock.now() < deadline && !stopped()) {
-      await this.#changedOrAfter(deadline - this.#clock.now());
-    }
+    await this.#until(known, capMs, signal);
   }
 
   /**
@@ -348,6 +341,15 @@ export class Network extends EventEmitter<NetworkEvents> {
   #route(bytes: Uint8Array, from: Endpoint): void {
     for (const owner of this.#owners) {
       if (owner.owns(bytes)) return owner.receive(Uint8Array.from(bytes), from);
+    }
+  }
+
+  /** Asks again at every change, for `capMs` at most. */
+  async #until(known: () => boolean, capMs: number, signal?: AbortSignal): Promise<void> {
+    const deadline = this.#clock.now() + capMs;
+    const stopped = () => signal?.aborted === true;
+    while (!known() && this.#clock.now() < deadline && !stopped()) {
+      await this.#changedOrAfter(deadline - this.#clock.now());
     }
   }
 

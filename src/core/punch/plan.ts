@@ -131,6 +131,7 @@ function planMappedPort(
   return [{ ...stage, packets: 32, seconds: 0.2, probability: 0.99 }, ...beside];
 }
 
+/** Without a search for ports. */
 function isCheap({ technique }: Stage): boolean {
   return technique !== 'port prediction' && technique !== 'birthday';
 }
@@ -149,9 +150,7 @@ function overIPv6(
   if (x?.reachable !== true || y?.reachable !== true) return [];
   const planned = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, false);
   if (!Array.isArray(planned)) return [];
-  return planned
-    .filter(({ technique }) => technique !== 'port prediction' && technique !== 'birthday')
-    .map((stage): Stage => ({ ...stage, ipv6: true }));
+  return planned.filter(isCheap).map((stage): Stage => ({ ...stage, ipv6: true }));
 }
 
 function localAddresses(transport: Transport, a: TransportProfile, b: TransportProfile): Stage {
