@@ -1,0 +1,95 @@
+import { EventEmitter } from 'node:events';
+import { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, expect, it } from 'vitest';
+import { Session } from '../../peer/session.ts';
+import type { MessagePort } from '../../peer/session-datagrams.ts';
+import { identityFromSeed } from '../../src/core/identity.ts';
+import { SessionKeys, type SessionRole } from '../../src/core/session/keys.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import { memoryPair } from '../net/pipes.ts';
+
+const keys = SessionKeys.first({ splitKeys: new Uint8Array(64).fill(1), hash: new Uint8Array(64).fill(2) });
+const sessions: Session[] = [];
+
+afterEach(() => {
+  for (const session of sessions.splice(0)) session.driver.destroy();
+});
+
+/** One end of what carries messages; they arrive in a later turn. */
+class Port extends EventEmitter<{ message: [Uint8Array] }> implements MessagePort {
+  readonly maxMessageBytes = 1_200;
+  other: Port | undefined;
+  sent = 0;
+
+  sendMessage(bytes: Uint8Array): void {
+    this.sent += 1;
+    setImmediate(() => this.other?.emit('message', bytes));
+  }
+}
+
+function end(role: SessionRole): Session {
+  const peer = identityFromSeed(new Uint8Array(32).fill(3)).id;
+  const kinds = ['udp', 'relay'] as const;
+  const session = new Session({ role, id: new Uint8Array(16), peer, keys, kinds, clock: systemClock });
+  sessions.push(session);
+  return session;
+}
+
+/** Loses what is written from now on until `release` is called, as udx does until it repeats it. */
+function holdable(pipe: Duplex): { pipe: Duplex; hold: () => void; release: () => void } {
+  const held: Buffer[] = [];
+  let holding = false;
+  const outer = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      if (holding) held.push(chunk);
+      else pipe.write(chunk);
+      done();
+    },
+    destroy(error, done) {
+      pipe.destroy();
+      done(error);
+    },
+  });
+  pipe.on('data', (chunk: Buffer) => outer.push(chunk));
+  pipe.on('error', () => {});
+  const release = () => {
+    holding = false;
+    for (const chunk of held.splice(0)) pipe.write(chunk);
+  };
+  return { pipe: outer, hold: () => (holding = true), release };
+}
+
+it('stays on a path by UDP whose stream is held up by loss, since the other end answers beside it', async () => {
+  const [alice, bob] = [end('initiator'), end('responder')];
+  const [relayed, direct] = [memoryPair(), memoryPair()];
+  const [here, there] = [new Port(), new Port()];
+  [here.other, there.other] = [there, here];
+  const lossy = holdable(direct.near);
+  const path = { kind: 'udp', local: undefined, remote: 'x', technique: 'x', lan: false, rttMs: 1 } as const;
+  for (const [session, pipe, udp, messages] of [
+    [alice, relayed.near, lossy.pipe, here],
+    [bob, relayed.far, direct.far, there],
+  ] as const) {
+    session.addCircuit({ kind: 'relay-h1', pipe, remote: 'x' });
+    session.addDirectPath({ ...path, pipe: udp, messages });
+  }
+  await expect.poll(() => alice.path?.kind).toBe('udp');
+  await sleep(100); // the first pings are over
+  const moves: string[] = [];
+  alice.on('path', ({ kind, state }) => moves.push(`${kind} ${state}`));
+  lossy.hold();
+  const stream = alice.driver.open(new Uint8Array(0));
+  stream.on('error', () => {}); // it is for nothing that bob knows
+  stream.write('x');
+  await sleep(2_500);
+  expect(moves).toEqual([]);
+  expect(here.sent).toBeGreaterThan(5);
+  lossy.release();
+  await sleep(500);
+  const checks = here.sent;
+  await sleep(500);
+  expect(here.sent).toBe(checks);
+  expect(moves).toEqual([]);
+});
