@@ -3,23 +3,21 @@ import type { Family } from '../address.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
-import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
+import { Agenda } from './agenda.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';
 import type { PortSample, PunchInput, PunchOutput, RemoteCandidate } from './events.ts';
 import { FloodBudget } from './flood-budget.ts';
 import { NO_HAIRPIN } from './obstacle.ts';
-import { plan, type Plan, type Stage, type Technique } from './plan.ts';
+import type { Plan, Stage, Technique } from './plan.ts';
 import { addressee, ProbeCodec, type ProbeCredentials } from './probe.ts';
 import type { PortProbes } from './port-probes.ts';
 import { ProbeBudget } from './probe-budget.ts';
 import { PortSearch } from './port-search.ts';
 import type { StunService } from './sampler.ts';
-import { isSequential, sharesPublicAddress, type PathChoice } from './situation.ts';
-import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
+import type { PathChoice } from './situation.ts';
 import { refusalOf } from './target.ts';
-import type { HeldPortUse } from './tcp-open.ts';
 import { TcpOpenings } from './tcp-openings.ts';
 
 export interface PunchOptions {
@@ -43,16 +41,14 @@ export interface PunchOptions {
 
 const DEFAULT_PRIMER_TTL = 2;
 
-const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
-
 /**
  * Opens direct paths for one session: plans from both ends' NATs, runs UDP checks and TCP opening side by side, and
  * says what it does and why. One round lasts at most 10 s; another round is another agent.
  *
  * ```
- *  local, remote ─▶ plan ─┬▶ ConnectivityChecks ─▶ send, path (udp)
- *                         │    ▲ PortSearch      ─▶ send, sample, tell-sample
- *                         └▶ TcpOpenings         ─▶ dial, listen-held, path (tcp)
+ *  local, remote ─▶ Agenda ─┬▶ ConnectivityChecks ─▶ send, path (udp)
+ *                           │    ▲ PortSearch      ─▶ send, sample, tell-sample
+ *                           └▶ TcpOpenings         ─▶ dial, listen-held, path (tcp)
  * ```
  */
 export class PunchAgent implements Machine<PunchInput, PunchOutput> {
@@ -60,9 +56,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #checks: ConnectivityChecks;
   #tcp: TcpOpenings;
   #outputs: PunchOutput[] = [];
-  #profiles: Record<'local' | 'remote', NatProfile> = { local: NOTHING_MEASURED, remote: NOTHING_MEASURED };
-  #remoteKinds: readonly PathChoice[];
-  #plan: Plan = { stages: [], unreachable: {} };
+  #agenda: Agenda;
   #own: readonly Candidate[] = [];
   /** In the order of arrival; those that the plan has no use for yet included. */
   #candidates: RemoteCandidate[] = [];
@@ -79,7 +73,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     const emit = (output: PunchOutput) => void this.#outputs.push(output);
     const budget = options.probes ?? new ProbeBudget();
     this.#options = options;
-    this.#remoteKinds = options.kinds;
+    this.#agenda = new Agenda(options.role, options.kinds);
     this.#checks = new ConnectivityChecks({
       role: options.role,
       codec: new ProbeCodec(options.credentials, random),
@@ -89,14 +83,14 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       technique: (family, flooded) =>
         flooded
           ? this.#searches.udp.technique
-          : (this.#stageOf('udp', family)?.technique ?? unplanned(family)),
-      roundMs: () => this.#roundMs('udp'),
+          : (this.#agenda.stageOf('udp', family)?.technique ?? unplanned(family)),
+      roundMs: () => this.#agenda.roundMs('udp'),
     });
     this.#tcp = new TcpOpenings({
       role: options.role,
       emit,
       budget,
-      roundMs: () => this.#roundMs('tcp'),
+      roundMs: () => this.#agenda.roundMs('tcp'),
       searchTechnique: () => this.#searches.tcp.technique,
       onRefused: (socket, to, now) => this.#searches.tcp.refused(socket, to, now),
     });
@@ -120,7 +114,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   /** What both ends compute from the profiles and kinds known by now. */
   get plan(): Plan {
-    return this.#plan;
+    return this.#agenda.plan;
   }
 
   get deadline(): Instant | undefined {
@@ -163,16 +157,15 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     switch (input.type) {
       case 'local':
         this.#own = input.candidates ?? this.#own;
-        this.#profiles.local = input.profile ?? this.#profiles.local;
+        this.#agenda.knowHere(input.profile);
         for (const { transport, seenAt } of input.samples ?? []) {
           this.#searches[transport].noteSample(seenAt, now);
         }
-        return this.#replan(now);
+        return this.#followPlan(now);
       case 'remote':
         this.#addCandidates(input.candidates ?? []);
-        this.#remoteKinds = input.kinds ?? this.#remoteKinds;
-        this.#profiles.remote = input.profile ?? this.#profiles.remote;
-        this.#replan(now);
+        this.#agenda.knowThere(input.profile, input.kinds);
+        this.#followPlan(now);
         return this.#learnSamples(input.samples ?? [], now);
       case 'prime':
         this.#primed = true;
@@ -214,26 +207,17 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
   }
 
-  /** Where this end's NAT counts its ports, the peer will have to be told where it stands, unless that is of no use. */
   #prepareSearches(now: Instant): void {
     if (!this.#primed) return;
     for (const transport of ['udp', 'tcp'] as const) {
-      const { local, remote } = this.#profiles;
-      const planned = this.#stagesOf(transport, 4).some(({ technique }) => technique === 'port prediction');
-      const mayBePlanned = planned || remote[transport].reachable === undefined;
-      if (isSequential(local[transport]) && this.#allows(transport) && mayBePlanned) {
-        this.#searches[transport].prepare(now);
-      }
+      if (this.#agenda.tellsPorts(transport)) this.#searches[transport].prepare(now);
     }
   }
 
   /** Profiles and candidates come in pieces; each piece may give a transport something new to try. */
-  #replan(now: Instant): void {
-    const local = { profile: this.#profiles.local, kinds: this.#options.kinds };
-    const remote = { profile: this.#profiles.remote, kinds: this.#remoteKinds };
-    const initiates = this.#options.role === 'initiator';
-    this.#plan = initiates ? plan(local, remote) : plan(remote, local);
-    for (const family of [4, 6] as const) this.#tcp.useHeldPort(family, this.#heldPortUse(family), now);
+  #followPlan(now: Instant): void {
+    for (const family of [4, 6] as const)
+      this.#tcp.useHeldPort(family, this.#agenda.heldPortUse(family), now);
     for (const candidate of this.#candidates) this.#useCandidate(candidate, now);
     this.#prepareSearches(now);
     this.#followSearch(now);
@@ -241,7 +225,10 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
 
   #useCandidate(candidate: RemoteCandidate, now: Instant): void {
     const { transport, type, attested, endpoint } = candidate;
-    if (!this.#allows(transport) || (type !== 'host' && !this.#stageOf(transport, familyOf(endpoint))))
+    if (
+      !this.#agenda.allows(transport) ||
+      (type !== 'host' && !this.#agenda.stageOf(transport, familyOf(endpoint)))
+    )
       return;
     const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
     if (refusalOf(candidate, attested, rules) !== undefined) return;
@@ -249,61 +236,11 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     else this.#tcp.add(candidate, now);
   }
 
-  #heldPortUse(family: Family): HeldPortUse {
-    // A mapped port leads to the listener; the held port may do something else beside that.
-    const stage = this.#stagesOf('tcp', family).find(({ technique }) => technique !== 'mapped port');
-    const { role } = this.#options;
-    switch (stage?.technique) {
-      case 'direct dial':
-      case 'reversed dial':
-        return stage.dialer === role ? 'dial' : 'listen';
-      case 'connect then listen':
-        return stage.listener === role ? 'connect then listen' : 'dial the listener';
-      case 'simultaneous open':
-        return 'simultaneous open';
-      case 'port prediction': // a search dials by itself
-      case 'birthday':
-      case 'local addresses':
-      case 'mapped port':
-      case 'simultaneous probes':
-      case 'peer-reflexive answer':
-      case undefined:
-        return 'nothing';
-    }
-  }
-
-  /** The stage that uses the mappings of this transport; of either family where none is named. */
-  #stageOf(transport: Transport, family?: Family): Stage | undefined {
-    return this.#stagesOf(transport, family)[0];
-  }
-
-  #stagesOf(transport: Transport, family?: Family): Stage[] {
-    return this.#plan.stages.filter(
-      (stage) =>
-        stage.transport === transport &&
-        stage.technique !== 'local addresses' &&
-        (family === undefined || (family === 6) === (stage.ipv6 === true)),
-    );
-  }
-
-  /** Both ends allow this kind of path: then at least local addresses are tried. */
-  #allows(transport: Transport): boolean {
-    return this.#plan.stages.some((stage) => stage.transport === transport);
-  }
-
-  #roundMs(transport: Transport): number {
-    if (this.#stageOf(transport)) return ROUND_MS;
-    if (!this.#allows(transport)) return 0;
-    // What is still being measured may yet give this transport a way.
-    const profiles = Object.values(this.#profiles);
-    return profiles.some(({ udp }) => udp.reachable === undefined) ? ROUND_MS : LOCAL_ROUND_MS;
-  }
-
   #start(at: Instant, roundTripMs: number, now: Instant): void {
     this.#startAt = at;
     this.#roundTripMs = roundTripMs;
     for (const transport of ['udp', 'tcp'] as const) {
-      this.#trace(transport, 'plan', this.#planned(transport), now);
+      this.#trace(transport, 'plan', this.#agenda.describe(transport), now);
     }
     this.#checks.start(at, now);
     this.#tcp.start(at, roundTripMs, now);
@@ -316,7 +253,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     for (const transport of ['udp', 'tcp'] as const) {
       const target = this.#attestedMapping(transport);
       const from = Math.max(this.#startAt, now);
-      if (target) this.#searches[transport].follow(this.#plan, target, from, this.#roundTripMs, now);
+      if (target) this.#searches[transport].follow(this.#agenda.plan, target, from, this.#roundTripMs, now);
     }
   }
 
@@ -329,16 +266,6 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
         isAttestedMapping(candidate) &&
         refusalOf(candidate, true, rules) === undefined,
     )?.endpoint;
-  }
-
-  #planned(transport: Transport): string {
-    const [over4, over6] = [this.#stageOf(transport, 4), this.#stageOf(transport, 6)];
-    const stage = over4 ?? over6;
-    const chance = stage && `works in ${Math.round(100 * stage.probability)} of 100 cases`;
-    if (over4) return `${over4.technique}${over6 ? `, and ${over6.technique} over IPv6` : ''}, ${chance}`;
-    if (over6) return `${over6.technique} over IPv6, ${chance}`;
-    const { reason } = this.#plan.unreachable[transport] ?? { reason: 'nothing is known of the other peer' };
-    return this.#allows(transport) ? `only local addresses: ${reason}` : reason;
   }
 
   #stop(): void {
@@ -365,21 +292,16 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     if (transport === 'udp' && this.#searches.udp.begun)
       this.#outputs.push({ type: 'close-sockets', except: this.#checks.settled?.socket });
     if (open) return;
-    const { technique } = this.#stageOf(transport) ?? { technique: 'local addresses' as const };
+    const { technique } = this.#agenda.stageOf(transport) ?? { technique: 'local addresses' as const };
     const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();
     this.#trace(transport, technique, `no direct path: ${seen}`, now);
-    const obstacle = this.#plan.unreachable[transport] ?? {
+    const obstacle = this.#agenda.plan.unreachable[transport] ?? {
       code: 'NOT_THROUGH' as const,
       reason: `${technique} did not get through: ${seen}`,
     };
-    const shown = obstacle.code === 'NOT_THROUGH' && this.#lacksHairpin(transport) ? NO_HAIRPIN : obstacle;
+    const shown =
+      obstacle.code === 'NOT_THROUGH' && this.#agenda.lacksHairpin(transport) ? NO_HAIRPIN : obstacle;
     this.#outputs.push({ type: 'failed', transport, ...shown });
-  }
-
-  /** Behind one NAT whose hairpin wasn't measured, failing shows that there is none. */
-  #lacksHairpin(transport: Transport): boolean {
-    const [local, remote] = [this.#profiles.local[transport], this.#profiles.remote[transport]];
-    return sharesPublicAddress(local, remote) && !local.hairpin && !remote.hairpin;
   }
 
   #trace(transport: Transport, stage: Stage['technique'] | 'plan', text: string, now: Instant): void {
