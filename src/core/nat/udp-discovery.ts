@@ -109,7 +109,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
         for (const [id, { socket }] of this.#tests) if (socket === 'filtering') this.#tests.delete(id);
         break;
       case 'datagram':
-        this.#receive(input.bytes, input.from, now);
+        this.#receive(input, now);
         break;
     }
     this.#advance(now);
@@ -156,11 +156,13 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     return test;
   }
 
-  #receive(bytes: Uint8Array, from: Endpoint, now: Instant): void {
+  #receive({ socket, bytes, from }: UdpDiscoveryInput & { type: 'datagram' }, now: Instant): void {
     // Probes of punching come by here in thousands: look for the transaction before any HMAC.
     const test = this.#tests.get(keyOf(bytes.subarray(8, 20)));
-    const reply = test && readResponse(bytes, this.#options.credentials);
-    if (!test || !reply || !test.accept(reply, from, now)) return;
+    // By another socket's mapping, where a NAT gave both the same port, an answer says nothing about the filter.
+    if (!test || test.socket !== socket) return;
+    const reply = readResponse(bytes, this.#options.credentials);
+    if (!reply || !test.accept(reply, from, now)) return;
     const isFirst = test.replies === 1;
     if (isFirst && test.socket === 'main' && reply.mapped) this.#observe(test, reply.mapped, now);
   }

@@ -1,0 +1,55 @@
+import { expect, it } from 'vitest';
+import type { DiscoverySocket } from '../../../src/core/nat/binding-test.ts';
+import { UdpDiscovery } from '../../../src/core/nat/udp-discovery.ts';
+import { StunResponder } from '../../../src/core/stun/responder.ts';
+import { credentials, deployment, peer } from './stun-world.ts';
+
+const SERVERS = ['203.0.113.1', '203.0.113.2'].flatMap((address) => [
+  { address, port: 3478 },
+  { address, port: 3479 },
+]);
+
+/** What filtering is measured where replies from elsewhere come in by this socket. */
+function filteringWhenRepliesReach(socket: DiscoverySocket): string | undefined {
+  let [transactions, filtering] = [0, undefined as string | undefined];
+  const responder = new StunResponder({
+    deployment,
+    lookup: () => ({ peer: peer.id, key: credentials.key }),
+    seed: 1,
+  });
+  const machine = new UdpDiscovery({
+    servers: SERVERS,
+    credentials,
+    localAddresses: ['192.168.1.2'],
+    localPort: 5000,
+    random: (length) => new Uint8Array(length).fill(++transactions),
+  });
+  machine.handle({ type: 'start' }, 0);
+  for (let now = 0; now < 3_000; now += 10) {
+    if (machine.deadline !== undefined && machine.deadline <= now) machine.handleTimeout(now);
+    for (let output = machine.poll(); output; output = machine.poll()) {
+      if (output.type === 'profile') filtering = output.profile.filtering;
+      if (output.type !== 'send') continue;
+      const { address, port } = output.to;
+      const on = { address, port, otherAddress: other(address), otherPort: port === 3478 ? 3479 : 3478 };
+      const from = { address: '198.51.100.1', port: output.socket === 'main' ? 5000 : 20_000 };
+      const reply = responder.respond(output.bytes, { transport: 'udp', from, on }, now)!;
+      const source = {
+        address: reply.change.address ? on.otherAddress : address,
+        port: reply.change.port ? on.otherPort : port,
+      };
+      const by = output.socket === 'main' ? 'main' : socket;
+      machine.handle({ type: 'datagram', socket: by, bytes: reply.bytes, from: source }, now);
+    }
+  }
+  return filtering;
+}
+
+function other(address: string): string {
+  return SERVERS.find((server) => server.address !== address)!.address;
+}
+
+it('counts a reply from elsewhere only on the socket that has contacted nobody else', () => {
+  expect(filteringWhenRepliesReach('filtering')).toBe('endpoint-independent');
+  expect(filteringWhenRepliesReach('main')).toBe('address-and-port-dependent');
+});
