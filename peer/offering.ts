@@ -35,7 +35,7 @@ export interface OfferTerms {
 }
 
 /** A session that there is, to be offered anew. */
-export interface KnownSession {
+interface KnownSession {
   readonly session: Uint8Array;
   readonly instance: Uint8Array | undefined;
   readonly resume: NonNullable<Offer['resume']>;
