@@ -40,7 +40,7 @@ export class ServiceProvider {
   serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
     const allow = () => this.#authorize(session, purpose);
     this.#served.set(stream, allow);
-    stream.once('close', () => this.#served.delete(stream));
+    stream.on('close', () => this.#served.delete(stream));
     serveStream({
       stream,
       purpose,

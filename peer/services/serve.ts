@@ -59,8 +59,8 @@ export function serveStream({
     stream.reset(error.code, error.message);
   };
   const opened = () => tell('opened');
-  stream.on('error', () => {});
-  stream.once('close', () => {
+  stream.on('error', ignored);
+  stream.on('close', () => {
     if (!refused) tell('closed', stream.errored?.message);
   });
   try {
@@ -73,7 +73,7 @@ export function serveStream({
         const own = pipe();
         if (!own) throw new SallyportError('LIMIT', "the other side's pipe is in use");
         opened();
-        return void splice(stream, own).catch(() => {});
+        return void splice(stream, own).catch(ignored);
       }
       case 'listener':
         return void listen(destination.request).then(opened, refuse);
@@ -105,7 +105,9 @@ async function serveTarget(
   if (stream.destroyed) return void socket.destroy();
   opened();
   if (confirm) stream.write(CONNECTED);
-  splice(stream, socket).catch(() => {});
+  splice(stream, socket).catch(ignored);
 }
+
+function ignored(): void {}
 
 const CONNECTED = Uint8Array.of(0);

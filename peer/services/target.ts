@@ -73,15 +73,15 @@ function dialOne(
   return new Promise((resolveSocket, reject) => {
     const socket = connect({ ...to, allowHalfOpen: true });
     const fail = (error: SallyportError) => {
+      clearTimeout(timer);
       socket.destroy();
       reject(error);
     };
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () =>
-      fail(new SallyportError('TARGET_UNREACHABLE', `${name} did not answer`)),
-    );
+    const late = () => fail(new SallyportError('TARGET_UNREACHABLE', `${name} did not answer`));
+    const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
     socket.once('error', (error: NodeJS.ErrnoException) => fail(dialFailure(name, error)));
     socket.once('connect', () => {
-      socket.setTimeout(0);
+      clearTimeout(timer);
       socket.removeAllListeners('error');
       resolveSocket(socket);
     });
