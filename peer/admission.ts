@@ -38,13 +38,19 @@ const CLOCK_TOLERANCE_MS = 5_000;
  */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #replays: ReplayMemory;
+  /** Apart, so that strangers can't fill what keeps those who are allowed. */
+  readonly #replays: Record<'allowed' | 'others', ReplayMemory>;
   /** Sessions whose invite isn't used up, since their keys aren't proven yet. */
   readonly #guests = new Set<Session>();
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.#replays = new ReplayMemory(LIMITS.offerReplayWindowMs, options.clock);
+    const memory = (capacity: number) =>
+      new ReplayMemory(LIMITS.offerReplayWindowMs, capacity, options.clock);
+    this.#replays = {
+      allowed: memory(LIMITS.rememberedOffers),
+      others: memory(LIMITS.rememberedStrangersOffers),
+    };
   }
 
   isGuest(session: Session): boolean {
@@ -56,11 +62,11 @@ export class Admission {
    * no answer of any kind. One from the future could be replayed once it is forgotten here.
    */
   isFresh({ session, noise, time, signature }: ForwardedOffer, from: PeerId): boolean {
-    const { deployment } = this.#options;
+    const { deployment, grantOf } = this.#options;
     const age = deployment.serverTime() - time;
     if (age > LIMITS.attestationLifetimeMs || age < -CLOCK_TOLERANCE_MS) return false;
     if (!verifyOffer(deployment.id, signature, { from, session, noise, time })) return false;
-    return this.#replays.isFirst(ephemeralOf(noise));
+    return this.#replays[grantOf(from) ? 'allowed' : 'others'].isFirst(ephemeralOf(noise));
   }
 
   /** An offer, opened if its sender is allowed or may be a guest. To anybody else every failure is the same refusal. */

@@ -1,18 +1,17 @@
 import { base64url } from '../src/core/bytes.ts';
 import type { Clock } from '../src/net/clock.ts';
 
-/** More than this within one window is an attack, and whatever is new is treated as seen. */
-const CAPACITY = 16_384;
-
-/** Remembers for a while what may be used once. */
+/** Remembers for a while what may be used once. More than `capacity` within one window is an attack: what is new is treated as seen. */
 export class ReplayMemory {
   #windowMs: number;
   #clock: Clock;
+  #capacity: number;
   /** In the order of arrival. */
   #seen = new Map<string, number>();
 
-  constructor(windowMs: number, clock: Clock) {
+  constructor(windowMs: number, capacity: number, clock: Clock) {
     this.#windowMs = windowMs;
+    this.#capacity = capacity;
     this.#clock = clock;
   }
 
@@ -24,7 +23,7 @@ export class ReplayMemory {
       this.#seen.delete(key);
     }
     const key = base64url(token);
-    if (this.#seen.has(key) || this.#seen.size >= CAPACITY) return false;
+    if (this.#seen.has(key) || this.#seen.size >= this.#capacity) return false;
     this.#seen.set(key, now);
     return true;
   }

@@ -45,5 +45,8 @@ export const LIMITS = {
   ticketLifetimeMs: 120_000,
   attestationLifetimeMs: 60_000,
   offerReplayWindowMs: 120_000,
+  /** Offers that are remembered for so long, of peers that are allowed and of all others; beyond, what is new counts as seen. */
+  rememberedOffers: 16_384,
+  rememberedStrangersOffers: 4_096,
   resumeTimeoutMs: 120_000,
 } as const;

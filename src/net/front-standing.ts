@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { LIMITS } from '../core/limits.ts';
 import { ALIVE, OPEN, OPENING_TEXT_BYTES, refusedMessage } from '../core/protocol/standing-leg.ts';
 import { TokenBucket } from '../core/token-bucket.ts';
 import { exporterOf, remoteOf, type Knock } from './knock.ts';
@@ -11,6 +12,9 @@ const KEEPALIVES = { perSecond: 1, burst: 20 };
 export interface StandingKnock extends Omit<Knock<Socket>, 'headers'> {
   readonly opening: string;
 }
+
+/** From its first byte on, an opening has so long to come whole: byte by byte it would never be idle. */
+const OPENING_MS = LIMITS.handshakeStepMs;
 
 /** Upgraded connections that wait for their openings. Until then one is a stranger's, and costs no more than a socket. */
 export class StandingLegs {
@@ -26,17 +30,18 @@ export class StandingLegs {
 
   take(socket: Socket): void {
     const keepalives = new TokenBucket(KEEPALIVES.perSecond, KEEPALIVES.burst, performance.now());
-    let opening = false;
+    let opening: NodeJS.Timeout | undefined;
     const read = (): void => {
       while (!opening) {
         const type = (socket.read(1) as Buffer | null)?.[0];
         if (type === undefined) return;
-        if (type === OPEN) opening = true;
+        if (type === OPEN) opening = setTimeout(() => socket.destroy(), OPENING_MS).unref();
         else if (type === ALIVE && keepalives.take(performance.now())) socket.write(Uint8Array.of(ALIVE));
         else return void socket.destroy();
       }
       const text = socket.read(OPENING_TEXT_BYTES) as Buffer | null;
       if (text === null) return;
+      clearTimeout(opening);
       socket.off('readable', read);
       if (text.length < OPENING_TEXT_BYTES) socket.destroy();
       else this.#knock(socket, text.toString('latin1'));

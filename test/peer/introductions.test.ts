@@ -43,6 +43,23 @@ describe('an offer', () => {
     expect(bob.sessions).toHaveLength(1);
   });
 
+  it(
+    'is still answered when strangers have made more than can be remembered',
+    { timeout: 120_000 },
+    async () => {
+      const alice = freshIdentity();
+      const carol = await meeting.peer('carol', [alice.id]);
+      const sent = sentBy(carol);
+      const stranger = new Caller(meeting, carol, sent);
+      for (let n = 0; n < LIMITS.rememberedStrangersOffers; n += 1) stranger.offer();
+      expect(sent.filter(({ t }) => t === 'refuse')).toHaveLength(LIMITS.rememberedStrangersOffers);
+      const heard = sent.length;
+      stranger.offer();
+      expect(sent).toHaveLength(heard);
+      expect(new Caller(meeting, carol, sent, alice).offer().replies.map(({ t }) => t)).toEqual(['answer']);
+    },
+  );
+
   it('can not be passed off as somebody else’s', () => {
     const sent = sentBy(bob);
     const [alice, mallory] = [new Caller(meeting, bob, sent), new Caller(meeting, bob, sent)];

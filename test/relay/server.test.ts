@@ -423,6 +423,11 @@ describe('abuse', () => {
       );
     }
     alive.destroy();
+    const slow = await upgraded();
+    slow.on('error', () => undefined).resume();
+    const dribble = setInterval(() => slow.write(Buffer.of(1)), 500);
+    await once(slow, 'close'); // long before 318 bytes have come
+    clearInterval(dribble);
   });
 
   it('of standing connections is bounded per address, while opened ones are their peers’', async () => {
