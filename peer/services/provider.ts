@@ -40,7 +40,6 @@ export class ServiceProvider {
   serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
     const allow = () => this.#authorize(session, purpose);
     this.#served.set(stream, allow);
-    stream.on('close', () => this.#served.delete(stream));
     serveStream({
       stream,
       purpose,
@@ -50,7 +49,10 @@ export class ServiceProvider {
       handle: (name) => this.handlers.get(name)?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
-      record: this.#record,
+      record: (record) => {
+        if (record.state !== 'opened') this.#served.delete(stream);
+        this.#record(record);
+      },
     });
   }
 

@@ -8,7 +8,7 @@ import type { ListenRequest } from '../listen-permit.ts';
 import type { SessionDatagrams } from '../session-datagrams.ts';
 import type { Listening } from './forward.ts';
 import { serveFlow } from './serve-flow.ts';
-import { splice } from './splice.ts';
+import { join } from './splice.ts';
 import { dialTarget, dialUdpTarget } from './target.ts';
 
 /** What a stream was, for the audit: one line each. */
@@ -36,17 +36,8 @@ export interface ServeOptions {
 }
 
 /** Takes one stream that a peer opened to where it may go, and keeps the audit: who, what, when, bytes. */
-export function serveStream({
-  stream,
-  purpose,
-  peer,
-  datagrams,
-  allow,
-  handle,
-  pipe,
-  listen,
-  record,
-}: ServeOptions): void {
+export function serveStream(options: ServeOptions): void {
+  const { stream, purpose, peer, datagrams, allow, handle, pipe, listen, record } = options;
   const tell = (state: StreamRecord['state'], reason?: string) => {
     const { bytesSent: sent, bytesReceived: received } = stream;
     record({ peer, what: purposeText(purpose), state, reason, sent, received });
@@ -73,7 +64,7 @@ export function serveStream({
         const own = pipe();
         if (!own) throw new SallyportError('LIMIT', "the other side's pipe is in use");
         opened();
-        return void splice(stream, own).catch(ignored);
+        return join(stream, own, ignored);
       }
       case 'listener':
         return void listen(destination.request).then(opened, refuse);
@@ -105,7 +96,7 @@ async function serveTarget(
   if (stream.destroyed) return void socket.destroy();
   opened();
   if (confirm) stream.write(CONNECTED);
-  splice(stream, socket).catch(ignored);
+  join(stream, socket, ignored);
 }
 
 function ignored(): void {}

@@ -79,10 +79,11 @@ function dialOne(
     };
     const late = () => fail(new SallyportError('TARGET_UNREACHABLE', `${name} did not answer`));
     const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
-    socket.once('error', (error: NodeJS.ErrnoException) => fail(dialFailure(name, error)));
+    const failed = (error: NodeJS.ErrnoException) => fail(dialFailure(name, error));
+    socket.once('error', failed);
     socket.once('connect', () => {
       clearTimeout(timer);
-      socket.removeAllListeners('error');
+      socket.off('error', failed);
       resolveSocket(socket);
     });
   });
