@@ -50,6 +50,7 @@ const SUBJECTS = {
       return async () => {
         const id = ids[held.length % ids.length]; // offers to one peer are counted
         await hold(await peer.connect(id, { paths: ['tcp', 'relay'] })).whenDirect();
+        await pause(110); // so are look-ups: ten a second
       };
     },
   },
