@@ -178,7 +178,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   #onRegistered({ stun, time, observed }: Grant): void {
     this.#coarseOffsetMs = time - this.#clock.now();
-    this.#network.discover(stun, observed !== undefined && scopeOf(observed.address) === 'loopback');
+    const onLoopback = observed !== undefined && scopeOf(observed.address) === 'loopback';
+    this.#network.discover(stun, onLoopback, () => this.#signal.relays.flatMap((relay) => relay.stun ?? []));
     this.#warmRelays();
     this.emit('registered');
   }

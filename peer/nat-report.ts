@@ -143,6 +143,6 @@ function isCarrierNat(own: readonly string[], { udp, tcp }: NatProfile): boolean
 function profileNotes({ udp, tcp }: NatProfile): string[] {
   if (![udp, tcp].some(({ reachable, provisional }) => reachable === true && provisional)) return [];
   return [
-    'all answers came from one address, so mapping is provisional, and a filter may be more open than it looks',
+    'the rendezvous has one address: a filter may be more open than it looks, and a mapping less independent where no relay was asked too',
   ];
 }

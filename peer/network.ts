@@ -59,6 +59,7 @@ export class Network extends EventEmitter<NetworkEvents> {
   #owners = new Set<DatagramOwner>();
   readonly #connections: TaggedConnections;
   #onLoopback = false;
+  #witnesses: () => readonly Endpoint[] = () => [];
   #portMapping: PortMapping;
   #mayMapPorts: boolean;
   #diagnosed = new Set<string>();
@@ -119,9 +120,13 @@ export class Network extends EventEmitter<NetworkEvents> {
     return this.#onLoopback;
   }
 
-  /** Measures the NATs by the deployment's STUN servers; again with new ones when called again. */
-  discover(stun: StunAccess, onLoopback: boolean): void {
+  /**
+   * Measures the NATs by the deployment's STUN servers; again with new ones when called again.
+   * @param witnesses UDP STUN servers of the relays that there are by then
+   */
+  discover(stun: StunAccess, onLoopback: boolean, witnesses: () => readonly Endpoint[]): void {
     this.#onLoopback = onLoopback;
+    this.#witnesses = witnesses;
     const localAddresses = hostAddresses().map(({ address }) => address);
     // A registration that came back has the same STUN servers and key: what is held there stays held.
     const access = JSON.stringify([stun, localAddresses]);
@@ -154,6 +159,7 @@ export class Network extends EventEmitter<NetworkEvents> {
       datagrams,
       freshDatagrams,
       stun,
+      witnesses: () => this.#witnesses(),
       localAddresses,
       clock: this.#clock,
     });

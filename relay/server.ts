@@ -68,7 +68,7 @@ export class RelayServer extends EventEmitter<RelayEvents> {
       role: 'relay',
       token: options.tokenFile === undefined ? token : readJoinToken(options.tokenFile),
       deployment: id,
-      relay: { url: this.url, stunUdp: named(stun.udp), stunTcp: named(stun.tcp) },
+      relay: { url: this.url, stunUdp: [...stun.udp], stunTcp: [...stun.tcp] },
       clock: serverClock,
     });
     this.#circuits = new CircuitServer(front, {
@@ -137,9 +137,4 @@ function startStun(options: RelayOptions, identity: Identity, front: Front): Pro
     lookup: () => undefined,
     now: serverTime,
   });
-}
-
-/** Only an address can be announced; a relay known by name alone serves circuits but no STUN. */
-function named(endpoints: readonly Endpoint[]): Endpoint[] {
-  return endpoints.filter(({ address }) => address !== '').slice(0, 4);
 }

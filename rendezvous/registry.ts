@@ -16,6 +16,7 @@ import type {
   RegistryOptions,
   RegistryOutput,
 } from './registry-events.ts';
+import { withOwnStun } from './relay-stun.ts';
 import { relaysInOrder } from './ticket-office.ts';
 
 type Hello = MessageTo<ToRendezvous, 'hello'>;
@@ -167,7 +168,8 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     secret: Uint8Array,
     now: Instant,
   ): void {
-    const wanted = registrationOf(hello, secret, connection, this.#stunSecret, now);
+    const honest = { ...hello, relay: withOwnStun(hello.relay, arrival.observed) };
+    const wanted = registrationOf(honest, secret, connection, this.#stunSecret, now);
     this.registrations.check(wanted, now);
     if (wanted.role === 'relay') this.#checkRelays(wanted);
     const rival = wanted.role === 'listen' ? this.registrations.listener(wanted.id) : undefined;
@@ -204,7 +206,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       leaseMs: LIMITS.registrationLeaseMs,
       time: now,
       observed: arrival.observed,
-      // Only the deployment's own: a relay knows no registrations, so it could not authenticate its answers.
+      // Only the deployment's own: a relay knows no registrations, so it can't authenticate its answers.
       stun: { ...registration.stun, udp: stun.udp.slice(0, 8), tcp: stun.tcp.slice(0, 8) },
       relays: this.#relaysFor(registration),
     };
@@ -293,7 +295,11 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
 
   #relaysFor(registration: Registration) {
     const ordered = relaysInOrder(this.#relays(), registration.id);
-    return ordered.map(({ id, url }) => ({ id: publicKeyOf(id), url }));
+    return ordered.map(({ id, url, stunUdp: stun }) => ({
+      id: publicKeyOf(id),
+      url,
+      ...(stun.length > 0 && { stun: [...stun] }),
+    }));
   }
 
   #announceRelays(except: Registration): void {

@@ -36,6 +36,8 @@ export const LIMITS = {
   /** With how many others an instance has introductions that a `gone` would have to reach. */
   contactsPerInstance: 256,
   relaysPerDeployment: 8,
+  /** STUN endpoints of a relay that peers are told of. */
+  stunServersPerRelay: 1,
   circuits: 4_096,
   legsPerPeer: 128,
   waitingLegsPerPeer: 32,

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import { scopeOf } from '../core/address.ts';
 import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Instant } from '../core/machine.ts';
@@ -35,6 +36,8 @@ export interface NatDiscoveryOptions {
   /** Opens another socket, for the tests that need one which has contacted nobody. */
   readonly freshDatagrams: OpenDatagramPort;
   readonly stun: StunAccess | PlainStunAccess;
+  /** STUN servers over UDP at other hosts, preferred one first, that can say how our mapping looks from there. */
+  readonly witnesses?: (() => readonly Endpoint[]) | undefined;
   /** Addresses of this host's interfaces. */
   readonly localAddresses: readonly string[];
   readonly clock: Clock;
@@ -103,7 +106,11 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     const reachable = (servers: readonly Endpoint[]) =>
       servers.filter((server) => familyOf(server) === family);
     const machine = {
-      udp: { ...common, servers: reachable(stun.udp) },
+      udp: {
+        ...common,
+        servers: reachable(stun.udp),
+        witness: () => witnessFor(reachable(stun.udp), options.witnesses?.() ?? []),
+      },
       tcp: { ...common, servers: reachable(stun.tcp) },
     };
     this.#servers = { udp: machine.udp.servers, tcp: machine.tcp.servers };
@@ -352,6 +359,21 @@ function requestsTo(
 ): Pick<DiscoveryOptions, 'credentials' | 'canChangeOrigin'> {
   if (!('key' in stun)) return { credentials: undefined, canChangeOrigin: stun.canChangeOrigin };
   return { credentials: { username: stun.username, key: stun.key } };
+}
+
+/**
+ * The first witness at another address that is of the same kind as the servers' own: between a private network and the
+ * internet there is another NAT than within either, and nobody shall make us ask hosts of our own network.
+ */
+function witnessFor(servers: readonly Endpoint[], witnesses: readonly Endpoint[]): Endpoint | undefined {
+  const [primary] = servers;
+  if (!primary) return undefined;
+  return witnesses.find(
+    (witness) =>
+      witness.address !== primary.address &&
+      familyOf(witness) === familyOf(primary) &&
+      scopeOf(witness.address) === scopeOf(primary.address),
+  );
 }
 
 /** How far the surveys of one transport are. */

@@ -29,6 +29,8 @@ export interface Registrant {
 export interface RelayInfo {
   readonly id: PeerId;
   readonly url: string;
+  /** Where it answers plain STUN requests over UDP, if anywhere. */
+  readonly stun?: readonly Endpoint[] | undefined;
 }
 
 /** What the rendezvous grants, with every address filled in. */
@@ -151,7 +153,11 @@ export function relayInfos(
   relays: MessageTo<ToNode, 'relays'>['relays'],
   rendezvousUrl: string,
 ): RelayInfo[] {
-  return relays.map(({ id, url }) => ({ id: peerIdOf(id), url: url === '' ? rendezvousUrl : url }));
+  return relays.map(({ id, url, stun }) => ({
+    id: peerIdOf(id),
+    url: url === '' ? rendezvousUrl : url,
+    stun,
+  }));
 }
 
 /** Behind a proxy only the name is known; `undefined` where this network doesn't resolve names itself. */

@@ -498,10 +498,12 @@ describe('a relay of its own', () => {
     });
     deployment.onClose(() => relay.close());
     await announced;
-    expect(callee.signal.relays).toEqual([{ id: relay.id, url: relay.url }]);
+    expect(callee.signal.relays).toEqual([
+      { id: relay.id, url: relay.url, stun: relay.stun.udp.slice(0, 1) },
+    ]);
 
     const caller = await deployment.node({ role: 'dial' });
-    // It knows no registrations, so its STUN could not authenticate an answer: nobody is sent there.
+    // It knows no registrations, so its STUN can't authenticate an answer: it is no server of the registration's.
     expect(caller.signal.grant!.stun.udp).toEqual(deployment.server.stun.udp);
     const offered = next(callee.signal, 'offer');
     const session = new Uint8Array(randomBytes(16));

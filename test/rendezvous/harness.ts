@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Endpoint } from '../../src/core/endpoint.ts';
 import { identityFromSeed, type Identity } from '../../src/core/identity.ts';
 import type { Instant } from '../../src/core/machine.ts';
 import { signAuth, tokenProof } from '../../src/core/protocol/auth.ts';
@@ -93,6 +94,8 @@ export interface NodeOptions {
   readonly name?: string;
   readonly token?: string;
   readonly version?: number;
+  /** Where a relay says that its STUN servers are. */
+  readonly stun?: Endpoint[];
 }
 
 /** A node that registers as it should, unless its test spoils something. */
@@ -116,8 +119,8 @@ export class TestNode {
   }
 
   hello(): void {
-    const { role = 'listen', boot = 'boot', name, version = 1 } = this.options;
-    const relay = { url: 'https://relay.example', stunUdp: [], stunTcp: [] };
+    const { role = 'listen', boot = 'boot', name, version = 1, stun = [] } = this.options;
+    const relay = { url: 'https://relay.example', stunUdp: stun, stunTcp: stun };
     this.send({
       t: 'hello',
       version,

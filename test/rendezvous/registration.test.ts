@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../src/core/endpoint.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { signAuth, verifyChallenge, type AuthContext } from '../../src/core/protocol/auth.ts';
 import { bytes, DEPLOYMENT, identity, RegistryWorld, TestNode } from './harness.ts';
@@ -110,6 +111,37 @@ describe('registration', () => {
     bob.disconnect();
     world.advance(2_000);
     expect(world.registry.deadline).toBeUndefined();
+  });
+});
+
+describe('the STUN of a relay', () => {
+  const told = (stun: Endpoint[]) => {
+    const world = new RegistryWorld({ builtInRelay: undefined });
+    const early = new TestNode(world, 'early').register();
+    new TestNode(world, 'relay', { role: 'relay', stun }).register();
+    const late = new TestNode(world, 'late').register();
+    const [announced] = early.received('relays').at(-1)!.relays;
+    expect(late.received('registered')[0]!.relays).toEqual([announced]);
+    return announced?.stun;
+  };
+  // What every node of this world comes from.
+  const own = { address: '203.0.113.7', port: 3_478 };
+
+  it('is told to peers, whoever came first', () => {
+    expect(told([own])).toEqual([own]);
+  });
+
+  it('is where it connects from, when it knows no address of its own', () => {
+    expect(told([{ address: '', port: 3_478 }])).toEqual([own]);
+  });
+
+  it('is at no address but that: nobody aims peers at a third party', () => {
+    expect(told([{ address: '198.51.100.99', port: 53 }])).toBeUndefined();
+    expect(told([{ address: '198.51.100.99', port: 53 }, own])).toEqual([own]);
+  });
+
+  it(`is told of ${LIMITS.stunServersPerRelay} endpoint`, () => {
+    expect(told([own, { ...own, port: 3_479 }])).toEqual([own]);
   });
 });
 

@@ -3,8 +3,8 @@ import type { Instant } from '../machine.ts';
 import type { StunMessage } from '../stun/message.ts';
 import { Transaction, REQUEST_SCHEDULE, type TransmissionSchedule } from '../stun/transaction.ts';
 
-/** What a test asks of the server: its view of us, or a reply from elsewhere. */
-export type BindingTestPurpose = 'mapping' | 'other-address' | 'other-port' | 'refresh';
+/** What a test asks of the server: its view of us, or a reply from elsewhere; `witness` asks somebody else's view. */
+export type BindingTestPurpose = 'mapping' | 'witness' | 'other-address' | 'other-port' | 'refresh';
 
 /** The socket that is measured, or a fresh one that has contacted nobody. */
 export type DiscoverySocket = 'main' | 'filtering';
@@ -32,10 +32,7 @@ export class BindingTest {
     this.purpose = purpose;
     this.to = to;
     this.request = request;
-    this.transaction = new Transaction(
-      startedAt,
-      this.socket === 'filtering' ? FILTERING_SCHEDULE : REQUEST_SCHEDULE,
-    );
+    this.transaction = new Transaction(startedAt, this.#schedule);
   }
 
   get isSettled(): boolean {
@@ -44,6 +41,11 @@ export class BindingTest {
 
   get socket(): DiscoverySocket {
     return this.purpose === 'other-address' || this.purpose === 'other-port' ? 'filtering' : 'main';
+  }
+
+  get #schedule(): TransmissionSchedule {
+    if (this.purpose === 'witness') return WITNESS_SCHEDULE;
+    return this.socket === 'filtering' ? FILTERING_SCHEDULE : REQUEST_SCHEDULE;
   }
 
   /** False when the reply did not come from where it was asked to come from. An error may come from anywhere. */
@@ -62,6 +64,7 @@ export class BindingTest {
       case 'other-port':
         return from.port !== this.to.port;
       case 'mapping':
+      case 'witness':
       case 'refresh':
         return true;
     }
@@ -74,5 +77,7 @@ export function changeFor(purpose: BindingTestPurpose): StunMessage['change'] {
   return purpose === 'other-port' ? { address: false, port: true } : undefined;
 }
 
+/** One that is silent holds the verdict up no longer than filtering that has to be proven by silence. */
+const WITNESS_SCHEDULE: TransmissionSchedule = [0, 100, 250];
 /** More often than a plain request: its silence has to prove something, also on a lossy link. */
 const FILTERING_SCHEDULE: TransmissionSchedule = [0, 60, 130, 210, 300, 400];

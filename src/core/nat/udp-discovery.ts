@@ -1,7 +1,7 @@
 import type { Endpoint } from '../endpoint.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
 import type { Candidate } from '../punch/candidate.ts';
-import { bindingRequest, readResponse } from '../stun/request.ts';
+import { bindingRequest, readResponse, type StunCredentials } from '../stun/request.ts';
 import { BindingTest, changeFor, type BindingTestPurpose, type DiscoverySocket } from './binding-test.ts';
 import {
   DISCOVERY_CAP_MS,
@@ -17,6 +17,11 @@ import { judgeUdp, leastRoundTrip } from './udp-evidence.ts';
 export interface UdpDiscoveryOptions extends DiscoveryOptions {
   /** The measured socket's own port. */
   readonly localPort: number;
+  /**
+   * A server elsewhere that knows no registration, for servers of one address alone: its plain answer shows whether the
+   * mapping depends on the address, and nothing else. Asked for at each beginning.
+   */
+  readonly witness?: (() => Endpoint | undefined) | undefined;
 }
 
 export type UdpDiscoveryInput =
@@ -53,6 +58,7 @@ export type UdpDiscoveryOutput =
  *            main socket                       filtering socket, fresh
  *  at once   mapping from ip1:p1               ip1:p1, answer from ip2:p2 · ip1:p1, answer from ip1:p2
  *  answered  mapping from ip1:p2, ip2:p1 ip2:p2
+ *            or, where there is no ip2, from a witness
  * ```
  * The other endpoints are contacted only after the first answer: even a filter kept for the whole host has let the
  * filtering replies in or not by then.
@@ -150,7 +156,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
 
   #add(purpose: BindingTestPurpose, to: Endpoint, startedAt: Instant): BindingTest {
     const id = this.#options.random(12);
-    const request = bindingRequest(id, this.#options.credentials, { change: changeFor(purpose) });
+    const request = bindingRequest(id, this.#credentialsFor(purpose), { change: changeFor(purpose) });
     const test = new BindingTest({ purpose, to, request, startedAt });
     this.#tests.set(keyOf(id), test);
     return test;
@@ -161,10 +167,14 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     const test = this.#tests.get(keyOf(bytes.subarray(8, 20)));
     // By another socket's mapping, where a NAT gave both the same port, an answer says nothing about the filter.
     if (!test || test.socket !== socket) return;
-    const reply = readResponse(bytes, this.#options.credentials);
+    const reply = readResponse(bytes, this.#credentialsFor(test.purpose));
     if (!reply || !test.accept(reply, from, now)) return;
-    const isFirst = test.replies === 1;
-    if (isFirst && test.socket === 'main' && reply.mapped) this.#observe(test, reply.mapped, now);
+    const isOurs = test.socket === 'main' && test.purpose !== 'witness';
+    if (isOurs && test.replies === 1 && reply.mapped) this.#observe(test, reply.mapped, now);
+  }
+
+  #credentialsFor(purpose: BindingTestPurpose): StunCredentials | undefined {
+    return purpose === 'witness' ? undefined : this.#options.credentials;
   }
 
   #observe(test: BindingTest, mapped: Endpoint, now: Instant): void {
@@ -203,7 +213,11 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
 
   #widen(now: Instant): void {
     this.#hasWidened = true;
-    for (const server of this.#options.servers.slice(1, 4)) this.#add('mapping', server, now);
+    const { servers } = this.#options;
+    for (const server of servers.slice(1, 4)) this.#add('mapping', server, now);
+    if (servers.some(({ address }) => address !== servers[0]?.address)) return;
+    const witness = this.#options.witness?.();
+    if (witness) this.#add('witness', witness, now);
   }
 
   #transmit({ socket, to, request }: BindingTest): void {

@@ -15,8 +15,9 @@ export function judgeUdp(
   { localAddresses, localPort }: UdpEvidenceOptions,
 ): TransportProfile {
   if (tests.length === 0) return UNMEASURED;
-  const observed = observations(tests);
-  if (observed.length === 0) return { ...UNMEASURED, reachable: false };
+  const own = observations(tests, 'mapping');
+  if (own.length === 0) return { ...UNMEASURED, reachable: false };
+  const observed = [...own, ...observations(tests, 'witness')];
   const local: LocalSocket = { addresses: localAddresses, port: localPort };
   const { mapping, provisional } = judgeMapping(observed, local);
   const hasOtherAddress = otherAddressWorks(tests);
@@ -25,27 +26,30 @@ export function judgeUdp(
     otherPort: answerOf(tests, 'other-port'),
     hasOtherAddress,
   };
+  // Whom another port of the same address can't reach, another address can't either.
+  const isFilterSure = hasOtherAddress || evidence.otherPort === 'silent';
   const ports = observed.map(({ mapped }) => mapped.port);
   return {
     ...UNMEASURED,
     reachable: true,
     mapping,
     filtering: judgeFiltering(evidence, mapping),
-    provisional: provisional || !hasOtherAddress,
+    provisional: provisional || !isFilterSure,
     allocation: judgeAllocation(ports, localPort, mapping),
-    publicAddresses: [...new Set(observed.map(({ mapped }) => mapped.address))],
+    publicAddresses: [...new Set(own.map(({ mapped }) => mapped.address))],
   };
 }
 
-/** The fastest answer, milliseconds; `undefined` before the first. */
+/** The servers' fastest answer, milliseconds; `undefined` before the first. A witness may be nearer than they are. */
 export function leastRoundTrip(tests: readonly BindingTest[]): number | undefined {
-  const times = tests.flatMap(({ transaction }) => transaction.roundTripMs ?? []);
+  const servers = tests.filter(({ purpose }) => purpose !== 'witness');
+  const times = servers.flatMap(({ transaction }) => transaction.roundTripMs ?? []);
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
-function observations(tests: readonly BindingTest[]): MappingObservation[] {
+function observations(tests: readonly BindingTest[], by: 'mapping' | 'witness'): MappingObservation[] {
   return tests.flatMap(({ purpose, to, reply }) =>
-    purpose === 'mapping' && reply?.mapped ? [{ server: to, mapped: reply.mapped }] : [],
+    purpose === by && reply?.mapped ? [{ server: to, mapped: reply.mapped }] : [],
   );
 }
 
@@ -68,7 +72,7 @@ function lossRate(tests: readonly BindingTest[]): number {
 function otherAddressWorks(tests: readonly BindingTest[]): boolean {
   return tests.some(({ purpose, to, reply }) => {
     if (purpose === 'other-address') return reply?.class === 'success';
-    return reply?.mapped && to.address !== tests[0]?.to.address;
+    return purpose === 'mapping' && reply?.mapped && to.address !== tests[0]?.to.address;
   });
 }
 

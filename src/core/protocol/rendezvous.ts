@@ -39,6 +39,9 @@ const tickets = v.pipe(v.array(bytesUpTo(256)), v.maxLength(2));
 
 export type NodeRole = 'listen' | 'dial' | 'relay';
 
+/** An empty address is that of whoever names it. */
+const unnamed = v.object({ address: v.literal(''), port: portSchema });
+
 const hello = v.object({
   t: v.literal('hello'),
   version: v.number(),
@@ -51,12 +54,12 @@ const hello = v.object({
   /** Names this registration among those of the same id; a reconnect repeats it with the same `secret`. */
   instance,
   name: v.optional(v.pipe(v.string(), v.regex(PEER_NAME))),
-  /** A relay says where it takes circuits and where its STUN servers are. */
+  /** A relay says where it takes circuits and where its STUN servers are; address `''` is where it connects from. */
   relay: v.optional(
     v.object({
       url: v.pipe(url, v.nonEmpty()),
-      stunUdp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
-      stunTcp: v.pipe(v.array(endpointSchema), v.maxLength(4)),
+      stunUdp: v.pipe(v.array(v.union([unnamed, endpointSchema])), v.maxLength(4)),
+      stunTcp: v.pipe(v.array(v.union([unnamed, endpointSchema])), v.maxLength(4)),
     }),
   ),
 });
@@ -97,8 +100,15 @@ const stunServers = v.pipe(
   v.maxLength(8),
 );
 
-/** An empty `url` is a relay at the rendezvous's own URL. */
-const relayInfo = v.object({ id, url });
+/**
+ * An empty `url` is a relay at the rendezvous's own URL. `stun` is where it answers STUN over UDP, to anybody and
+ * without authentication.
+ */
+const relayInfo = v.object({
+  id,
+  url,
+  stun: v.optional(v.pipe(v.array(endpointSchema), v.maxLength(LIMITS.stunServersPerRelay))),
+});
 
 const registered = v.object({
   t: v.literal('registered'),

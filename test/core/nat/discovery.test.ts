@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { FilteringBehavior, MappingBehavior, TransportProfile } from '../../../src/core/nat/behavior.ts';
 import { isAttested } from '../../../src/core/protocol/attestation.ts';
 import { NAT_NAMES, twoLans, type NatName } from '../../sim/presets.ts';
-import { deployment, measureTcp, measureUdp, peer, startStun } from './stun-world.ts';
+import { deployment, measureTcp, measureUdp, peer, startStun, startWitness } from './stun-world.ts';
 
 const NONE = 'none';
 const EI = 'endpoint-independent';
@@ -116,6 +116,58 @@ describe('UDP discovery', () => {
       world.runFor(2_000);
       expect(measured.profile).toMatchObject({ mapping: EI, filtering, provisional: true });
     }
+  });
+
+  it.each([
+    ['open', NONE, AD, true],
+    ['ei/ei', EI, AD, true],
+    ['ei/ad', EI, AD, true],
+    ['ei/apd', EI, APD, false],
+    ['ad/apd', AD, APD, false],
+    ['apd/apd-random', APD, APD, false],
+  ] as const)('tells the mapping of %s by one server address and a witness elsewhere', (...expected) => {
+    const [nat, mapping, filtering, provisional] = expected;
+    for (const seed of SEEDS) {
+      const { world, a, server } = internet(nat, seed);
+      const witness = startWitness(world.server(1));
+      const measured = measureUdp(a, startStun(server, 1), witness);
+      world.runFor(2_000);
+      expect(measured.profile).toMatchObject({ mapping, filtering, provisional });
+      expect(measured.requests.size).toBeLessThanOrEqual(6);
+      expect(measured.completeAt).toBeLessThanOrEqual(1_500);
+    }
+  });
+
+  it('takes a witness’s word for the mapping alone: no candidate, no public address', () => {
+    const { world, a, server } = internet('ad/apd', 1);
+    const measured = measureUdp(a, startStun(server, 1), startWitness(world.server(1)));
+    world.runFor(2_000);
+    expect(measured.candidates.length).toBe(1);
+    expect(isAttested(measured.candidates[0]!, peer.id, deployment.id, 100)).toBe(true);
+    expect(measured.profile?.publicAddresses).toEqual(['198.51.100.10']);
+  });
+
+  it('measures as without it where a witness is silent', () => {
+    for (const nat of ['ei/ei', 'ad/apd'] as const) {
+      const profiles = [false, true].map((isNamed) => {
+        const { world, a, server } = internet(nat, 1);
+        const silent = { address: world.server(1).address, port: 3478 };
+        const measured = measureUdp(a, startStun(server, 1), isNamed ? silent : undefined);
+        world.runFor(2_000);
+        expect(measured.completeAt).toBeLessThanOrEqual(1_500);
+        return { ...measured.profile };
+      });
+      expect(profiles[1]).toEqual(profiles[0]);
+    }
+  });
+
+  it('asks no witness where the server has two addresses', () => {
+    const { world, a, server } = internet('ad/apd', 1);
+    const other = world.server(1);
+    const measured = measureUdp(a, startStun(server), startWitness(other));
+    world.runFor(2_000);
+    expect(measured.profile).toMatchObject({ mapping: AD, provisional: false });
+    expect(other.receivedFrom(a).udp).toBe(0);
   });
 
   it('keeps the attestation fresh, and measures again when the mapping has moved', () => {

@@ -77,15 +77,33 @@ export interface Measured {
   readonly requests: Set<string>;
 }
 
+/** A plain STUN server on a host of its own, which knows no registration. */
+export function startWitness(host: Host): Endpoint {
+  const on: StunLocal = {
+    address: host.address,
+    port: PORTS[0],
+    otherAddress: undefined,
+    otherPort: PORTS[1],
+  };
+  const responder = new StunResponder({ deployment, lookup: () => undefined, seed: 2 });
+  const socket = host.udp(on.port, host.address);
+  socket.onDatagram = (bytes, from) => {
+    const reply = responder.respond(bytes, { transport: 'udp', from, on }, host.now);
+    if (reply) socket.send(reply.bytes, reply.to);
+  };
+  return { address: host.address, port: on.port };
+}
+
 export function measureUdp(
   host: Host,
   servers: Endpoint[],
+  witness?: Endpoint,
 ): Measured & Driven<{ type: 'start' | 'refresh' }> {
   const main = host.udp();
   let filtering: UdpSocket | undefined;
   const measured = empty();
   const options = { servers, credentials, localAddresses: host.addresses, localPort: main.port };
-  const machine = new UdpDiscovery({ ...options, random: randomOf(host) });
+  const machine = new UdpDiscovery({ ...options, witness: () => witness, random: randomOf(host) });
   const driven = drive(host, machine, (output: UdpDiscoveryOutput) => {
     if (output.type === 'release') {
       filtering?.close();

@@ -38,6 +38,7 @@ describe('signalling messages', () => {
     ['a pause of a month', { t: 'restarting', reconnectInMs: 2_592_000_000 }],
     ['a relay at no URL', { t: 'relays', relays: [{ id, url: 'not a url' }] }],
     ['a relay at a file', { t: 'relays', relays: [{ id, url: 'file:///etc/passwd' }] }],
+    ['two STUN servers of a relay', { t: 'relays', relays: [{ id, url: '', stun: [stun, stun] }] }],
     ['nine relays', { t: 'relays', relays: Array.from({ length: 9 }, () => ({ id, url: '' })) }],
     ['three tickets', { t: 'renewed', session, tickets: [id, id, id] }],
     ['a box of 5 KiB', { t: 'trickle', session, from: id, instance: session, box: new Uint8Array(5_120) }],
@@ -70,6 +71,8 @@ describe('signalling messages', () => {
     expect(() => decodeToRendezvous(message)).toThrow(/session expected 16 bytes/);
   });
 });
+
+const stun = { address: '203.0.113.1', port: 3_478 };
 
 function registeredWith(server: { address: string; port: number }) {
   const stun = { username: 'u', key: id, udp: [server], tcp: [] };
