@@ -120,9 +120,10 @@ function portExpression(nat: Nat, protocol: string): string | undefined {
  */
 const SEQUENCE = Array.from({ length: 1024 }, (_, count) => `${count} : ${20000 + count}`);
 
+/** What inside hosts have sent, and not the NAT's own refusals of strays: those are answers. */
 function recordRules(nat: Nat): string[] {
   if (nat.filtering === 'address-and-port-dependent' && nat.hairpin === 'none') return [];
-  const outgoing = 'oifname "wan" meta l4proto { tcp, udp }';
+  const outgoing = 'oifname "wan" ct direction original meta l4proto { tcp, udp }';
   const seconds = nat.udpLifetimeSeconds ?? 300;
   return [
     `${outgoing} update @mappings { meta l4proto . th sport timeout ${seconds}s : ct original ip saddr . ct original proto-src }`,
