@@ -1,7 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect as connectTcp, Socket } from 'node:net';
@@ -494,7 +492,7 @@ describe('a relay of its own', () => {
       listen: '127.0.0.1:0',
       stunPort: 0,
       insecure: true,
-      home: mkdtempSync(join(tmpdir(), 'sallyport-relay-')),
+      home: join(deployment.home, 'relay'),
     });
     deployment.onClose(() => relay.close());
     await announced;
@@ -522,7 +520,7 @@ describe('a relay of its own', () => {
   it('needs the join token', async () => {
     await start();
     const { url, id } = deployment.server;
-    const home = mkdtempSync(join(tmpdir(), 'sallyport-relay-'));
+    const home = join(deployment.home, 'relay');
     const options = { listen: '127.0.0.1:0', stunPort: 0, insecure: true, home };
     await expect(RelayServer.start({ ...options, rendezvous: `${url}#id=${id}` })).rejects.toMatchObject({
       code: 'TOKEN_INVALID',
