@@ -1,5 +1,6 @@
 import type { Instant, Machine } from '../core/machine.ts';
 import type { Clock } from './clock.ts';
+import { microtask } from './microtask.ts';
 
 /**
  * Runs a machine: one mutation, drain, arm one timer. What the machine hands out goes to `perform`, which may feed new
@@ -53,7 +54,7 @@ export class Driver<Input, Output> {
   #drainSoon(): void {
     if (this.#draining || this.#drainScheduled) return;
     this.#drainScheduled = true;
-    void SETTLED.then(() => {
+    microtask(() => {
       this.#drainScheduled = false;
       this.drain();
     });
@@ -106,6 +107,3 @@ export class Driver<Input, Output> {
     this.drain();
   }
 }
-
-/** A microtask by way of a promise costs a fifth of `queueMicrotask`, which keeps an asynchronous context for each. */
-const SETTLED = Promise.resolve();

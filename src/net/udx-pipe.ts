@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream';
 import type { UDXSocket, UDXStream } from 'udx-native';
 import type { Endpoint } from '../core/endpoint.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
+import { microtask } from './microtask.ts';
 
 /** What a liveness judge polls: udx itself tells a sender after 13 s, a receiver never. */
 export interface UdxStats {
@@ -159,7 +160,7 @@ export class UdxPipe extends Duplex {
   #onPacket(packet: Buffer): void {
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
-      void SETTLED.then(() => this.push(packet));
+      microtask(() => this.push(packet));
       setImmediate(() => this.#flush());
       return;
     }
@@ -227,7 +228,5 @@ function pathFailed(cause: Error): SallyportError {
 const HIGH_WATER_MARK = 256 * 1024;
 /** 40 of IPv6, 8 of UDP, 20 of udx. */
 const MESSAGE_HEADERS = 68;
-/** Its `then` is `queueMicrotask` at a fifth of the price. */
-const SETTLED = Promise.resolve();
 /** How long a stream that has been ended may take to get its last bytes acknowledged. */
 const LINGER_MS = 3_000;
