@@ -26,7 +26,7 @@ export interface AdmissionOptions {
   readonly checkRoom: (session: Uint8Array, from: PeerId) => void;
 }
 
-type ForwardedOffer = MessageTo<ToNode, 'offer'>;
+export type ForwardedOffer = MessageTo<ToNode, 'offer'>;
 
 /** How far our idea of the rendezvous's clock may be behind. */
 const CLOCK_TOLERANCE_MS = 5_000;

@@ -1,8 +1,7 @@
 import { hex } from '../src/core/bytes.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
-import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { peerIdOf, publicKeyOf, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
-import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
 import {
   decodeOffer,
@@ -14,35 +13,20 @@ import {
   type RoundStart,
 } from '../src/core/session/introduction.ts';
 import { SessionKeys } from '../src/core/session/keys.ts';
-import type { Clock } from '../src/net/clock.ts';
 import type { SignalMessage } from '../src/net/signal.ts';
-import { Admission } from './admission.ts';
-import type { Grant } from './allow-list.ts';
+import { Admission, type AdmissionOptions, type ForwardedOffer } from './admission.ts';
 import { Conversation } from './conversation.ts';
-import type { Deployment } from './deployment.ts';
 import { firstPath } from './first-path.ts';
-import type { InviteFolder, OpenInvite } from './invite-folder.ts';
 import type { Network } from './network.ts';
 import { Offering, type OfferTerms } from './offering.ts';
 import { PendingOffers } from './pending-offers.ts';
 import type { Session } from './session.ts';
 import { Sightings } from './sightings.ts';
 
-export interface IntroductionsOptions {
-  readonly identity: Identity;
+export interface IntroductionsOptions extends Omit<AdmissionOptions, 'checkRoom'> {
   readonly network: Network;
-  readonly deployment: Deployment;
-  readonly clock: Clock;
-  readonly grantOf: (id: PeerId) => Grant | undefined;
-  /** No invite helps a peer that is denied by name. */
-  readonly isDenied: (id: PeerId) => boolean;
-  readonly invites: InviteFolder;
-  /** A guest is in a session. @throws SallyportError `NOT_AUTHORIZED` where its invite was used meanwhile */
-  readonly onGuest: (guest: PeerId, invite: OpenInvite) => void;
   readonly onSession: (session: Session) => void;
 }
-
-type ForwardedOffer = MessageTo<ToNode, 'offer'>;
 
 /** Two peers before anything is sent from one to the other. */
 export interface Acquaintance {
