@@ -1,8 +1,7 @@
 // One process joins two HTTP/2 extended CONNECT streams by `pipe`, and does nothing else; through it bare bytes, or TLS from end to end.
 import { once } from 'node:events';
 import { connect, createServer } from 'node:http2';
-import { wireOf } from '../wire.mjs';
-import { accepted, dialled } from './over-tls.mjs';
+import { endsOf, joining } from './splice.mjs';
 
 const WINDOW_BYTES = 16 * 1024 * 1024;
 const settings = { enableConnectProtocol: true, initialWindowSize: WINDOW_BYTES };
@@ -10,28 +9,17 @@ const settings = { enableConnectProtocol: true, initialWindowSize: WINDOW_BYTES 
 export async function middle() {
   const server = createServer({ settings });
   server.on('session', (session) => session.setLocalWindowSize(WINDOW_BYTES));
-  let waiting;
+  const join = joining();
   server.on('stream', (stream) => {
     stream.respond({ ':status': 200 });
-    stream.on('error', () => {});
-    if (waiting === undefined) waiting = stream;
-    else {
-      waiting.pipe(stream).pipe(waiting);
-      waiting = undefined;
-    }
+    join(stream);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return server.address().port;
 }
 
-export async function listen(port, variant, onWire) {
-  onWire(wireOf(accepted(await leg(port), variant)));
-}
-
-export async function dial(_address, port, variant) {
-  return async () => wireOf(await dialled(await leg(port), variant));
-}
+export const { listen, dial } = endsOf(leg);
 
 async function leg(port) {
   const session = connect(`http://127.0.0.1:${port}`, { settings });
