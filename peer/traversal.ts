@@ -69,11 +69,10 @@ export interface TraversalOptions {
 
 const DIAL_TIMEOUT_MS = 10_000;
 
-/**
- * For the keys of a path that probes have proven. Where packets are lost, udx repeats one after 1 s, then 2 s, then
- * 4 s, and what the faster end sends first may come before the other end has the stream.
- */
+/** For the keys of a path that probes have proven. Its first bytes are repeated for as long. */
 const SECURING_MS = 10_000;
+/** A peer on a busy host takes some time to answer. */
+const LEAST_REPEAT_MS = 50;
 
 /** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
 export class Traversal {
@@ -307,6 +306,7 @@ export class Traversal {
       localId: keys.udxStreamId(role, round),
       remoteId: keys.udxStreamId(otherRole(role), round),
       remote,
+      repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? 2 * LEAST_REPEAT_MS)),
     });
     this.#udpPipe = pipe;
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes

@@ -2,6 +2,9 @@ import { Duplex } from 'node:stream';
 import type { UDXSocket, UDXStream } from 'udx-native';
 import type { Endpoint } from '../core/endpoint.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
+import { FirstBytes, type FirstBytesInput, type FirstBytesOutput } from '../core/session/first-bytes.ts';
+import { systemClock } from './clock.ts';
+import { Driver } from './driver.ts';
 import { microtask } from './microtask.ts';
 
 /** What a liveness judge polls: udx itself tells a sender after 13 s, a receiver never. */
@@ -42,8 +45,22 @@ export class UdxPipe extends Duplex {
   /** udx cuts packets from one slab, back to back: the newest run of them, joined without copying. */
   #run: { slab: ArrayBufferLike; start: number; end: number } | undefined;
   #flushScheduled = false;
+  /** Where the first bytes go by messages. */
+  readonly #first: FirstBytes | undefined;
+  readonly #firstDriver: Driver<FirstBytesInput, FirstBytesOutput> | undefined;
+  /** What the stream has brought before all first bytes were there. */
+  #early: Buffer[] = [];
+  /** Called once the other end has all first bytes that were written, or never will. */
+  #onDelivered: (() => void)[] = [];
 
-  constructor(stream: UDXStream, socket: UDXSocket, remoteId: number, remote: Endpoint) {
+  /** @param repeatMs with it the first bytes go by messages (`FirstBytes`); the other end has to do the same */
+  constructor(
+    stream: UDXStream,
+    socket: UDXSocket,
+    remoteId: number,
+    remote: Endpoint,
+    repeatMs?: number,
+  ) {
     super({
       allowHalfOpen: true,
       readableHighWaterMark: HIGH_WATER_MARK,
@@ -53,10 +70,14 @@ export class UdxPipe extends Duplex {
     this.#socket = socket;
     this.#remoteId = remoteId;
     this.#remote = remote;
+    if (repeatMs !== undefined) {
+      this.#first = new FirstBytes(repeatMs);
+      this.#firstDriver = new Driver(this.#first, systemClock, (output) => this.#onFirst(output));
+    }
     takePackets(stream, (packet) => this.#onPacket(packet));
     stream.on('end', () => this.#onEnd());
     stream.on('drain', () => this.#onDrain());
-    stream.on('message', (bytes: Buffer) => this.emit('message', bytes));
+    stream.on('message', (bytes: Buffer) => this.#onMessage(bytes));
     stream.on('error', (cause: Error) => this.destroy(pathFailed(cause)));
     stream.on('close', () => this.#onClose());
     stream.connect(socket, remoteId, remote.port, remote.address);
@@ -123,7 +144,8 @@ export class UdxPipe extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    if (this.#stream.write(chunk)) done();
+    const rest = this.#writeFirst(chunk);
+    if (rest.length === 0 || this.#stream.write(rest)) done();
     else this.#waiting = done;
   }
 
@@ -133,8 +155,10 @@ export class UdxPipe extends Duplex {
   }
 
   override _final(done: () => void): void {
-    this.#stream.end();
-    done();
+    this.#whenDelivered(() => {
+      if (!this.#closed) this.#stream.end();
+      done();
+    });
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -152,12 +176,44 @@ export class UdxPipe extends Duplex {
     }, LINGER_MS);
     this.#stream.on('close', () => clearTimeout(limit));
     if (this.readableEnded) return;
+    await new Promise<void>((resolve) => this.#whenDelivered(resolve));
     await this.#stream.flush();
     this.#stream.destroy();
   }
 
+  /** Takes from `chunk` what goes by messages, and returns what is left. */
+  #writeFirst(chunk: Buffer): Buffer {
+    const room = this.#first?.room ?? 0;
+    if (room === 0) return chunk;
+    this.#firstDriver!.handle({ type: 'write', bytes: chunk.subarray(0, room) });
+    return chunk.subarray(room);
+  }
+
+  #onFirst(output: FirstBytesOutput): void {
+    if (output.type === 'send') return this.sendMessage(output.bytes);
+    this.push(output.bytes);
+    if (!this.#first!.complete) return;
+    for (const chunk of this.#early.splice(0)) this.push(chunk);
+  }
+
+  #onMessage(bytes: Buffer): void {
+    if (!this.#firstDriver || !FirstBytes.isMessage(bytes)) return void this.emit('message', bytes);
+    this.#firstDriver.handle({ type: 'message', bytes });
+    if (this.#first!.delivered) this.#delivered();
+  }
+
+  #whenDelivered(then: () => void): void {
+    if (this.#closed || (this.#first?.delivered ?? true)) then();
+    else this.#onDelivered.push(then);
+  }
+
+  #delivered(): void {
+    for (const then of this.#onDelivered.splice(0)) then();
+  }
+
   /** The first packet of a turn is passed on at once, for the sake of who waits for it; the others of the turn together. */
   #onPacket(packet: Buffer): void {
+    if (this.#first?.complete === false) return void this.#early.push(packet);
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       microtask(() => this.push(packet));
@@ -201,6 +257,8 @@ export class UdxPipe extends Duplex {
 
   #onClose(): void {
     this.#closed = true;
+    this.#firstDriver?.stop();
+    this.#delivered();
     this.#onDrain();
     this.destroy();
   }

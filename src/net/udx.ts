@@ -21,6 +21,8 @@ export interface UdxConnectOptions {
   localId: number;
   remoteId: number;
   remote: Endpoint;
+  /** Milliseconds; more than a round trip. With it, at both ends, the first bytes go by messages (`FirstBytes`). */
+  repeatMs?: number | undefined;
 }
 
 /**
@@ -69,14 +71,14 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
    * A reliable stream to `remote` over this port. There is no handshake: both ends connect, and what reaches an end that hasn't yet is
    * lost and comes again a second later, so the end that speaks first should be the one that connects last.
    */
-  connect({ localId, remoteId, remote }: UdxConnectOptions): UdxPipe {
+  connect({ localId, remoteId, remote, repeatMs }: UdxConnectOptions): UdxPipe {
     assert(isStreamId(localId) && isStreamId(remoteId), 'a stream id is a 32-bit number');
     assert(!idsInUse.has(localId), `udx stream id ${localId} is in use`);
     if (this.#socket.closing) throw new SallyportError('NO_PATH', 'the UDP socket is closed');
     idsInUse.add(localId);
     const stream = udx().createStream(localId);
     stream.on('close', () => idsInUse.delete(localId));
-    return new UdxPipe(stream, this.#socket, remoteId, remote);
+    return new UdxPipe(stream, this.#socket, remoteId, remote, repeatMs);
   }
 
   /** Moves a pipe of any of this process's sockets to this one; see `UdxPipe.changeRemote`. */

@@ -113,12 +113,19 @@ export async function webSocketPair(): Promise<PipePair> {
   };
 }
 
-export async function udxPair(): Promise<PipePair & { nearSocket: UdpSocket; farSocket: UdpSocket }> {
+/** @param repeatMs with it their first bytes go by messages */
+export async function udxPair(
+  repeatMs?: number,
+): Promise<PipePair & { nearSocket: UdpSocket; farSocket: UdpSocket }> {
   const nearSocket = UdpSocket.open({ host: '127.0.0.1', port: 0 });
   const farSocket = UdpSocket.open({ host: '127.0.0.1', port: 0 });
   const ids = { near: nextStreamId++, far: nextStreamId++ };
-  const near = nearSocket.connect({ localId: ids.near, remoteId: ids.far, remote: farSocket.address });
-  const far = farSocket.connect({ localId: ids.far, remoteId: ids.near, remote: nearSocket.address });
+  const [toFar, toNear] = [
+    { remote: farSocket.address, repeatMs },
+    { remote: nearSocket.address, repeatMs },
+  ];
+  const near = nearSocket.connect({ localId: ids.near, remoteId: ids.far, ...toFar });
+  const far = farSocket.connect({ localId: ids.far, remoteId: ids.near, ...toNear });
   const close = async (): Promise<void> => {
     near.destroy();
     far.destroy();

@@ -14,7 +14,8 @@ const carriers: Record<string, { make: () => Promise<PipePair> | PipePair; halfC
   'a Duplex in memory': { make: memoryPair, halfClose: true },
   'HTTP/2 extended CONNECT': { make: http2Pair, halfClose: true },
   WebSocket: { make: webSocketPair, halfClose: false },
-  udx: { make: udxPair, halfClose: true },
+  udx: { make: () => udxPair(), halfClose: true },
+  'udx, its first bytes by messages': { make: () => udxPair(50), halfClose: true },
 };
 
 const opened: PipePair[] = [];

@@ -22,8 +22,8 @@ function open(host = '127.0.0.1', port = 0): UdpSocket {
   return socket;
 }
 
-async function pair(): Promise<Awaited<ReturnType<typeof udxPair>>> {
-  const made = await udxPair();
+async function pair(repeatMs?: number): Promise<Awaited<ReturnType<typeof udxPair>>> {
+  const made = await udxPair(repeatMs);
   sockets.push(made.nearSocket, made.farSocket);
   pipes.push(made.near, made.far);
   return made;
@@ -204,6 +204,59 @@ describe('a udx pipe', () => {
     await Promise.all([once(near, 'close'), once(far, 'close')]);
     await nat.close();
   });
+});
+
+describe('a udx pipe whose first bytes go by messages', () => {
+  const REPEAT_MS = 50;
+
+  it('carries what is few and what is much, both ways', async () => {
+    const { near, far } = await pair(REPEAT_MS);
+    const [question, answer] = [randomBytes(8 * MIB), randomBytes(700)];
+    const done = [digest(far), digest(near)];
+    near.write(question.subarray(0, 1_000));
+    near.write(question.subarray(1_000, 5_000));
+    near.end(question.subarray(5_000));
+    far.end(answer);
+    const hashes = (await Promise.all(done)).map(({ hash }) => hash);
+    expect(hashes).toEqual(
+      [question, answer].map((bytes) => createHash('sha256').update(bytes).digest('hex')),
+    );
+  });
+
+  it('tells them from messages of its user', async () => {
+    const { near, far } = await pair(REPEAT_MS);
+    const message = once(far, 'message') as Promise<[Buffer]>;
+    near.write('stream');
+    await once(far, 'data');
+    (near as UdxPipe).sendMessage(Buffer.from([0, 1, 2]));
+    expect([...(await message)[0]]).toEqual([0, 1, 2]);
+  });
+
+  it('delivers them although the other end connects later and the writer destroys it right after its end', async () => {
+    const [a, b] = [open(), open()];
+    const near = a.connect({ localId: 910, remoteId: 911, remote: b.address, repeatMs: REPEAT_MS });
+    pipes.push(near);
+    near.end(Buffer.alloc(100, 7), () => near.destroy());
+    await new Promise((resolve) => setTimeout(resolve, 2 * REPEAT_MS));
+    const far = b.connect({ localId: 911, remoteId: 910, remote: a.address, repeatMs: REPEAT_MS });
+    pipes.push(far);
+    expect((await digest(far)).bytes).toBe(100);
+  });
+
+  it('closes within seconds of its end although nobody is there', async () => {
+    const silent = await boundDatagram();
+    const near = open().connect({
+      localId: 912,
+      remoteId: 913,
+      remote: endpointOf(silent),
+      repeatMs: REPEAT_MS,
+    });
+    near.end('never acknowledged');
+    near.destroy();
+    await once(near, 'close');
+    expect(near.errored).toBe(null);
+    silent.close();
+  }, 8_000);
 });
 
 /** Translates between `host` behind it and `peer`; `rebind` drops the mapping and makes another, as a rebooted NAT does. */
