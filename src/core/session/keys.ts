@@ -1,5 +1,5 @@
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
-import { base64url, concat, uint64, utf8 } from '../bytes.ts';
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { base64url, concat, uint64 } from '../bytes.ts';
 import { SallyportError } from '../errors.ts';
 import type { HandshakeResult } from './handshake.ts';
 
@@ -31,10 +31,12 @@ export interface PathKeys {
  */
 export class SessionKeys {
   readonly epoch: number;
-  #secret: Uint8Array;
+  /** What HKDF extracts from the secret, once for all labels. */
+  #extracted: Uint8Array;
 
   private constructor(splitKeys: Uint8Array, salt: Uint8Array, epoch: number) {
-    this.#secret = hkdf(splitKeys, salt, 'session', 32);
+    const secret = expand(extract(salt, splitKeys), 'session', 32);
+    this.#extracted = extract(NO_SALT, secret);
     this.epoch = epoch;
   }
 
@@ -91,7 +93,7 @@ export class SessionKeys {
   }
 
   #derive(label: string, length: number): Uint8Array {
-    return hkdf(this.#secret, new Uint8Array(), `sallyport/1 ${this.epoch} ${label}`, length);
+    return expand(this.#extracted, `sallyport/1 ${this.epoch} ${label}`, length);
   }
 }
 
@@ -168,6 +170,17 @@ function nonceOf(sequence: Uint8Array): Uint8Array {
   return concat(new Uint8Array(4), sequence);
 }
 
-function hkdf(ikm: Uint8Array, salt: Uint8Array, info: string, length: number): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', ikm, salt, utf8(info), length));
+/** HKDF-Extract (RFC 5869 §2.2) with SHA-256. */
+function extract(salt: Uint8Array, ikm: Uint8Array): Uint8Array {
+  return createHmac('sha256', salt).update(ikm).digest();
 }
+
+/** HKDF-Expand (RFC 5869 §2.3) with SHA-256, of one block: `length` is at most 32. */
+function expand(extracted: Uint8Array, info: string, length: number): Uint8Array {
+  const block = createHmac('sha256', extracted).update(info).update(FIRST_BLOCK).digest();
+  return new Uint8Array(block.subarray(0, length));
+}
+
+const FIRST_BLOCK = Uint8Array.of(1);
+/** The same as none at all: HMAC fills it up with zeros. */
+const NO_SALT = new Uint8Array(32);
