@@ -1,5 +1,6 @@
 import { traverse, type EndReport, type TraversalReport } from '../../test/core/punch/traversal.ts';
 import type { NatName as KernelNatName } from '../../test/netns/lab.ts';
+import { dependsOnDestination, natOf } from '../../test/netns/nats.ts';
 import { ofSeed } from '../../test/sim/conditions.ts';
 import { RANDOM, sequential, type NatOverrides } from '../../test/sim/nat-behavior.ts';
 import { NAT_NAMES, type NatName } from '../../test/sim/presets.ts';
@@ -27,6 +28,7 @@ const TRAITS: Readonly<Record<string, NatOverrides>> = {
   'crossing-drop': { tcp: { crossingSyns: false } },
   'crossing-rst': { tcp: { crossingSyns: false, strays: 'rst' } },
   short: { udp: { lifetimeMs: 20_000 } },
+  pool: {},
   busy: { udp: { allocation: sequential(1, 20) }, tcp: { allocation: sequential(1, 20) } },
 };
 
@@ -63,12 +65,14 @@ function inSimulation(name: KernelNatName): { name: NatName; overrides: NatOverr
   const [base = '', ...traits] = name.split('+');
   const known = BASES[base] ?? ([base, {}] as const);
   const all = [known[1], ...traits.map((trait) => TRAITS[trait])];
+  // As in the laboratory, a host keeps its address where its mappings don't depend on the destination.
+  const pooling = traits.includes('pool') && dependsOnDestination(natOf(name)) ? 'arbitrary' : 'paired';
   if (!(NAT_NAMES as readonly string[]).includes(known[0]) || all.includes(undefined)) return undefined;
   const overrides = (all as NatOverrides[]).reduce((sum, next) => ({
     udp: { ...sum.udp, ...next.udp },
     tcp: { ...sum.tcp, ...next.tcp },
   }));
-  return { name: known[0] as NatName, overrides };
+  return { name: known[0] as NatName, overrides: { ...overrides, pooling } };
 }
 
 function runOf({ a, b, lans }: TraversalReport, best: Pair['best']): Run {

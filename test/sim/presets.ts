@@ -135,7 +135,8 @@ function buildSide(world: World, name: NatName, site: Site, link: LinkOptions): 
   const outermost = {
     name: `nat ${site.name}`,
     outside: world.internet,
-    addresses: [publicAddress],
+    // Enough for the mappings of one host to differ.
+    addresses: site.overrides.pooling === 'arbitrary' ? poolFrom(site) : [publicAddress],
     link: linkOf(link),
   };
   if (isCarrier(name)) {
@@ -153,6 +154,10 @@ function buildSide(world: World, name: NatName, site: Site, link: LinkOptions): 
   assert(!isShared(name), `${name} takes both sides`);
   const behavior = overrideNat(NATS[name], site.overrides);
   return { host, nats: [world.nat({ ...outermost, behavior, inside: [lan] })] };
+}
+
+function poolFrom({ number }: Site): string[] {
+  return [0, 1, 2, 3].map((last) => `198.51.100.${number}${last}`);
 }
 
 function sharedSides(world: World, options: TwoLansOptions): { a: Side; b: Side } {

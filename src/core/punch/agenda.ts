@@ -66,6 +66,11 @@ export class Agenda {
     return planned || this.#there[transport].reachable === undefined;
   }
 
+  /** Public addresses of the peer's NAT, of which any mapping may take any. */
+  poolThere(transport: Transport): readonly string[] {
+    return this.#there[transport].publicAddresses;
+  }
+
   heldPortUse(family: Family): HeldPortUse {
     // A mapped port leads to the listener; the held port may do something else beside that.
     const stage = this.#stagesOf('tcp', family).find(({ technique }) => technique !== 'mapped port');

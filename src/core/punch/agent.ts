@@ -251,21 +251,26 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
   #followSearch(now: Instant): void {
     if (this.#startAt === undefined) return;
     for (const transport of ['udp', 'tcp'] as const) {
-      const target = this.#attestedMapping(transport);
+      const [first, ...others] = this.#attestedMappings(transport);
+      if (!first) continue;
+      // What an earlier network gave the peer is in no profile any more.
+      const pool = others.filter(({ address }) => this.#agenda.poolThere(transport).includes(address));
       const from = Math.max(this.#startAt, now);
-      if (target) this.#searches[transport].follow(this.#agenda.plan, target, from, this.#roundTripMs, now);
+      this.#searches[transport].follow(this.#agenda.plan, [first, ...pool], from, this.#roundTripMs, now);
     }
   }
 
-  /** Where the rendezvous saw the peer: the only place whose ports may be searched. */
-  #attestedMapping(transport: Transport): Endpoint | undefined {
+  /** Where the rendezvous saw the peer: the only places whose ports may be searched. */
+  #attestedMappings(transport: Transport): Endpoint[] {
     const rules = { allowLoopback: this.#options.allowLoopback ?? false, own: this.#own };
-    return this.#candidates.find(
-      (candidate) =>
-        candidate.transport === transport &&
-        isAttestedMapping(candidate) &&
-        refusalOf(candidate, true, rules) === undefined,
-    )?.endpoint;
+    return this.#candidates
+      .filter(
+        (candidate) =>
+          candidate.transport === transport &&
+          isAttestedMapping(candidate) &&
+          refusalOf(candidate, true, rules) === undefined,
+      )
+      .map(({ endpoint }) => endpoint);
   }
 
   #stop(): void {

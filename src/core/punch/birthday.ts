@@ -2,7 +2,6 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import { PortOrder } from './port-order.ts';
 import type { PortProbes } from './port-probes.ts';
-import { BIRTHDAY_SOCKETS } from './schedule.ts';
 
 const PROBES_PER_MS = 1;
 const CATCH_UP_MS = 50;
@@ -20,10 +19,12 @@ export interface BirthdayOptions {
   readonly most: number;
   /** From one row of the hard side's sockets to the next; with full hop limit from the second on. */
   readonly rowEveryMs: number;
-  /** This end's mapping depends on the destination: it opens many sockets. */
-  readonly manySockets: boolean;
-  /** The other end's mapping; of its port the sprayer makes no use. */
+  /** Where this end's mapping depends on the destination: so many it opens, all towards the other's mapping. */
+  readonly sockets: number | undefined;
+  /** The other end's mapping, which the sockets send to. */
   readonly target: Endpoint;
+  /** The other end's addresses whose ports are tried in turn. At least one. */
+  readonly addresses: readonly string[];
   /** Hop limit of the first row, which only has to make mappings in this end's own NATs. */
   readonly ttl: number;
   /** A uniform random number from 0 to below its argument. */
@@ -34,6 +35,10 @@ export interface BirthdayOptions {
  * A NAT that gives each destination a new random port can't be aimed at. But 256 sockets behind it, all sending to
  * the peer's one mapping, hold 256 of its 64,512 ports open for exactly that mapping, and the peer, probing random
  * ports from the socket of that mapping, soon meets one of them (the birthday paradox).
+ *
+ * A NAT with a pool of addresses deals the mappings out over all of them. Then it takes more sockets, and the ports are
+ * tried at each address at which the peer was seen: one NAT draws the address anew for each mapping, for which that
+ * makes no difference, and another one by the destination, at whose one address all the mappings are then.
  *
  * The other way round it doesn't work: every probe of the hard side comes from a new port.
  */
@@ -55,13 +60,14 @@ export class Birthday {
 
   /** Probes sent. */
   get sent(): number {
-    return this.#options.manySockets ? this.#rows * BIRTHDAY_SOCKETS : this.#sprayed + this.#repeated;
+    const { sockets } = this.#options;
+    return sockets === undefined ? this.#sprayed + this.#repeated : this.#rows * sockets;
   }
 
   get deadline(): Instant | undefined {
-    const { probes, manySockets } = this.#options;
+    const { probes, sockets } = this.#options;
     if (probes.isSettled) return undefined;
-    const due = manySockets ? this.#nextRow : this.#nextProbe;
+    const due = sockets === undefined ? this.#nextProbe : this.#nextRow;
     const held = probes.contactAt === undefined ? undefined : probes.contactAt + CONTACT_MS;
     return due === undefined || held === undefined ? due : Math.max(due, held);
   }
@@ -69,8 +75,8 @@ export class Birthday {
   handleTimeout(now: Instant): void {
     const { deadline } = this;
     if (deadline === undefined || now < deadline) return;
-    if (this.#options.manySockets) this.#sendRow(now);
-    else this.#spray(now);
+    if (this.#options.sockets === undefined) this.#spray(now);
+    else this.#sendRow(now);
   }
 
   /**
@@ -88,8 +94,8 @@ export class Birthday {
   }
 
   get #nextRow(): Instant | undefined {
-    const { most, rowEveryMs } = this.#options;
-    const another = this.sent + BIRTHDAY_SOCKETS <= most;
+    const { most, rowEveryMs, sockets = 0 } = this.#options;
+    const another = this.sent + sockets <= most;
     return another ? this.#startAt + this.#rows * rowEveryMs : undefined;
   }
 
@@ -98,23 +104,23 @@ export class Birthday {
   }
 
   #sendRow(now: Instant): void {
-    const { probes, target, ttl } = this.#options;
+    const { probes, target, ttl, sockets = 0 } = this.#options;
     const first = this.#rows++ === 0;
-    for (let socket = 1; socket <= BIRTHDAY_SOCKETS; socket++) {
+    for (let socket = 1; socket <= sockets; socket++) {
       probes.spray(socket, target, now, first ? ttl : undefined);
     }
   }
 
   /** All that are due by now: a timer that fires late is caught up with, but a pause is not. */
   #spray(now: Instant): void {
-    const { probes, target } = this.#options;
+    const { probes, addresses } = this.#options;
     const late = now - this.#nextProbe!;
     if (late > CATCH_UP_MS) this.#startAt += late;
     while (this.#nextProbe !== undefined && this.#nextProbe <= now) {
       const port = this.#ports.next();
       if (port === undefined) return;
-      this.#sprayed++;
-      probes.spray(0, { address: target.address, port }, now);
+      const address = addresses[this.#sprayed++ % addresses.length]!;
+      probes.spray(0, { address, port }, now);
     }
   }
 }

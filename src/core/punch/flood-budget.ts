@@ -13,7 +13,8 @@ const TCP_PER_PEER_MS = 3_600_000;
 
 export interface Flood {
   readonly transport: Transport;
-  readonly address: string;
+  /** Where it goes, in equal parts: one, or those of a NAT's pool. */
+  readonly addresses: readonly string[];
   /** For whom: anything that names the peer. */
   readonly peer: string;
   /** The probes that it is of any use with, and those that it sends at most. */
@@ -26,8 +27,9 @@ export interface Flood {
 /** What one flood has been granted. */
 interface Spent {
   readonly at: Instant;
-  readonly address: string;
+  readonly addresses: readonly string[];
   readonly flows: number;
+  /** To all of its addresses together. */
   probes: number;
 }
 
@@ -47,12 +49,13 @@ export class FloodBudget {
   #tcpPeers = new Map<string, Instant>();
 
   /** What is granted is spent until `release` tells better. */
-  claim(owner: object, { transport, address, peer, least, most, flows }: Flood, now: Instant): Leave {
+  claim(owner: object, { transport, addresses, peer, least, most, flows }: Flood, now: Instant): Leave {
     if (this.#owner !== undefined && this.#owner !== owner) return { refusal: 'another session is flooding' };
     this.#forget(now);
-    const earlier = this.#floods.filter((flood) => flood.address === address);
-    const probes = Math.min(most, PROBES - sum(earlier.map((flood) => flood.probes)));
-    if (probes < least || flows + sum(earlier.map((flood) => flood.flows)) > FLOWS)
+    const spent = addresses.map((address) => this.#spentOn(address));
+    const left = PROBES - Math.max(...spent.map((each) => each.probes));
+    const probes = Math.min(most, left * addresses.length);
+    if (probes < least || flows + Math.max(...spent.map((each) => each.flows)) > FLOWS)
       return { refusal: 'this address had all the probes that it may get in a minute' };
     if (transport === 'tcp') {
       if (this.#tcpPeers.has(peer))
@@ -60,7 +63,7 @@ export class FloodBudget {
       this.#tcpPeers.set(peer, now);
     }
     this.#owner = owner;
-    this.#floods.push({ at: now, address, flows, probes });
+    this.#floods.push({ at: now, addresses, flows, probes });
     return { probes };
   }
 
@@ -70,6 +73,14 @@ export class FloodBudget {
     this.#owner = undefined;
     const granted = this.#floods.at(-1); // nobody else was granted anything since
     if (granted) granted.probes = probes;
+  }
+
+  #spentOn(address: string): { probes: number; flows: number } {
+    const floods = this.#floods.filter(({ addresses }) => addresses.includes(address));
+    return {
+      probes: sum(floods.map(({ probes, addresses }) => Math.ceil(probes / addresses.length))),
+      flows: sum(floods.map(({ flows }) => flows)),
+    };
   }
 
   #forget(now: Instant): void {

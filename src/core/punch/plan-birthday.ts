@@ -2,7 +2,8 @@ import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
 import type { Stage } from './plan.ts';
-import { BIRTHDAY_PROBES } from './schedule.ts';
+import { PORTS } from './port-order.ts';
+import { BIRTHDAY, POOL_BIRTHDAY, type BirthdaySize } from './schedule.ts';
 
 /** What a birthday takes where it works; over TCP each probe is a connection that both NATs have to carry. */
 const COSTS = {
@@ -18,9 +19,20 @@ const COSTS = {
 export function planBirthday(
   transport: Transport,
   many: SessionRole,
-  { allocation }: TransportProfile,
+  { allocation, publicAddresses }: TransportProfile,
 ): Stage {
+  const addresses = Math.max(1, publicAddresses.length);
+  // Over TCP more of them would fill NAT tables for minutes.
+  const size = addresses > 1 && transport === 'udp' ? POOL_BIRTHDAY : BIRTHDAY;
   const { seconds, random, otherwise } = COSTS[transport];
-  const probability = allocation.kind === 'random' ? random : otherwise;
-  return { technique: 'birthday', transport, many, packets: BIRTHDAY_PROBES, seconds, probability };
+  const probability = hitRate(size, addresses) * (allocation.kind === 'random' ? random : otherwise);
+  return { technique: 'birthday', transport, many, ...size, packets: size.ports, seconds, probability };
+}
+
+/**
+ * How often at least one port of those tried is one of those open, where a NAT takes any port of any of its addresses.
+ * It doesn't depend on how many of the addresses are tried: with fewer, each try meets more, of a smaller share.
+ */
+function hitRate({ sockets, ports }: BirthdaySize, addresses: number): number {
+  return 1 - Math.exp((-sockets * ports) / (addresses * PORTS));
 }

@@ -4,6 +4,7 @@ import type { Transport } from './candidate.ts';
 import { BLOCKED, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';
 import { planTcp } from './plan-tcp.ts';
 import { planUdp } from './plan-udp.ts';
+import type { BirthdaySize } from './schedule.ts';
 import { sharesPublicAddress, type PeerSituation } from './situation.ts';
 
 /** The names that people are shown. */
@@ -31,7 +32,11 @@ export type Stage = {
   /** `first` sends to the other's mapping, which sees where that came from and answers there. */
   | { readonly technique: 'peer-reflexive answer'; readonly transport: 'udp'; readonly first: SessionRole }
   /** `many` opens many sockets towards the other's one mapping, and the other looks for one of their ports. */
-  | { readonly technique: 'birthday'; readonly transport: Transport; readonly many: SessionRole }
+  | ({
+      readonly technique: 'birthday';
+      readonly transport: Transport;
+      readonly many: SessionRole;
+    } & BirthdaySize)
   /** Of `predicted` end's NAT; `steps`: what each end's NAT adds from one mapping to the next. */
   | {
       readonly technique: 'port prediction';

@@ -1,5 +1,6 @@
 const FIRST_PORT = 1_024;
-const PORTS = 65_536 - FIRST_PORT;
+/** So many a NAT has to choose from. */
+export const PORTS = 65_536 - FIRST_PORT;
 
 /** The ports 1024–65535 in a random order, each once: a shuffle (Fisher–Yates) that keeps only what it has moved. */
 export class PortOrder {

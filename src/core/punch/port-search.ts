@@ -10,10 +10,9 @@ import type { PortProbes } from './port-probes.ts';
 import { PortPrediction, SAMPLE_MS } from './prediction.ts';
 import { PortSampler, type StunService } from './sampler.ts';
 import {
-  BIRTHDAY_PROBES,
+  BIRTHDAY_ADDRESSES,
   BIRTHDAY_PROBES_OF_USE,
   BIRTHDAY_ROWS,
-  BIRTHDAY_SOCKETS,
   PREDICTION_TRIES,
   predictedPorts,
   predictionTryMs,
@@ -45,8 +44,10 @@ const FLOOD_RETRY_MS = 500;
 /** Finds ports that no candidate names: prediction first, where the plan has it, and a birthday if that found nothing. */
 export class PortSearch {
   #options: PortSearchOptions;
-  /** Where the rendezvous saw the peer: the only address that is searched. */
+  /** The mapping at which the rendezvous saw the peer. */
   #target: Endpoint | undefined;
+  /** Where else it saw the peer, behind a NAT with a pool of addresses: no other address is searched. */
+  #addresses: readonly string[] = [];
   #sampler: PortSampler | undefined;
   /** When this end's counter was read last, the peer having been told of it. */
   #sampledHere: Instant | undefined;
@@ -93,15 +94,24 @@ export class PortSearch {
   /**
    * Takes up what the plan asks for. It is called again when the plan has changed: an end may begin before the other's
    * NAT, or its own, is measured. A birthday that has begun goes on.
+   * @param mappings at which the rendezvous saw the peer; at least one
    */
-  follow({ stages }: Plan, target: Endpoint, startAt: Instant, roundTripMs: number, now: Instant): void {
+  follow(
+    { stages }: Plan,
+    mappings: readonly [Endpoint, ...Endpoint[]],
+    startAt: Instant,
+    roundTripMs: number,
+    now: Instant,
+  ): void {
     const own = stages.filter(({ transport }) => transport === this.#options.transport);
     const prediction = own.find((stage) => stage.technique === 'port prediction');
     const birthday = own.find((stage) => stage.technique === 'birthday');
-    this.#target ??= target;
+    this.#target ??= mappings[0];
+    this.#addresses = mappings.map(({ address }) => address);
     this.#followPrediction(prediction, startAt, roundTripMs, now);
-    if (this.#birthday || birthday?.many === this.#birthdayStage?.many) return;
+    const before = this.#birthdayStage;
     this.#birthdayStage = birthday;
+    if (this.#birthday || birthday?.many === before?.many) return;
     // No flood over IPv4 where a probe over IPv6 is about to be answered.
     const overIPv6 = stages.some(({ transport, ipv6 }) => transport === 'udp' && ipv6);
     const floodAt = startAt + (overIPv6 ? 2 * roundTripMs + 50 : 0);
@@ -194,12 +204,14 @@ export class PortSearch {
   #beginBirthday(now: Instant): void {
     const { role, peer, transport, probes, floods, ttl, trace } = this.#options;
     const target = this.#target!;
-    const manySockets = this.#birthdayStage!.many === role;
-    const leave = floods.claim(
-      this,
-      { transport, address: target.address, peer, ...wishOf(transport, manySockets) },
-      now,
-    );
+    const stage = this.#birthdayStage!;
+    const sockets = stage.many === role ? stage.sockets : undefined;
+    const addresses =
+      sockets === undefined
+        ? [...new Set([target.address, ...this.#addresses])].slice(0, BIRTHDAY_ADDRESSES)
+        : [target.address];
+    const wish = sockets === undefined ? wishForPorts(stage.ports) : wishForRows(transport, sockets);
+    const leave = floods.claim(this, { transport, addresses, peer, ...wish }, now);
     if ('refusal' in leave) {
       if (leave.refusal !== this.#refusal) trace('birthday', `waits: ${leave.refusal}`, now);
       this.#refusal = leave.refusal;
@@ -208,17 +220,19 @@ export class PortSearch {
     }
     this.#birthdayAt = undefined;
     const probe = transport === 'udp' ? 'probes' : 'TCP dials, at most once an hour,';
-    const what = manySockets
-      ? `${probe} from ${BIRTHDAY_SOCKETS} sockets, all to ${formatEndpoint(target)}`
-      : `${probe} to up to ${leave.probes} ports of ${target.address}`;
+    const what =
+      sockets === undefined
+        ? `${probe} to up to ${leave.probes} ports of ${addresses.join(', ')}`
+        : `${probe} from ${sockets} sockets, all to ${formatEndpoint(target)}`;
     trace('birthday', what, now);
     this.#birthday = new Birthday(
       {
         probes,
         most: leave.probes,
         rowEveryMs: BIRTHDAY_ROWS[transport].everyMs,
-        manySockets,
+        sockets,
         target,
+        addresses,
         ttl,
         integer: (below) => this.#integer(below),
       },
@@ -234,11 +248,14 @@ export class PortSearch {
   }
 }
 
-/** What a birthday asks for: a row without a second one opens no filter of the peer's, and a few ports are no search. */
-function wishOf(transport: Transport, manySockets: boolean): Pick<Flood, 'least' | 'most' | 'flows'> {
-  if (!manySockets) return { least: BIRTHDAY_PROBES_OF_USE, most: BIRTHDAY_PROBES, flows: 1 };
-  const most = BIRTHDAY_ROWS[transport].count * BIRTHDAY_SOCKETS;
-  return { least: 2 * BIRTHDAY_SOCKETS, most, flows: BIRTHDAY_SOCKETS };
+/** What the end that looks for ports asks for: a few are no search. */
+function wishForPorts(ports: number): Pick<Flood, 'least' | 'most' | 'flows'> {
+  return { least: BIRTHDAY_PROBES_OF_USE, most: ports, flows: 1 };
+}
+
+/** And the end with the many sockets: a row without a second one opens no filter of the peer's. */
+function wishForRows(transport: Transport, sockets: number): Pick<Flood, 'least' | 'most' | 'flows'> {
+  return { least: 2 * sockets, most: BIRTHDAY_ROWS[transport].count * sockets, flows: sockets };
 }
 
 function samePrediction(

@@ -17,6 +17,7 @@ function profileWith(udp: Partial<TransportProfile>): NatProfile {
 
 const hard = profileWith({ mapping: apd, filtering: apd, allocation: { kind: 'random' } });
 const easy = profileWith({ mapping: 'endpoint-independent', filtering: apd });
+const dependent = new Set<NatName>(['apd/apd-random', 'cgnat-random']);
 
 describe('a birthday', () => {
   it.each<[NatName, NatName, number]>([
@@ -40,6 +41,64 @@ describe('a birthday', () => {
     expect(times.length).toBeGreaterThanOrEqual(98);
   });
 
+  it.each<[NatName, NatName, number]>([
+    ['apd/apd-random', 'ei/apd', 0],
+    ['ei/apd', 'apd/apd-random', 5],
+    ['cgnat-random', 'cgnat', 0],
+  ])('opens %s × %s, four addresses in its pool, at %i percent loss in at least 92 of 100 runs', (...row) => {
+    const [a, b, lossPercent] = row;
+    const pool = { pooling: 'arbitrary' } as const;
+    const natA = dependent.has(a) ? pool : {};
+    const natB = dependent.has(b) ? pool : {};
+    const reports = Array.from({ length: 100 }, (_, seed) =>
+      traverse({ a, b, natA, natB, delayMs: 20, lossPercent, seed, kinds: ['udp', 'relay'] }),
+    );
+    for (const report of reports) {
+      expect(Math.max(report.a.sent, report.b.sent)).toBeLessThanOrEqual(2_048);
+    }
+    const met = reports.filter((report) => report.a.udp && report.b.udp);
+    console.log(`${a} × ${b} with a pool, ${lossPercent} % loss: ${met.length} of 100`);
+    expect(met.length).toBeGreaterThanOrEqual(92);
+  });
+
+  it('tries ports at each address of a pool at which the rendezvous saw the peer, and at no other one', () => {
+    const pool = [20, 21, 22, 23].map((last) => `198.51.100.${last}`);
+    const behindPool = profileWith({ ...hard.udp, publicAddresses: pool });
+    const agent = agentWith(easy, behindPool, true);
+    const seen = [
+      ['198.51.100.22', true],
+      ['198.51.100.23', false], // only the peer says so
+      ['198.51.100.99', true], // an earlier network's
+    ] as const;
+    agent.handle(
+      {
+        type: 'remote',
+        candidates: seen.map(([address, attested]) => ({
+          type: 'srflx',
+          transport: 'udp',
+          endpoint: { address, port: 50_000 },
+          attested,
+        })),
+      },
+      0,
+    );
+    const probes = new Map<string, number>();
+    for (let at = agent.deadline; at !== undefined; at = agent.deadline) {
+      agent.handleTimeout(at);
+      for (let output = agent.poll(); output; output = agent.poll()) {
+        if (output.type !== 'send') continue;
+        probes.set(output.to.address, (probes.get(output.to.address) ?? 0) + 1);
+      }
+    }
+    const spread = probes.get('198.51.100.20')! + probes.get('198.51.100.22')!;
+    expect(spread).toBeGreaterThan(1_850);
+    expect(spread).toBeLessThanOrEqual(2_048);
+    expect(Math.abs(probes.get('198.51.100.20')! - probes.get('198.51.100.22')!)).toBeLessThan(50);
+    expect(probes.get('198.51.100.21')).toBeUndefined();
+    expect(probes.get('198.51.100.23')).toBeLessThanOrEqual(10);
+    expect(probes.get('198.51.100.99')).toBeLessThanOrEqual(100);
+  });
+
   it('floods nothing but the address where the rendezvous saw the peer', () => {
     for (const [attested, most] of [
       [true, 2_048],
@@ -55,8 +114,8 @@ describe('a birthday', () => {
   });
 
   const flood = (host: number, wish: Partial<Flood> = {}): Flood => {
-    const [address, peer] = [`198.51.100.${host}`, `peer ${host}`];
-    return { transport: 'udp', address, peer, least: 100, most: 1_650, flows: 1, ...wish };
+    const [addresses, peer] = [[`198.51.100.${host}`], `peer ${host}`];
+    return { transport: 'udp', addresses, peer, least: 100, most: 1_650, flows: 1, ...wish };
   };
 
   it('is the only one of its process', () => {
@@ -81,6 +140,21 @@ describe('a birthday', () => {
     expect(budget.claim(owner, flood(1), 60_000)).toEqual({ probes: 300 });
     budget.release(owner, 300);
     expect(budget.claim(owner, flood(1), 120_000)).toEqual({ probes: 1_650 });
+  });
+
+  it('over several addresses counts at each by its share', () => {
+    const budget = new FloodBudget();
+    const owner = {};
+    const both = { addresses: ['198.51.100.1', '198.51.100.2'], most: 1_850 };
+    const claim = (wish: Partial<Flood>, now: number) => {
+      const leave = budget.claim(owner, flood(1, wish), now);
+      if ('probes' in leave) budget.release(owner, leave.probes);
+      return leave;
+    };
+    expect(claim(both, 0)).toEqual({ probes: 1_850 });
+    expect(claim({ most: 1_850 }, 1_000)).toEqual({ probes: 925 });
+    expect(claim(both, 2_000)).toEqual(refused(/in a minute/));
+    expect(claim({ ...both, addresses: ['198.51.100.2', '198.51.100.3'] }, 3_000)).toEqual({ probes: 1_850 });
   });
 
   it('opens 512 flows to one address in a minute at most', () => {

@@ -127,6 +127,7 @@ describe('a TCP birthday', () => {
 describe('a whole round', () => {
   it.each([
     ['random', random],
+    ['random, over a pool of addresses', { ...random, publicAddresses: [PEER.address, '198.51.100.21'] }],
     ['counting', counting],
   ])('of an end whose NAT is %s opens 512 flows at most by each transport', (_, nat) => {
     for (const udp of [{}, NO_UDP]) {

@@ -1,4 +1,4 @@
-import type { Endpoint } from '../../../src/core/endpoint.ts';
+import { sameEndpoint, type Endpoint } from '../../../src/core/endpoint.ts';
 import { utf8 } from '../../../src/core/bytes.ts';
 import type { NatProfile } from '../../../src/core/nat/behavior.ts';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
@@ -54,6 +54,8 @@ export interface TraversalReport {
 }
 
 const STUN_PORT = 3478;
+/** Another one that observes, for mappings that depend on the destination. */
+const OTHER_STUN_PORT = 3480;
 const SAMPLING_PORT = 3479;
 const STUN_CREDENTIALS = { username: 'registration', key: new Uint8Array(32).fill(7) };
 const HELD_PORT = 41_000;
@@ -85,7 +87,10 @@ export function traverse(options: TraversalOptions): TraversalReport {
   const ofA = measured ? profile(lans.natsA, lans.a) : undefined;
   const a = new End(lans.a, 'initiator', kinds, ofA, sampling);
   const b = new End(lans.b, 'responder', kinds, profile(lans.natsB, lans.b), sampling);
-  for (const end of [a, b]) end.gather({ address: lans.server.address, port: STUN_PORT }, observers);
+  const servers = lans.server.addresses.flatMap((address) =>
+    [STUN_PORT, OTHER_STUN_PORT].map((port) => ({ address, port })),
+  );
+  for (const end of [a, b]) end.gather(servers, observers);
   world.run(() => a.gathered && b.gathered, 8_000);
   const oneWay = 2 * (options.delayMs ?? 0) + 1;
   const offered = world.now;
@@ -128,7 +133,9 @@ type Observers = Map<string, (seen: Endpoint) => void>;
 function observeMappings(server: Host): Observers {
   const observers: Observers = new Map();
   const observe = (bytes: Uint8Array, from: Endpoint) => observers.get(Buffer.from(bytes).toString())?.(from);
-  server.udp(STUN_PORT, server.address).onDatagram = observe;
+  for (const address of server.addresses) {
+    for (const port of [STUN_PORT, OTHER_STUN_PORT]) server.udp(port, address).onDatagram = observe;
+  }
   server.tcp.listen(STUN_PORT, server.address).onConnection = (connection) => {
     connection.onData = (bytes) => observe(bytes, connection.remote);
   };
@@ -166,7 +173,7 @@ class End {
   /** By the names that the agent gave them. */
   readonly #ports = new Map<string, number>();
   readonly #paths = new Map<string, Path & { transport: 'tcp' }>();
-  readonly #mapped: Partial<Record<'udp' | 'tcp', Endpoint>> = {};
+  readonly #mapped: Record<'udp' | 'tcp', Endpoint[]> = { udp: [], tcp: [] };
   readonly #listenerPort: number;
   #heldListener: { close(): void } | undefined;
   #accepted = 0;
@@ -203,20 +210,29 @@ class End {
 
   /** Both mappings observed, or known not to come. */
   get gathered(): boolean {
-    return this.#mapped.udp !== undefined && this.#mapped.tcp !== undefined;
+    return this.#mapped.udp.length > 0 && this.#mapped.tcp.length > 0;
   }
 
   get now(): number {
     return this.#host.now;
   }
 
-  gather(server: Endpoint, observers: Observers): void {
+  /** From the first server; over UDP from all of them where there is a pool of addresses, whose mappings differ. */
+  gather(servers: readonly Endpoint[], observers: Observers): void {
     const { fabric, name } = this.#host;
+    const server = servers[0]!;
     for (const transport of ['udp', 'tcp'] as const) {
-      observers.set(`${name} ${transport}`, (seen) => (this.#mapped[transport] ??= seen));
+      observers.set(`${name} ${transport}`, (seen) => {
+        if (!this.#mapped[transport].some((known) => sameEndpoint(known, seen)))
+          this.#mapped[transport].push(seen);
+      });
     }
+    const hasPool = (this.#profile?.udp.publicAddresses.length ?? 0) > 1;
+    const asked = hasPool ? servers : [server];
     for (const delay of [0, 200, 500, 900]) {
-      fabric.clock.after(delay, () => this.#socket(0).send(utf8(`${name} udp`), server));
+      fabric.clock.after(delay, () => {
+        for (const to of asked) this.#socket(0).send(utf8(`${name} udp`), to);
+      });
     }
     const held = this.#host.tcp.connect({ remote: server, localPort: HELD_PORT });
     held.onConnect = () => held.write(utf8(`${name} tcp`));
@@ -224,10 +240,11 @@ class End {
 
   /** What the offer or answer carries: attested mappings. */
   mapped(): RemoteCandidate[] {
-    return (['udp', 'tcp'] as const).flatMap((transport) => {
-      const endpoint = this.#mapped[transport];
-      return endpoint ? [{ type: 'srflx', transport, endpoint, attested: true } as const] : [];
-    });
+    return (['udp', 'tcp'] as const).flatMap((transport) =>
+      this.#mapped[transport].map(
+        (endpoint) => ({ type: 'srflx', transport, endpoint, attested: true }) as const,
+      ),
+    );
   }
 
   hosts(): RemoteCandidate[] {
