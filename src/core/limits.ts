@@ -28,6 +28,10 @@ export const LIMITS = {
   handshakeStepMs: 5_000,
   waitingLegMs: 10_000,
   relayIdleMs: 120_000,
+  /** A standing connection to a relay shows itself at least this often, and hardly more often than it has to. */
+  standingIdleMs: 60_000,
+  standingKeepalivesPerSecond: 1,
+  standingKeepalivesBurst: 20,
   connections: 8_192,
   connectionsPerAddress: 64,
   queuedMessagesPerClient: 64,

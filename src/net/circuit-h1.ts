@@ -18,15 +18,16 @@ export class StandingLeg {
   readonly #socket: Socket;
   readonly #clock: Clock;
   #cancelTimer: () => void = () => {};
-  readonly #answered = () => this.#pong();
+  #proven = false;
+  readonly #onReadable = () => this.#pong();
 
   private constructor(socket: Socket, clock: Clock) {
     this.#socket = socket;
     this.#clock = clock;
     socket.on('error', () => undefined); // 'close' follows
     socket.once('close', () => this.#cancelTimer());
-    socket.on('readable', this.#answered);
-    this.#pingLater();
+    socket.on('readable', this.#onReadable);
+    this.#ping();
   }
 
   /** `undefined` where the upgrade doesn't get through. */
@@ -57,6 +58,11 @@ export class StandingLeg {
     return !this.#socket.destroyed && this.#socket.writable;
   }
 
+  /** The relay was heard since the upgrade: nothing on the way keeps back what isn't HTTP. */
+  get proven(): boolean {
+    return this.#proven;
+  }
+
   get exporter(): Uint8Array {
     return exporterOf(this.#socket);
   }
@@ -72,13 +78,15 @@ export class StandingLeg {
   async open(opening: string): Promise<Socket> {
     const socket = this.#socket;
     this.#cancelTimer();
-    socket.off('readable', this.#answered);
+    socket.off('readable', this.#onReadable);
     socket.allowHalfOpen = true;
     socket.write(openMessage(opening));
     const cancel = this.#clock.setTimer(() => socket.destroy(), OPEN_MS);
     try {
-      await opened(socket);
-      return socket;
+      const type = await outcome(socket);
+      this.#proven ||= type !== undefined;
+      if (type === OPEN) return socket;
+      throw type === REFUSED ? await refusalOn(socket) : unreachable('the relay did not open the circuit');
     } catch (error) {
       socket.destroy();
       throw error;
@@ -91,28 +99,26 @@ export class StandingLeg {
     this.#socket.destroy();
   }
 
-  #pingLater(): void {
-    this.#cancelTimer = this.#clock.setTimer(() => {
-      this.#socket.write(Uint8Array.of(ALIVE));
-      this.#cancelTimer = this.#clock.setTimer(() => this.close(), PONG_MS);
-    }, PING_MS);
+  #ping(): void {
+    this.#socket.write(Uint8Array.of(ALIVE));
+    this.#cancelTimer = this.#clock.setTimer(() => this.close(), PONG_MS);
   }
 
   #pong(): void {
     const type = (this.#socket.read(1) as Buffer | null)?.[0];
     if (type === undefined) return;
+    this.#proven = true;
     this.#cancelTimer();
-    if (type === ALIVE) this.#pingLater();
+    if (type === ALIVE) this.#cancelTimer = this.#clock.setTimer(() => this.#ping(), PING_MS);
     else this.close();
   }
 }
 
-async function opened(socket: Socket): Promise<void> {
+/** What the relay says to an opening, after answers to what it was asked before; `undefined` at the end. */
+async function outcome(socket: Socket): Promise<number | undefined> {
   for (;;) {
     const type = await nextByte(socket);
-    if (type === OPEN) return;
-    if (type === REFUSED) throw await refusalOn(socket);
-    if (type !== ALIVE) throw unreachable('the relay did not open the circuit');
+    if (type !== ALIVE) return type;
   }
 }
 

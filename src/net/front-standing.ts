@@ -4,10 +4,6 @@ import { ALIVE, OPEN, OPENING_TEXT_BYTES, refusedMessage } from '../core/protoco
 import { TokenBucket } from '../core/token-bucket.ts';
 import { exporterOf, remoteOf, type Knock } from './knock.ts';
 
-/** A standing connection shows itself at least this often. */
-const IDLE_MS = 60_000;
-const KEEPALIVES = { perSecond: 1, burst: 20 };
-
 /** An opening that came on an upgraded connection; accepted, that connection is the circuit's leg. */
 export interface StandingKnock extends Omit<Knock<Socket>, 'headers'> {
   readonly opening: string;
@@ -29,7 +25,8 @@ export class StandingLegs {
   }
 
   take(socket: Socket): void {
-    const keepalives = new TokenBucket(KEEPALIVES.perSecond, KEEPALIVES.burst, performance.now());
+    const { standingKeepalivesPerSecond: perSecond, standingKeepalivesBurst: burst } = LIMITS;
+    const keepalives = new TokenBucket(perSecond, burst, performance.now());
     let opening: NodeJS.Timeout | undefined;
     const read = (): void => {
       while (!opening) {
@@ -47,8 +44,11 @@ export class StandingLegs {
       else this.#knock(socket, text.toString('latin1'));
     };
     this.#waiting.add(socket);
-    socket.once('close', () => this.#waiting.delete(socket));
-    socket.setTimeout(IDLE_MS, destroy);
+    socket.once('close', () => {
+      clearTimeout(opening);
+      this.#waiting.delete(socket);
+    });
+    socket.setTimeout(LIMITS.standingIdleMs, destroy);
     socket.on('readable', read);
     read();
   }
@@ -60,19 +60,23 @@ export class StandingLegs {
 
   #knock(socket: Socket, opening: string): void {
     this.#waiting.delete(socket);
-    socket.setTimeout(0, destroy);
     this.#handler({
       remote: remoteOf(socket),
       exporter: exporterOf(socket),
       opening,
       accept: () => {
         if (socket.destroyed) return undefined;
+        socket.setTimeout(0, destroy);
         socket.allowHalfOpen = true;
         this.#admitted(socket);
         socket.write(Uint8Array.of(OPEN));
         return socket;
       },
-      refuse: ({ code }) => void socket.end(refusedMessage(code)),
+      refuse: ({ code }) => {
+        socket.write(refusedMessage(code));
+        // Nobody reads on, so the other side's end wouldn't be noticed behind what it sent.
+        socket.destroySoon();
+      },
     });
   }
 }

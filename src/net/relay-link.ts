@@ -51,6 +51,8 @@ export class RelayLink {
   readonly #legs = new Set<Duplex>();
   /** Until when a kind isn't tried again. */
   readonly #blockedUntil = new Map<CircuitKind, number>();
+  /** Another one for each network that this host was in: what was begun in an earlier one is worth nothing. */
+  #network = Symbol('network');
   #wanted = false;
   #cancelRetry: (() => void) | undefined;
 
@@ -67,8 +69,10 @@ export class RelayLink {
   /** Connects, and from here on stays connected. @throws SallyportError `RELAY_UNREACHABLE` */
   async warm(): Promise<void> {
     this.#wanted = true;
+    const network = this.#network;
     try {
       const standing = this.#passes('relay-h1') && (await this.#standing.get());
+      if (network !== this.#network) return; // warmed anew, or closed
       if (!standing && this.#passes('relay-h2')) await this.#http2.get();
       this.#backoff.reset();
     } catch (thrown) {
@@ -88,21 +92,23 @@ export class RelayLink {
     kinds: readonly CircuitKind[] = CIRCUIT_KINDS,
   ): Promise<Leg> {
     const claim = { ticket, identity };
+    const network = this.#network;
     const leg =
       (await this.#try('relay-h1', kinds, () => this.#openStanding(claim))) ??
       (await this.#try('relay-h2', kinds, () => this.#openStream(claim))) ??
       (await this.#try('relay-ws', kinds, () => this.#openWebSocket(claim)));
-    if (leg) return leg;
-    throw new SallyportError(
-      'RELAY_UNREACHABLE',
-      `no circuit by ${kinds.join(' or ')} gets through from here`,
-    );
+    if (leg && network === this.#network) return leg;
+    leg?.pipe.destroy();
+    const why = leg
+      ? 'the network has changed meanwhile'
+      : `no circuit by ${kinds.join(' or ')} gets through`;
+    throw new SallyportError('RELAY_UNREACHABLE', why);
   }
 
   /** The network has changed: connections may be dead in silence, and what was blocked may pass. Circuits end. */
   reset(): void {
-    this.#blockedUntil.clear();
     this.#disconnect();
+    this.#blockedUntil.clear();
     if (this.#wanted) this.#lost();
   }
 
@@ -113,6 +119,7 @@ export class RelayLink {
   }
 
   #disconnect(): void {
+    this.#network = Symbol('network');
     this.#standing.close();
     this.#http2.close();
     for (const leg of this.#legs) leg.destroy();
@@ -146,10 +153,15 @@ export class RelayLink {
   async #openStanding(claim: Claim): Promise<Duplex | undefined> {
     const standing = await this.#standing.take();
     if (!standing) return undefined;
-    const leg = await standing.open(opening(claim, standing.exporter));
-    // Only now, so that the next one's dialling doesn't delay this one's opening.
-    if (this.#wanted) this.#warmAgain();
-    return this.#own(leg);
+    try {
+      return this.#own(await standing.open(opening(claim, standing.exporter)));
+    } catch (thrown) {
+      if (standing.proven) throw thrown;
+      return undefined;
+    } finally {
+      // Only now, so that the next one's dialling doesn't delay this one's opening.
+      if (this.#wanted) this.#warmAgain();
+    }
   }
 
   async #openStream(claim: Claim): Promise<Duplex | undefined> {
@@ -176,17 +188,24 @@ export class RelayLink {
   }
 
   async #dialStanding(): Promise<StandingLeg | undefined> {
+    const network = this.#network;
     const { socket } = await this.#connect(['http/1.1']);
-    return this.#remember('relay-h1', await StandingLeg.open(socket, this.#url, this.#clock));
+    const standing = await StandingLeg.open(socket, this.#url, this.#clock);
+    if (!standing) this.#block('relay-h1', network);
+    standing?.onClose(() => {
+      if (!standing.proven) this.#block('relay-h1', network);
+    });
+    return standing;
   }
 
   async #dialHttp2(): Promise<Http2Link | undefined> {
+    const network = this.#network;
     const { socket, protocol } = await this.#connect(['h2', 'http/1.1']);
-    if (this.#url.protocol === 'https:' && protocol !== 'h2') {
-      socket.destroy();
-      return this.#remember('relay-h2', undefined);
-    }
-    return this.#remember('relay-h2', await Http2Link.open(socket, this.#url, this.#clock));
+    const isHttp2 = this.#url.protocol !== 'https:' || protocol === 'h2';
+    if (!isHttp2) socket.destroy();
+    const link = isHttp2 ? await Http2Link.open(socket, this.#url, this.#clock) : undefined;
+    if (!link) this.#block('relay-h2', network);
+    return link;
   }
 
   /** A relay that is away has cut off whatever was tried: that says nothing about what gets through. */
@@ -199,9 +218,8 @@ export class RelayLink {
     }
   }
 
-  #remember<Made>(kind: CircuitKind, made: Made | undefined): Made | undefined {
-    if (!made) this.#blockedUntil.set(kind, this.#clock.now() + MEMORY_MS);
-    return made;
+  #block(kind: CircuitKind, network: symbol): void {
+    if (network === this.#network) this.#blockedUntil.set(kind, this.#clock.now() + MEMORY_MS);
   }
 }
 

@@ -8,18 +8,21 @@ export interface MiddleboxOptions {
   readonly upgrades?: readonly string[];
   /** Swallows requests with an upgrade that isn't passed on, instead. */
   readonly swallows?: boolean;
+  /** Of what comes behind an upgrade's request, nothing is passed on. */
+  readonly deafAfterUpgrade?: boolean;
 }
 
 /** Something on loopback between a peer and the server at `target`, in cleartext. */
 export class Middlebox {
   /** How many connections it has seen. */
   connections = 0;
+  /** May be changed for connections to come. */
+  options: MiddleboxOptions;
   readonly #sockets = new Set<Socket>();
   readonly #server;
-  readonly #options: MiddleboxOptions;
 
   private constructor(target: URL, options: MiddleboxOptions) {
-    this.#options = options;
+    this.options = options;
     this.#server = createServer({ allowHalfOpen: true }, (downstream) => {
       this.connections += 1;
       this.#sockets.add(downstream);
@@ -46,7 +49,7 @@ export class Middlebox {
   }
 
   #first(first: string, downstream: Socket, target: URL): void {
-    const { http1Only = false, upgrades, swallows = false } = this.#options;
+    const { http1Only = false, upgrades, swallows = false, deafAfterUpgrade = false } = this.options;
     if (first.startsWith('PRI')) {
       if (http1Only) downstream.destroy();
       else this.#pass(first, downstream, target);
@@ -55,10 +58,15 @@ export class Middlebox {
     const upgrade = /^upgrade: (\S+)\r$/im.exec(first)?.[1];
     const passes = upgrade === undefined || (upgrades?.includes(upgrade) ?? true);
     if (!passes && swallows) return;
-    this.#pass(passes ? first : first.replace(/^(upgrade|connection): .*\r\n/gim, ''), downstream, target);
+    const upstream = this.#pass(
+      passes ? first : first.replace(/^(upgrade|connection): .*\r\n/gim, ''),
+      downstream,
+      target,
+    );
+    if (upgrade !== undefined && deafAfterUpgrade) downstream.unpipe(upstream).resume();
   }
 
-  #pass(first: string, downstream: Socket, target: URL): void {
+  #pass(first: string, downstream: Socket, target: URL): Socket {
     const upstream = connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true });
     this.#sockets.add(upstream);
     upstream.on('error', () => downstream.destroy());
@@ -66,5 +74,6 @@ export class Middlebox {
     downstream.on('close', () => upstream.destroy());
     upstream.write(first, 'latin1');
     downstream.pipe(upstream).pipe(downstream);
+    return upstream;
   }
 }

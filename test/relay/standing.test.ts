@@ -1,0 +1,120 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { issueTicket } from '../../src/core/protocol/ticket.ts';
+import { loadIdentity } from '../../src/net/identity-file.ts';
+import { serverTime } from '../../src/net/server-clock.ts';
+import { freshIdentity, TestDeployment } from '../rendezvous/deployment.ts';
+import { Middlebox, type MiddleboxOptions } from './middlebox.ts';
+
+let deployment: TestDeployment;
+afterEach(async () => deployment.close());
+
+const alice = freshIdentity();
+
+function ticket(): Uint8Array {
+  const key = loadIdentity(join(deployment.home, 'rendezvous.key'));
+  const circuit = new Uint8Array(randomBytes(16));
+  const expires = serverTime() + 60_000;
+  return issueTicket(key, { circuit, leg: 0, peer: alice.id, relay: key.id, expires, bytesPerSecond: 0 });
+}
+
+/** A connection of a stranger's that was upgraded. */
+async function upgraded(): Promise<Socket> {
+  const { hostname, port } = new URL(deployment.server.url);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => undefined);
+  socket.write('GET /v1/circuit HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: sallyport\r\n\r\n');
+  await once(socket, 'data');
+  return socket;
+}
+
+const REFUSED_OPENING = Buffer.from(`\u0001${'x'.repeat(318)}`);
+
+describe('a stranger who was refused', () => {
+  it('holds nothing once it has closed, whatever it sent behind its opening', async () => {
+    deployment = await TestDeployment.start();
+    const refuse = async () => {
+      const socket = await upgraded();
+      socket.resume().write(Buffer.concat([REFUSED_OPENING, Buffer.alloc(1_000)]));
+      await new Promise((resolve) => socket.once('close', resolve)); // its end, or a reset
+    };
+    // More than one address may hold at a time.
+    for (let round = 0; round < 5; round++) await Promise.all(Array.from({ length: 16 }, refuse));
+    expect((await deployment.node()).signal.grant).toBeDefined();
+  });
+
+  it.each([false, true])('is told why (TLS: %s)', async (tls) => {
+    deployment = await TestDeployment.start({ tls });
+    const leg = deployment.link().open(ticket(), freshIdentity(), ['relay-h1']);
+    await expect(leg).rejects.toMatchObject({ code: 'TICKET_INVALID' });
+  });
+
+  it('can’t keep the connection by leaving its end open', async () => {
+    deployment = await TestDeployment.start();
+    const socket = await upgraded();
+    socket.allowHalfOpen = true;
+    socket.resume().write(REFUSED_OPENING);
+    const writing = setInterval(() => socket.write('.'), 20);
+    await new Promise((resolve) => socket.once('close', resolve));
+    clearInterval(writing);
+    expect(socket.readableEnded).toBe(true); // told first, then closed
+  });
+});
+
+describe('the way to a relay', () => {
+  const through = async (options: MiddleboxOptions) => {
+    deployment = await TestDeployment.start();
+    const box = await Middlebox.start(deployment.server.url, options);
+    deployment.onClose(() => box.close());
+    const link = deployment.link(box.url);
+    return { box, link, open: () => link.open(ticket(), alice) };
+  };
+  const SWALLOWS: MiddleboxOptions = { upgrades: [], swallows: true };
+  const upgradeTimedOut = () => sleep(2_500);
+
+  it('stays warm when an opening was refused', async () => {
+    const { box, link } = await through({});
+    await link.warm();
+    await expect(link.open(ticket(), freshIdentity())).rejects.toMatchObject({ code: 'TICKET_INVALID' });
+    await expect.poll(() => box.connections).toBe(2);
+  });
+
+  it('is by HTTP/2 where a middlebox lets the upgrade through and nothing behind it', async () => {
+    const { box, link, open } = await through({ deafAfterUpgrade: true });
+    await link.warm();
+    expect((await open()).kind).toBe('relay-h2');
+    expect((await open()).kind).toBe('relay-h2');
+    expect(box.connections).toBe(2);
+  });
+
+  it('doesn’t hold against a network what another one has swallowed', async () => {
+    const { box, link, open } = await through(SWALLOWS);
+    void link.warm();
+    await expect.poll(() => box.connections).toBe(1);
+    box.options = {};
+    link.reset();
+    await upgradeTimedOut();
+    expect((await open()).kind).toBe('relay-h1');
+  });
+
+  it('opens no leg by a network that was left meanwhile', async () => {
+    const { box, link, open } = await through(SWALLOWS);
+    const leg = open();
+    await expect.poll(() => box.connections).toBe(1);
+    link.reset();
+    await expect(leg).rejects.toMatchObject({ code: 'RELAY_UNREACHABLE' });
+  });
+
+  it('makes no other connection once it is closed', async () => {
+    const { box, link } = await through(SWALLOWS);
+    void link.warm();
+    await expect.poll(() => box.connections).toBe(1);
+    link.close();
+    await upgradeTimedOut();
+    expect(box.connections).toBe(1);
+  });
+});
