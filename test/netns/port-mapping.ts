@@ -1,13 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SallyportError } from '../../src/core/errors.ts';
 import { runCommand } from './commands.ts';
 import type { Namespaces } from './namespaces.ts';
 import type { PortMappingService } from './nats.ts';
+import { TemporaryFolder } from './temporary-folder.ts';
 
 interface PortMappingRouter {
   readonly node: string;
@@ -33,21 +33,21 @@ export async function startMiniupnpd(
       hint: 'apt install miniupnpd-nftables',
     });
   }
-  const folder = mkdtempSync(join(tmpdir(), 'sallyport-miniupnpd-'));
+  const folder = new TemporaryFolder('miniupnpd');
   try {
-    const config = join(folder, 'miniupnpd.conf');
+    const config = join(folder.path, 'miniupnpd.conf');
     writeFileSync(config, configuration(router));
     const [file = '', ...prefix] = namespaces.enter(router.node);
     const args = ['setpriv', '--pdeathsig', 'KILL', '--', 'miniupnpd', '-d', '-f', config];
     const path = `${process.env['PATH']}:/usr/sbin`;
-    const child = spawn(file, [...prefix, ...args, '-P', join(folder, 'pid')], {
+    const child = spawn(file, [...prefix, ...args, '-P', join(folder.path, 'pid')], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, PATH: path },
     });
     await serving(child, router.service);
     return child;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await folder.close();
   }
 }
 

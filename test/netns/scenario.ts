@@ -1,11 +1,10 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
 import { natOf } from './nats.ts';
 import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts';
+import { TemporaryFolder } from './temporary-folder.ts';
 
 export interface ScenarioOptions extends LabOptions {
   /** The kinds of path that `peer connect` is restricted to. */
@@ -86,7 +85,7 @@ const NEWS_MS = 100;
 /** A rendezvous, `peer up` behind NAT B and any number of `peer connect` behind NAT A, all the real commands. */
 export class Scenario {
   readonly lab: Lab;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'sallyport-lab-'));
+  readonly #folder = new TemporaryFolder('lab');
   readonly #options: ScenarioOptions;
   readonly #commands: RunningCommand[] = [];
   readonly #exposed: string[] = [];
@@ -161,7 +160,7 @@ export class Scenario {
 
   /** A `peer` command on a host of the lab. */
   peer(host: HostName, home: string, command: string, ...args: string[]): RunningCommand {
-    const where = ['--home', join(this.#folder, home), '--rendezvous', this.#urlFrom(host), '--json'];
+    const where = ['--home', join(this.#folder.path, home), '--rendezvous', this.#urlFrom(host), '--json'];
     return this.run(host, 'peer', [command, ...args, ...where]);
   }
 
@@ -206,7 +205,7 @@ export class Scenario {
 
   async close(): Promise<void> {
     await this.lab.close();
-    rmSync(this.#folder, { recursive: true, force: true });
+    await this.#folder.close();
   }
 
   async #begin(): Promise<void> {
@@ -242,7 +241,7 @@ export class Scenario {
     const listen = over6
       ? ['--listen', '[::]:443', '--public-address', first, '--ipv6-address', over6]
       : ['--listen', `${first}:443`];
-    const where = [...listen, '--alt-address', second, '--home', join(this.#folder, 'r')];
+    const where = [...listen, '--alt-address', second, '--home', join(this.#folder.path, 'r')];
     const relay = (this.#options.relay ?? 'built-in') === 'built-in' ? [] : ['--no-relay'];
     return this.run('rendezvous', 'rendezvous', [
       'start',
@@ -258,7 +257,7 @@ export class Scenario {
   async startRelay(index = 0): Promise<void> {
     const { relay } = this.lab.addresses;
     const where = ['--listen', `${relay}:${443 + index}`, '--stun-port', String(3478 + 10 * index)];
-    const home = join(this.#folder, `relay${index}`);
+    const home = join(this.#folder.path, `relay${index}`);
     const args = ['--rendezvous', this.url, ...where, '--home', home, '--insecure', '--json'];
     const command = this.run('relay', 'relay', ['start', ...args]);
     this.relays[index] = command;

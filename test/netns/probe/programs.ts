@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ts from 'typescript';
+import { TemporaryFolder } from '../temporary-folder.ts';
 
 const NAMES = ['mapping', 'measure', 'punch', 'reflect'] as const;
 
@@ -12,14 +12,17 @@ export interface Programs {
 }
 
 export async function buildPrograms(): Promise<Programs> {
-  const folder = await mkdtemp(join(tmpdir(), 'sallyport-probe-'));
+  const folder = new TemporaryFolder('probe');
   for (const name of NAMES) {
     const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
     const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 };
-    await writeFile(join(folder, `${name}.mjs`), ts.transpileModule(source, { compilerOptions }).outputText);
+    await writeFile(
+      join(folder.path, `${name}.mjs`),
+      ts.transpileModule(source, { compilerOptions }).outputText,
+    );
   }
   return {
-    path: (name) => join(folder, `${name}.mjs`),
-    remove: () => rm(folder, { recursive: true }),
+    path: (name) => join(folder.path, `${name}.mjs`),
+    remove: () => folder.close(),
   };
 }
