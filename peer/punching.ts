@@ -18,6 +18,7 @@ import type { Network } from './network.ts';
 import { Circumstances, type Face } from './circumstances.ts';
 import type { TraceLine } from './trace.ts';
 import { Traversal, type DirectPath } from './traversal.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 export interface PunchingOptions {
   readonly role: SessionRole;
@@ -100,6 +101,8 @@ export class Punching {
   #busy = false;
   /** That round is to replace a path that is up. */
   #rotating = false;
+  /** Ours, as that round began. */
+  #whereabouts = new Whereabouts([]);
   #stopped = false;
 
   constructor(options: PunchingOptions) {
@@ -135,6 +138,16 @@ export class Punching {
     const samples = network.samples.map(({ candidate, at }) => ({ ...candidate, seenAt: at }));
     this.#traversal?.handle({ type: 'local', profile: network.profile, candidates, samples });
     this.#consider('here', { profile: network.profile, candidates });
+    const isSought = this.#busy && !this.#rotating;
+    if (isSought && this.#whereabouts.hasMoved(network.publicCandidates)) this.#startOver();
+  }
+
+  /** The peer's probes go where we are no longer, and would for the rest of the round. */
+  #startOver(): void {
+    const text = 'this network has another public address; the round starts over';
+    this.#options.onTrace({ stage: 'round', text });
+    this.#whereabouts = new Whereabouts([]);
+    this.#retryIn(0);
   }
 
   /** What could not be before may be now, at whichever end something has changed. */
@@ -222,6 +235,7 @@ export class Punching {
     this.#roundTripMs = start.roundTripMs;
     this.#obstacles = [];
     this.#found = this.#attaching = false;
+    this.#whereabouts = new Whereabouts(this.#options.network.publicCandidates);
     const { role, peer, keys, kinds, network, clock, onTrace, tellSample } = this.#options;
     const traversal = new Traversal({
       role,
