@@ -73,7 +73,7 @@ export class PathSet {
     path.confirmed = true;
     this.#everConfirmed = true;
     this.#report(path, 'up', path.info.technique ?? 'attached');
-    if (path === this.#active) this.#report(path, 'active', this.#activeReason);
+    if (path === this.#active) this.#inUse(path);
     this.#select(now);
   }
 
@@ -252,9 +252,13 @@ export class PathSet {
   #activate(path: Path, reason: string, now: Instant): void {
     this.#active = path;
     this.#activeReason = reason;
-    this.#wasDirect ||= path.info.direct;
     path.activate(this.#resend.first, now);
-    if (path.confirmed) this.#report(path, 'active', reason);
+    if (path.confirmed) this.#inUse(path);
+  }
+
+  #inUse(path: Path): void {
+    this.#wasDirect ||= path.info.direct;
+    this.#report(path, 'active', this.#activeReason);
   }
 
   #hasDirect(): boolean {

@@ -107,6 +107,20 @@ describe('moving between paths', () => {
     expect(pair.a.active).toBe(again);
   });
 
+  it('does not count it as an upgrade that a direct path was there first and confirmed last', () => {
+    const pair = new Pair();
+    const first = pair.addPath({ ...direct, delayMs: 40 });
+    const relayed = pair.addPath({ ...relay, delayMs: 10 });
+    pair.run(20);
+    expect(pair.a.active).toBe(relayed);
+    pair.run(3_000);
+    expect(pair.a.active).toBe(first);
+    pair.killPath(first);
+    const again = pair.addPath(direct);
+    pair.run(11);
+    expect(pair.a.active).toBe(again);
+  });
+
   it('prefers kernel TCP for bulk, and stays where it is otherwise', () => {
     const pair = new Pair();
     const udp = pair.addPath({ delayMs: 10, rate: 5000, info: { kind: 'udp' } });
