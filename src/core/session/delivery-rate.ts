@@ -24,6 +24,8 @@ export class DeliveryRate {
   #current = 0;
   #previous = 0;
   #spanEndsAt: Instant = 0;
+  /** Of the samples of a busy path, the latest weighing an eighth. */
+  #recent: number | undefined;
   #wasBusy = false;
   /** Full rounds of a busy path since the rate last grew by a quarter over what it was then. */
   #plateauRounds = 0;
@@ -39,6 +41,11 @@ export class DeliveryRate {
   /** The same; `undefined` as well while only a sender with little to say has measured it. */
   get provenBytesPerMs(): number | undefined {
     return this.#wasBusy ? this.bytesPerMs : undefined;
+  }
+
+  /** Given enough to carry, the path has of late been slower by a fifth. */
+  get fallen(): boolean {
+    return this.#recent !== undefined && this.#recent < FALLEN * (this.bytesPerMs ?? 0);
   }
 
   /** The path's own rate is yet to be found: given more to carry, it has gone faster until just now (§4.3.1.2, "full pipe"). */
@@ -79,6 +86,7 @@ export class DeliveryRate {
       this.#spanEndsAt = now + SPAN_MS;
     }
     this.#current = Math.max(this.#current, rate);
+    if (busy) this.#recent = (this.#recent ?? rate) + (rate - (this.#recent ?? rate)) / 8;
     if (busy && deliveredBefore >= this.#roundEndsAt) this.#endRound();
   }
 
@@ -93,5 +101,6 @@ export class DeliveryRate {
 }
 
 const SPAN_MS = 5000;
+const FALLEN = 0.8;
 const GROWTH = 1.25;
 const PLATEAU_ROUNDS = 3;

@@ -176,15 +176,14 @@ export class Incoming {
   }
 
   #receivePong(path: Path, id: number): void {
-    const ping = path.takePing(id);
+    const ping = path.takePing(id, this.#now);
     if (!ping) return;
-    const rttMs = this.#now - ping.sentAt;
-    path.rtt.sample(rttMs);
+    const { token, rttMs } = ping;
     path.liveness.ponged(this.#now);
     path.unheardSince = undefined;
     this.#paths.proven(path, this.#now);
-    if (ping.token !== undefined) {
-      this.#emit({ type: 'pong', token: ping.token, path: path.info.id, rttMs });
+    if (token !== undefined) {
+      this.#emit({ type: 'pong', token, path: path.info.id, rttMs });
     }
   }
 

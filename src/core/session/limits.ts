@@ -49,7 +49,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   batchBytes: 128 * KIB,
   pathRecords: 2 ** 24,
   datagrams: 64,
-  ackBytes: 128 * KIB,
+  ackBytes: 32 * KIB,
   ackDelayMs: 20,
   resumeTimeoutMs: LIMITS.resumeTimeoutMs,
   closeTimeoutMs: 5000,

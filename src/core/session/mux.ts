@@ -207,8 +207,11 @@ export class Mux {
     this.#scheduler.schedule(stream);
   }
 
-  /** The next reliable frame, with at most `quantum` bytes of data; `undefined` where nothing may be sent. */
-  nextFrame(sequence: number, quantum: number): SentFrame | undefined {
+  /**
+   * The next reliable frame; `undefined` where nothing may be sent.
+   * @param frameBytes what it may have of data, where so many streams wait
+   */
+  nextFrame(sequence: number, frameBytes: (streams: number) => number): SentFrame | undefined {
     if (this.#receive.due) return windowFrame(0, this.#receive.grant(), sequence);
     const urgent = this.#scheduler.takeControl();
     if (urgent) {
@@ -219,7 +222,7 @@ export class Mux {
       this.#settle(urgent);
       return frame;
     }
-    const max = Math.min(quantum, this.sendCredit);
+    const max = Math.min(frameBytes(this.#scheduler.waiting), this.sendCredit);
     const stream = max > 0 ? this.#scheduler.takeData() : undefined;
     if (!stream) return undefined;
     const before = stream.sent;

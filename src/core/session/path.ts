@@ -1,4 +1,6 @@
 import type { Instant } from '../machine.ts';
+import { AckGaps } from './ack-gaps.ts';
+import { BaseRoundTrip } from './base-rtt.ts';
 import { FrameDecoder, type FrameSink } from './decoder.ts';
 import { BulkMeter } from './bulk-meter.ts';
 import { DeliveryRate } from './delivery-rate.ts';
@@ -34,6 +36,8 @@ interface OutstandingPing {
   sentAt: Instant;
   /** Of the `ping` input that asked for it. */
   token: number | undefined;
+  /** So little was in flight that it stood in no queue of ours. */
+  undisturbed: boolean;
 }
 
 /** One path: what arrives on it, what waits for it, and what is known of its speed and health. */
@@ -44,6 +48,9 @@ export class Path {
   readonly decoder: FrameDecoder;
   readonly liveness: Liveness;
   readonly rtt = new RoundTrip();
+  /** What the bound of what is in flight follows. */
+  readonly baseRtt = new BaseRoundTrip();
+  readonly ackGaps = new AckGaps();
   readonly rate = new DeliveryRate();
   readonly bulk = new BulkMeter();
   /** Acknowledgement delays, queues included; what death under load is judged by. */
@@ -64,6 +71,10 @@ export class Path {
   activeDue = false;
   /** Bytes of reliable frames sent here since activation and not acknowledged. */
   inFlight = 0;
+  /** Little is sent until then, so that a PING finds out how long the round trip is without our own queue. */
+  #pausedUntil: Instant | undefined;
+  /** That PING is on its way. */
+  #pauseAsked = false;
   /** The reliable frame that must come next here; `undefined` before ACTIVE. */
   expected: number | undefined;
   /** Reliable frames came by this path since the last acknowledgement. */
@@ -91,27 +102,48 @@ export class Path {
     return this.rtt.smoothed ?? this.info.rttMs;
   }
 
+  /** Queues on the way included: what a window has to last for. Pings are rare, so a smoothed value would be late. */
+  get presentRttMs(): number {
+    return Math.max(this.rttMs ?? 0, this.rtt.latest ?? 0);
+  }
+
   get selectable(): SelectablePath {
     const { id, kind, direct, lan = false, ipv6 = false } = this.info;
     return { id, kind, direct, lan, ipv6, rttMs: this.rtt.least ?? this.info.rttMs };
   }
 
-  /** Payload bytes for the next frame: over 4 KiB only where a frame leaves within 100 ms. */
-  get quantum(): number {
+  /**
+   * Payload bytes for the next frame where so many streams wait to send. A round of them all takes about 10 ms, so that
+   * whoever comes with a few bytes doesn't wait long for its turn; but frames that leave in less than 0.1 ms cost more than that is worth.
+   */
+  readonly frameBytes = (streams: number): number => {
     const rate = this.rate.bytesPerMs;
     if (rate === undefined) return SMALL_FRAME;
-    return Math.min(MAX_FRAME_PAYLOAD, Math.max(SMALL_FRAME, Math.floor(rate * FRAME_MS)));
-  }
+    const bytes = Math.floor(rate * Math.max(ROUND_MS / Math.max(1, streams), LEAST_FRAME_MS));
+    return Math.min(MAX_FRAME_PAYLOAD, Math.max(SMALL_FRAME, bytes));
+  };
 
   /**
-   * Bytes that may be in flight: two and a half round trips' worth at the measured rate, and what comes until acknowledgements go
-   * out. More would only stand in queues on the way, where it delays every other stream and the acknowledgements that
-   * the peer waits for. While the rate still grows it is three round trips', so that the carrier sets the pace.
+   * Bytes that may be in flight: one and a quarter round trips' worth at the measured rate, and that of the time for which
+   * acknowledgements may stay away. More would only stand in queues on the way, where it delays every other stream and the
+   * acknowledgements that the peer waits for. While the rate still grows it is two round trips', so that it can double in each.
    */
   get inFlightLimit(): number {
-    const gain = this.rate.growing ? 3 : 2.5;
-    const span = gain * (this.rtt.least ?? 0) + ACKNOWLEDGE_MS;
-    return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * span);
+    if (this.#pausedUntil !== undefined) return this.#pauseBytes;
+    return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * this.#inFlightMs);
+  }
+
+  /** What an empty link carries without any queue. */
+  get #pauseBytes(): number {
+    return PAUSE_GAIN * (this.rate.bytesPerMs ?? 0) * (this.baseRtt.least ?? 0);
+  }
+
+  /** Milliseconds that what may be in flight takes to leave. */
+  get #inFlightMs(): number {
+    const gain = this.rate.growing ? GROWTH_GAIN : STEADY_GAIN;
+    const baseMs = this.baseRtt.ms ?? 0;
+    const most = MOST_GAP_MS + 2 * baseMs;
+    return gain * baseMs + Math.max(ACKNOWLEDGE_MS, Math.min(this.ackGaps.ms, most));
   }
 
   load(active: boolean, oldestFrameBytes: number): PathLoad {
@@ -142,6 +174,7 @@ export class Path {
     this.cursor = first;
     this.inFlight = 0;
     this.activeDue = true;
+    this.#pausedUntil = undefined;
     this.liveness.activated(now);
   }
 
@@ -153,7 +186,10 @@ export class Path {
   }
 
   noteSent(frame: SentFrame, now: Instant): void {
-    if (this.inFlight === 0) this.liveness.restarted(now);
+    if (this.inFlight === 0) {
+      this.liveness.restarted(now);
+      this.ackGaps.restart(now);
+    }
     this.rate.depart(frame, now, this.inFlight === 0);
     this.cursor += 1;
     this.inFlight += frame.bytes;
@@ -170,21 +206,29 @@ export class Path {
   noteProgress(newest: SentFrame, now: Instant): void {
     this.rate.sample(newest, now, this.busy);
     this.loadedRtt.sample(now - newest.sentAt);
+    this.ackGaps.note(newest, now, this.busy && !this.rate.growing && this.#pausedUntil === undefined);
+    this.#considerPause(now);
   }
 
   ping(active: boolean, now: Instant, token?: number): void {
     this.liveness.pinged(now, active);
     const id = this.#nextPing++;
     if (this.#pings.size >= MAX_OUTSTANDING_PINGS) this.#dropOldestPing();
-    this.#pings.set(id, { sentAt: now, token });
+    const undisturbed = this.inFlight <= this.#pauseBytes;
+    this.#pings.set(id, { sentAt: now, token, undisturbed });
     this.queueControl(encodeHeader(FrameType.PING, 0, 0, id));
   }
 
-  /** The PING that a PONG answers; `undefined` where it answers none. */
-  takePing(id: number): OutstandingPing | undefined {
+  /** The PING that a PONG answers, and how long that took; `undefined` where it answers none. */
+  takePing(id: number, now: Instant): { token: number | undefined; rttMs: number } | undefined {
     const ping = this.#pings.get(id);
+    if (!ping) return undefined;
     this.#pings.delete(id);
-    return ping;
+    const rttMs = now - ping.sentAt;
+    this.rtt.sample(rttMs);
+    this.baseRtt.sample(rttMs, ping.undisturbed, now);
+    if (ping.undisturbed) this.#endPause(now);
+    return { token: ping.token, rttMs };
   }
 
   /** Tokens of `ping` inputs that will get no answer any more. */
@@ -214,6 +258,30 @@ export class Path {
     };
   }
 
+  /**
+   * Where the path delivers less than it did, the link has become slower, or others fill a queue on the way. Without knowing of that queue, this end would leave ever more of the link to them, so it stops for as long as it
+   * takes to measure (BBR's ProbeRTT, §4.3.4.4, which does so every 10 s whatever happens).
+   */
+  #considerPause(now: Instant): void {
+    if (this.#pausedUntil === undefined) {
+      const doubtful = this.busy && !this.rate.growing && (this.rate.fallen || this.baseRtt.raised);
+      if (!doubtful || !this.baseRtt.isStale(now)) return;
+      this.#pausedUntil = now + MAX_PAUSE_MS;
+      this.#pauseAsked = false;
+    }
+    if (now >= this.#pausedUntil) this.#endPause(now);
+    else if (!this.#pauseAsked && this.inFlight <= this.#pauseBytes) {
+      this.#pauseAsked = true;
+      this.ping(true, now);
+    }
+  }
+
+  #endPause(now: Instant): void {
+    if (this.#pausedUntil === undefined) return;
+    this.#pausedUntil = undefined;
+    this.ackGaps.restart(now);
+  }
+
   #dropOldestPing(): void {
     for (const [id, { token }] of this.#pings) {
       if (token !== undefined) continue;
@@ -224,8 +292,17 @@ export class Path {
 }
 
 const SMALL_FRAME = 4096;
-const FRAME_MS = 100;
-const ACKNOWLEDGE_MS = 50;
+const ROUND_MS = 10;
+const LEAST_FRAME_MS = 0.1;
+const STEADY_GAIN = 1.25;
+const GROWTH_GAIN = 2;
+/** The peer's delay, and a little for the turns of two event loops. */
+const ACKNOWLEDGE_MS = 30;
+/** Beside two round trips, in which a carrier repeats what was lost. */
+const MOST_GAP_MS = 100;
+const PAUSE_GAIN = 0.75;
+/** Should the PING go under, the path goes on all the same. */
+const MAX_PAUSE_MS = 2000;
 const INITIAL_IN_FLIGHT = 32 * 1024;
 const MAX_CONTROL_CHUNKS = 64;
 const MAX_OUTSTANDING_PINGS = 32;

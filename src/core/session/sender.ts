@@ -5,8 +5,11 @@ import type { SessionLimits } from './limits.ts';
 import type { Path } from './path.ts';
 import type { ResendBuffer, SentFrame } from './resend.ts';
 
-/** Makes the next reliable frame, with at most `quantum` payload bytes of DATA; `undefined` where nothing is to be said. */
-export type FrameSource = (sequence: number, quantum: number) => SentFrame | undefined;
+/** Makes the next reliable frame; `undefined` where nothing is to be said. `frameBytes` bounds the payload of DATA where so many streams wait. */
+export type FrameSource = (
+  sequence: number,
+  frameBytes: (streams: number) => number,
+) => SentFrame | undefined;
 
 /**
  * The sending half of the sequence. All reliable frames of this end are numbered in one row, whatever stream they are
@@ -97,7 +100,7 @@ export class SequenceSender {
       return this.#buffer.at(path.cursor);
     }
     if (this.#buffer.controlBytes >= this.#limits.controlBytes) return undefined;
-    const frame = this.#source(this.#buffer.next, path.quantum);
+    const frame = this.#source(this.#buffer.next, path.frameBytes);
     if (frame) this.#buffer.append(frame);
     return frame;
   }

@@ -84,8 +84,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#farewell = new Farewell(this.#limits.closeTimeoutMs);
     const emit = (output: SessionOutput): void => this.#outputs.push(output);
     const unacknowledged = new ResendBuffer();
-    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, quantum) =>
-      this.#newFrame(sequence, quantum),
+    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, frameBytes) =>
+      this.#newFrame(sequence, frameBytes),
     );
     this.#datagrams = new DatagramQueue(this.#limits.datagrams);
     this.#paths = new PathSet(unacknowledged, emit, now);
@@ -180,7 +180,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       case 'write':
         return this.#mux.write(input.stream, input.chunks);
       case 'consumed':
-        return this.#mux.consumed(input.stream, input.bytes, now, this.#paths.active?.rttMs ?? 0);
+        return this.#mux.consumed(input.stream, input.bytes, now, this.#paths.active?.presentRttMs ?? 0);
       case 'open':
         return this.#mux.open(input.stream, input.header);
       case 'end':
@@ -312,10 +312,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   }
 
   /** GOAWAY is the last: after ours there is nothing, after the peer's only ours. */
-  #newFrame(sequence: number, quantum: number): SentFrame | undefined {
+  #newFrame(sequence: number, frameBytes: (streams: number) => number): SentFrame | undefined {
     const { said, heard, end } = this.#farewell;
     if (said) return undefined;
-    const frame = heard ? undefined : this.#mux.nextFrame(sequence, quantum);
+    const frame = heard ? undefined : this.#mux.nextFrame(sequence, frameBytes);
     if (frame || !end || !(this.#mux.settled || heard)) return frame;
     const { code, message } = this.#farewell.say();
     return goawayFrame(code, message, sequence);

@@ -15,6 +15,8 @@ export interface LinkOptions {
   delayMs?: number;
   /** Bytes per millisecond; without it bytes take no time to transmit. */
   rate?: number;
+  /** Bytes not yet transmitted that count as written all the same, as in a kernel's socket. */
+  bufferBytes?: number;
   info?: Partial<PathInfo>;
 }
 
@@ -151,6 +153,8 @@ interface Link {
   heldUntil: number;
   /** When each end's transmitter is free again. */
   freeAt: Map<End, number>;
+  /** When the last of what each end has sent arrives: nothing overtakes it. */
+  lastArrival: Map<End, number>;
   bytes: number;
 }
 
@@ -184,7 +188,15 @@ export class Pair {
   /** A new path, up at both ends now. */
   addPath(options: LinkOptions = {}): number {
     const id = this.#nextPath++;
-    this.#links.set(id, { options, black: false, down: false, heldUntil: 0, freeAt: new Map(), bytes: 0 });
+    this.#links.set(id, {
+      options,
+      black: false,
+      down: false,
+      heldUntil: 0,
+      freeAt: new Map(),
+      lastArrival: new Map(),
+      bytes: 0,
+    });
     const path: PathInfo = { id, kind: 'tcp', direct: true, ...options.info };
     this.a.handle({ type: 'path-up', path });
     this.b.handle({ type: 'path-up', path });
@@ -207,6 +219,11 @@ export class Pair {
 
   hold(id: number, ms: number): void {
     this.#links.get(id)!.heldUntil = this.now + ms;
+  }
+
+  /** From now on the path behaves otherwise; what is under way keeps its time. */
+  change(id: number, options: LinkOptions): void {
+    Object.assign(this.#links.get(id)!.options, options);
   }
 
   /** As the peers do beside the session: one message there, and one back. */
@@ -233,18 +250,20 @@ export class Pair {
   carry(from: End, id: number, bytes: Buffer): void {
     const link = this.#links.get(id)!;
     const to = from === this.a ? this.b : this.a;
-    const { delayMs = 0, rate = Infinity } = link.options;
+    const { delayMs = 0, rate = Infinity, bufferBytes = 0 } = link.options;
     const sentAt = Math.max(this.now, link.freeAt.get(from) ?? 0) + bytes.length / rate;
     link.freeAt.set(from, sentAt);
     link.bytes += bytes.length;
-    this.at(sentAt, () => {
+    this.at(Math.max(this.now, sentAt - bufferBytes / rate), () => {
       if (!link.down) from.handle({ type: 'path-written', path: id, bytes: bytes.length });
     });
     for (let at = 0; at < bytes.length; at += this.chunkBytes) {
       const chunk = bytes.subarray(at, at + this.chunkBytes);
       const leaves = sentAt - (bytes.length - at - chunk.length) / rate;
       const arrives = (Number.isFinite(leaves) ? leaves : sentAt) + delayMs;
-      this.at(Math.max(arrives, link.heldUntil), () => {
+      const inOrder = Math.max(arrives, link.heldUntil, link.lastArrival.get(from) ?? 0);
+      link.lastArrival.set(from, inOrder);
+      this.at(inOrder, () => {
         if (!link.down && !link.black) to.handle({ type: 'path-bytes', path: id, bytes: chunk });
       });
     }
