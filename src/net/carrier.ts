@@ -17,6 +17,8 @@ export class Carrier {
   readonly #events: CarrierEvents;
   readonly #abandon: () => void;
   #down = false;
+  /** Bytes that have left and are not reported yet. */
+  #written = 0;
 
   /** @param abandon what else there is to do when the pipe goes without a farewell */
   constructor(pipe: Duplex, events: CarrierEvents, abandon: () => void = () => {}) {
@@ -31,16 +33,21 @@ export class Carrier {
     pipe.on('error', (error) => this.#fell(`the carrier failed: ${error.message}`));
   }
 
-  /** Writes all chunks as one; `written` follows when they have left for the network. */
+  /** Writes all chunks as one; `written` follows when they have left for the network, a few bytes with the next ones. */
   transmit(chunks: readonly Uint8Array[], bytes: number): void {
     const pipe = this.#pipe;
     if (this.#down || !pipe.writable) return;
+    const left = (error?: Error | null): void => {
+      if (!error) this.#noteWritten(bytes);
+    };
+    if (bytes <= JOINED_BYTES) {
+      pipe.write(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, bytes), left);
+      return;
+    }
     const last = chunks.length - 1;
     pipe.cork();
     for (let index = 0; index < last; index += 1) pipe.write(chunks[index]);
-    pipe.write(chunks[last], (error) => {
-      if (!error && !this.#down) this.#events.written(bytes);
-    });
+    pipe.write(chunks[last], left);
     pipe.uncork();
   }
 
@@ -58,6 +65,14 @@ export class Carrier {
     this.#pipe.once('close', cancel);
   }
 
+  #noteWritten(bytes: number): void {
+    if (this.#down) return;
+    this.#written += bytes;
+    if (this.#written < REPORTED_BYTES) return;
+    this.#events.written(this.#written);
+    this.#written = 0;
+  }
+
   #fell(reason: string): void {
     if (this.#down) return;
     this.#down = true;
@@ -67,3 +82,7 @@ export class Carrier {
 }
 
 const LINGER_MS = 5000;
+/** Up to here a copy costs less than a write of several parts. */
+const JOINED_BYTES = 4096;
+/** Of a path's room, which is many times as much: a session that sends a few bytes is not told of each. */
+const REPORTED_BYTES = 16 * 1024;

@@ -6,7 +6,7 @@ import type { ConnectionOptions, SecureContext, TlsOptions, TLSSocketOptions } f
 import { SallyportError } from '../core/errors.ts';
 import { handshakeError, pipeStep } from './step.ts';
 import type { StepOptions } from './step.ts';
-import { checkTag, readTag, TaggedPipe } from './tag.ts';
+import { checkTag, dropTag, readTag } from './tag.ts';
 
 /** What both ends of one path derive from the session secret (docs/protocol.md, "Attaching a path"). */
 export interface PathKeys {
@@ -37,7 +37,12 @@ export interface SecureOptions extends StepOptions {
 export async function secure(pipe: Duplex, options: SecureOptions): Promise<TLSSocket> {
   pipe.allowHalfOpen = true; // TLS copies it when it attaches
   if (options.role === 'client' && options.tag === undefined && !(pipe instanceof Socket)) {
-    return handshake(new TaggedPipe(pipe, options.keys), options);
+    dropTag(pipe, options.keys);
+    pipe.cork();
+    pipe.write(options.keys.tagOut);
+    const secured = handshake(pipe, options);
+    pipe.uncork();
+    return secured;
   }
   pipe.write(options.keys.tagOut);
   const tag = options.tag ?? (await readTag(pipe, options));

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { SallyportError } from '../core/errors.ts';
 import { pipeStep } from './step.ts';
 import type { StepOptions } from './step.ts';
@@ -38,82 +38,32 @@ export function checkTag(tag: Uint8Array, expected: { tagIn: Uint8Array; tagOut:
 }
 
 /**
- * A pipe whose first write carries our tag ahead of it and whose first 16 bytes are checked and dropped, so that the
- * ClientHello leaves in the same flight as the tag.
+ * Takes the other end's tag from the first bytes that the pipe pushes and checks it; what comes behind it is all that the pipe's reader sees.
+ * A tag that is wrong or missing destroys the pipe. No layer is left above the pipe afterwards, as each costs a tenth of a round trip.
  */
-export class TaggedPipe extends Duplex {
-  readonly #pipe: Duplex;
-  readonly #expected: { tagIn: Uint8Array; tagOut: Uint8Array };
-  #tagSent = false;
-  /** What has come of the other end's tag; `undefined` once it was checked. */
-  #tag: Buffer | undefined = Buffer.alloc(0);
-
-  constructor(pipe: Duplex, expected: { tagIn: Uint8Array; tagOut: Uint8Array }) {
-    super({ allowHalfOpen: true });
-    this.#pipe = pipe;
-    this.#expected = expected;
-    pipe.on('data', (chunk: Buffer) => this.#onData(chunk));
-    pipe.on('end', () => this.#onEnd());
-    pipe.on('error', (error) => this.destroy(error));
-    pipe.on('close', () => this.destroy());
-  }
-
-  override _read(): void {
-    this.#pipe.resume();
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#pipe.write(this.#withTag(chunk), done);
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    this.#pipe.cork();
-    chunks.forEach(({ chunk }, index) => {
-      this.#pipe.write(this.#withTag(chunk), index === chunks.length - 1 ? done : undefined);
-    });
-    this.#pipe.uncork();
-  }
-
-  override _final(done: (error?: Error | null) => void): void {
-    this.#pipe.end(done);
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#pipe.destroy();
-    done(error);
-  }
-
-  #withTag(chunk: Buffer): Buffer {
-    if (this.#tagSent) return chunk;
-    this.#tagSent = true;
-    return Buffer.concat([this.#expected.tagOut, chunk]);
-  }
-
-  #onData(chunk: Buffer): void {
-    const rest = this.#tag === undefined ? chunk : this.#takeTag(chunk, this.#tag);
-    if (rest.length > 0 && !this.push(rest)) this.#pipe.pause();
-  }
-
-  #takeTag(chunk: Buffer, before: Buffer): Buffer {
+export function dropTag(pipe: Duplex, expected: { tagIn: Uint8Array; tagOut: Uint8Array }): void {
+  const push = pipe.push.bind(pipe);
+  let before = Buffer.alloc(0);
+  pipe.push = (chunk: Buffer | null) => {
+    if (chunk === null) {
+      pipe.destroy(tagMissing());
+      return false;
+    }
     const tag = Buffer.concat([before, chunk.subarray(0, TAG_BYTES - before.length)]);
-    if (tag.length < TAG_BYTES) {
-      this.#tag = tag;
-      return Buffer.alloc(0);
-    }
-    this.#tag = undefined;
+    const rest = chunk.subarray(TAG_BYTES - before.length);
+    before = tag;
+    if (tag.length < TAG_BYTES) return true;
+    pipe.push = push;
     try {
-      checkTag(tag, this.#expected);
+      checkTag(tag, expected);
     } catch (error) {
-      this.destroy(error as SallyportError);
-      return Buffer.alloc(0);
+      pipe.destroy(error as SallyportError);
+      return false;
     }
-    return chunk.subarray(TAG_BYTES - before.length);
-  }
-
-  #onEnd(): void {
-    if (this.#tag === undefined) this.push(null);
-    else this.destroy(tagMissing());
-  }
+    return rest.length === 0 || push(rest);
+  };
+  const early: Buffer | null = pipe.read();
+  if (early !== null) pipe.push(early);
 }
 
 function tagMissing(): SallyportError {

@@ -30,6 +30,7 @@ declare module 'udx-native' {
   export interface UDXStream extends EventEmitter {
     readonly id: number;
     readonly destroyed: boolean;
+    readonly destroying: boolean;
     readonly packetsReceived: number;
     readonly bytesReceived: number;
     readonly bytesTransmitted: number;
@@ -41,8 +42,8 @@ declare module 'udx-native' {
     readonly mtu: number;
     connect(socket: UDXSocket, remoteId: number, port: number, host: string): void;
     changeRemote(socket: UDXSocket, remoteId: number, port: number, host: string): Promise<void>;
-    /** False when the writer should wait for `drain`. */
-    write(bytes: Uint8Array): boolean;
+    /** Hands the chunks to udx as one request; `done` follows when it has room for more, or has ended. */
+    _writev(chunks: Uint8Array[], done: () => void): void;
     end(): void;
     /** One message, sent once: neither acknowledged nor held back by the congestion window. Arrives as `message`. */
     trySend(bytes: Uint8Array): void;

@@ -38,8 +38,6 @@ export class UdxPipe extends Duplex {
   readonly #remoteId: number;
   #remote: Endpoint;
   #closed = false;
-  /** The callback of a write that udx has no room for yet. */
-  #waiting: (() => void) | undefined;
   /** Chunks of this turn of the event loop, oldest first, without the newest run. */
   #arrived: Buffer[] = [];
   /** udx cuts packets from one slab, back to back: the newest run of them, joined without copying. */
@@ -76,7 +74,6 @@ export class UdxPipe extends Duplex {
     }
     takePackets(stream, (packet) => this.#onPacket(packet));
     stream.on('end', () => this.#onEnd());
-    stream.on('drain', () => this.#onDrain());
     stream.on('message', (bytes: Buffer) => this.#onMessage(bytes));
     stream.on('error', (cause: Error) => this.destroy(pathFailed(cause)));
     stream.on('close', () => this.#onClose());
@@ -144,14 +141,12 @@ export class UdxPipe extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    const rest = this.#writeFirst(chunk);
-    if (rest.length === 0 || this.#stream.write(rest)) done();
-    else this.#waiting = done;
+    this.#hand(chunk, done);
   }
 
   /** Joined: for udx each write is a request of its own, which costs more than the copy of a TLS record. */
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'buffer', done);
+    this.#hand(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
   }
 
   override _final(done: () => void): void {
@@ -179,6 +174,13 @@ export class UdxPipe extends Duplex {
     await new Promise<void>((resolve) => this.#whenDelivered(resolve));
     await this.#stream.flush();
     this.#stream.destroy();
+  }
+
+  /** To udx itself: streamx would queue what it is given, and look at it a microtask later. */
+  #hand(chunk: Buffer, done: () => void): void {
+    const rest = this.#writeFirst(chunk);
+    if (rest.length === 0 || this.#closed || this.#stream.destroying) done();
+    else this.#stream._writev([rest], done);
   }
 
   /** Takes from `chunk` what goes by messages, and returns what is left. */
@@ -217,7 +219,7 @@ export class UdxPipe extends Duplex {
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       microtask(() => this.push(packet));
-      setImmediate(() => this.#flush());
+      setImmediate(this.#flush);
       return;
     }
     const run = this.#run;
@@ -236,30 +238,24 @@ export class UdxPipe extends Duplex {
     this.#run = undefined;
   }
 
-  #flush(): void {
+  readonly #flush = (): void => {
     this.#flushScheduled = false;
+    if (this.#run === undefined) return;
     this.#closeRun();
     const arrived = this.#arrived;
     this.#arrived = [];
     for (const chunk of arrived) this.push(chunk);
-  }
+  };
 
   #onEnd(): void {
     this.#flush();
     this.push(null);
   }
 
-  #onDrain(): void {
-    const done = this.#waiting;
-    this.#waiting = undefined;
-    done?.();
-  }
-
   #onClose(): void {
     this.#closed = true;
     this.#firstDriver?.stop();
     this.#delivered();
-    this.#onDrain();
     this.destroy();
   }
 }

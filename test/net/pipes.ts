@@ -36,16 +36,18 @@ export async function tcpPair(): Promise<PipePair & { near: net.Socket; far: net
 
 /** Two Duplexes joined in memory, delivering in a later turn as a network would. */
 export function memoryPair(): PipePair {
-  const make = (peer: () => Duplex): Duplex =>
-    new Duplex({
+  const make = (peer: () => Duplex): Duplex => {
+    const send = (chunk: Buffer, done: () => void): void => {
+      setImmediate(() => {
+        if (!peer().destroyed) peer().push(chunk);
+        done();
+      });
+    };
+    return new Duplex({
       allowHalfOpen: true,
       read() {},
-      write(chunk: Buffer, _encoding, done) {
-        setImmediate(() => {
-          if (!peer().destroyed) peer().push(chunk);
-          done();
-        });
-      },
+      write: (chunk: Buffer, _encoding, done) => send(chunk, done),
+      writev: (chunks, done) => send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
       final(done) {
         setImmediate(() => {
           if (!peer().destroyed) peer().push(null);
@@ -57,6 +59,7 @@ export function memoryPair(): PipePair {
         done(error);
       },
     });
+  };
   const near: Duplex = make(() => far);
   const far: Duplex = make(() => near);
   return { near, far, close: () => {} };

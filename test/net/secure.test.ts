@@ -187,6 +187,17 @@ describe('securing a path', () => {
     expect(String((await once(await server, 'data'))[0])).toBe('hello');
   });
 
+  it('takes a tag that comes in pieces, the first before TLS attaches', async () => {
+    const pair = await open(memoryPair);
+    const keys = pairOfKeys();
+    pair.far.write(keys.server.tagOut.subarray(0, 5));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const client = secure(pair.near, { role: 'client', keys: keys.client });
+    const rest = { ...keys.server, tagOut: keys.server.tagOut.subarray(5) };
+    (await secure(pair.far, { role: 'server', keys: rest })).write('hello');
+    expect(String((await once(await client, 'data'))[0])).toBe('hello');
+  });
+
   it('does not let a ticket stand in for the key', async () => {
     const keys = pairOfKeys();
     const first = await bothSecure(await open(tcpPair), keys);

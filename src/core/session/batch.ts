@@ -7,7 +7,7 @@ export class Batch {
     return this.#bytes;
   }
 
-  add(chunks: Iterable<Uint8Array>): void {
+  add(chunks: readonly Uint8Array[]): void {
     for (const chunk of chunks) {
       this.chunks.push(chunk);
       this.#bytes += chunk.length;

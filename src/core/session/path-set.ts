@@ -2,6 +2,7 @@ import type { Instant } from '../machine.ts';
 import type { PathEvent, PathId, SessionOutput } from './events.ts';
 import { KEEPALIVE_MS } from './keepalive.ts';
 import { MoveGate } from './move-gate.ts';
+import type { PathLoad } from './liveness.ts';
 import type { Path } from './path.ts';
 import type { ResendBuffer } from './resend.ts';
 import { selectPath, type Choice } from './selector.ts';
@@ -56,7 +57,8 @@ export class PathSet {
   get deadline(): Instant {
     let first = Math.min(this.#moveAt ?? Infinity, this.#doubtAt);
     for (const path of this.#paths.values()) {
-      first = Math.min(first, path.liveness.pingAt, this.#checkAt(path), this.#deadAt(path));
+      const load = this.#load(path);
+      first = Math.min(first, path.liveness.pingAt, this.#checkAt(path, load), this.#deadAt(path, load));
     }
     return first;
   }
@@ -112,13 +114,14 @@ export class PathSet {
     const dead: Path[] = [];
     if (this.#doubtAt <= now) this.#askOthers(now);
     for (const path of this.#paths.values()) {
-      if (this.#deadAt(path) <= now && this.#isDead(path)) {
+      const load = this.#load(path);
+      if (this.#deadAt(path, load) <= now && this.#isDead(path)) {
         this.remove(path, path.inFlight > 0 ? 'no acknowledgement' : 'no answer to pings', now);
         dead.push(path);
         continue;
       }
       if (path.liveness.pingAt <= now) path.ping(path === this.#active, now);
-      if (this.#checkAt(path) <= now) this.#check(path, now);
+      if (this.#checkAt(path, load) <= now) this.#check(path, now);
     }
     if (this.#moveAt !== undefined && this.#moveAt <= now) this.#select(now);
     return dead;
@@ -137,7 +140,7 @@ export class PathSet {
     for (const path of this.#paths.values()) {
       if (!path.confirmed) continue;
       path.ping(path === this.#active, now);
-      path.liveness.questioned(now, path.load(path === this.#active, this.#resend.oldestBytes));
+      path.liveness.questioned(now, this.#load(path));
     }
   }
 
@@ -151,7 +154,7 @@ export class PathSet {
 
   get #doubtAt(): Instant {
     const active = this.#active;
-    return active ? active.liveness.doubtAt(active.load(true, this.#resend.oldestBytes)) : Infinity;
+    return active ? active.liveness.doubtAt(this.#load(active)) : Infinity;
   }
 
   /**
@@ -162,7 +165,7 @@ export class PathSet {
     const active = this.#active;
     if (!active?.confirmed || !active.info.direct || path.info.direct) return;
     active.ping(true, now);
-    active.liveness.questioned(now, active.load(true, this.#resend.oldestBytes));
+    active.liveness.questioned(now, this.#load(active));
     this.#askOthers(now);
   }
 
@@ -184,15 +187,17 @@ export class PathSet {
     this.#emit({ type: 'check', path: path.info.id });
   }
 
+  #load(path: Path): PathLoad {
+    return path.load(path === this.#active, this.#resend.oldestBytes);
+  }
+
   /** Other carriers than udx repeat what is lost soon enough. */
-  #checkAt(path: Path): Instant {
+  #checkAt(path: Path, load: PathLoad): Instant {
     if (path.info.kind !== 'udp' || !path.confirmed) return Infinity;
-    const load = path.load(path === this.#active, this.#resend.oldestBytes);
     return path.liveness.checkAt(load, path.unheardSince ?? Infinity);
   }
 
-  #deadAt(path: Path): Instant {
-    const load = path.load(path === this.#active, this.#resend.oldestBytes);
+  #deadAt(path: Path, load: PathLoad): Instant {
     if (path.suspect) return path.liveness.lastDeadAt(load);
     const patience = path.info.direct ? UNHEARD_DIRECT_MS : UNHEARD_MS;
     const unheardUntil = (path.unheardSince ?? Infinity) + patience;

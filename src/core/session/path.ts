@@ -162,10 +162,9 @@ export class Path {
     if (this.#control.length < MAX_CONTROL_CHUNKS) this.#control.push(...chunks);
   }
 
-  /** The array is the caller's to add to. */
-  takeControl(): Uint8Array[] {
+  takeControl(): readonly Uint8Array[] {
     const control = this.#control;
-    this.#control = [];
+    if (control.length > 0) this.#control = [];
     return control;
   }
 

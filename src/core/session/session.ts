@@ -74,6 +74,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   readonly #farewell: Farewell;
   /** The keys that a path which comes up now has. */
   #epoch: number;
+  /** Of what goes out next: empty, but while it is filled. */
+  #batch = new Batch();
   #now: Instant;
   #closed = false;
 
@@ -288,7 +290,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   #nextTransmit(): SessionOutput | undefined {
     for (const path of this.#paths) {
       if (path.room <= 0) continue;
-      const batch = new Batch();
+      const batch = this.#batch;
       batch.add(path.takeControl());
       if (path.ackDue) {
         path.ackDue = false;
@@ -298,7 +300,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
         this.#datagrams.addTo(batch, path.room);
         this.#sender.addTo(batch, path, this.#now);
       }
-      if (batch.bytes > 0) return this.#transmit(path, batch);
+      if (batch.bytes > 0) {
+        this.#batch = new Batch();
+        return this.#transmit(path, batch);
+      }
     }
     return undefined;
   }
