@@ -21,7 +21,8 @@ const LEAVE_AFTER_MS = 1_000;
 export class PathRotation {
   #options: PathRotationOptions;
   #driver: Driver<RotationInput, RotationOutput>;
-  #newest: PathId | undefined;
+  /** Those that are up, the oldest first. */
+  #paths: PathId[] = [];
   #cancelLeaving: (() => void) | undefined;
 
   constructor(options: PathRotationOptions) {
@@ -44,18 +45,19 @@ export class PathRotation {
   #onPath({ path, state }: PathEvent): void {
     if (!hasCheapMappings(path) || state === 'active') return;
     if (this.#options.session.role === 'initiator') this.#driver.handle({ type: state, path: path.id });
+    this.#paths = this.#paths.filter((id) => id !== path.id);
     if (state === 'up') this.#follow(path.id);
-    else if (path.id === this.#newest) this.#newest = undefined;
   }
 
-  #follow(newer: PathId): void {
+  #follow(newest: PathId): void {
     const { session, clock } = this.#options;
-    const older = this.#newest;
-    this.#newest = newer;
-    if (older === undefined) return;
+    this.#paths.push(newest);
+    this.#cancelLeaving?.();
     this.#cancelLeaving = clock.setTimer(() => {
-      if (this.#newest === newer)
+      if (this.#paths.at(-1) !== newest) return;
+      for (const older of this.#paths.slice(0, -1)) {
         session.driver.removePath(older, 'a path with newer mappings took its place');
+      }
     }, LEAVE_AFTER_MS);
   }
 }

@@ -32,7 +32,8 @@ export class Resumption {
     const { session } = options;
     const patienceMs = PATIENCE_MS + (session.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
     session.on('path', ({ state }) => {
-      if (state === 'down' && !session.path && !this.#cancel) this.#offerIn(patienceMs);
+      if (state !== 'down') this.#callOff();
+      else if (!session.path && !this.#cancel) this.#offerIn(patienceMs);
     });
   }
 
@@ -48,11 +49,16 @@ export class Resumption {
 
   stop(): void {
     this.#stopped = true;
-    this.#cancel?.();
+    this.#callOff();
   }
 
   get #isLost(): boolean {
     return this.#options.session.driver.paths.length === 0;
+  }
+
+  #callOff(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 
   #offerIn(ms: number): void {
@@ -72,7 +78,8 @@ export class Resumption {
     } catch (thrown) {
       const { code, message } = asSallyportError(thrown);
       if (code === 'SESSION_UNKNOWN' || code === 'NOT_AUTHORIZED') session.driver.destroy(code, message);
-      else if (!this.#stopped) this.#offerIn(RETRY_MS);
+      // Where the other end's offer has taken its place, that one's time runs.
+      else if (!this.#stopped && !this.#cancel) this.#offerIn(RETRY_MS);
     } finally {
       this.#offering = false;
     }
