@@ -52,12 +52,16 @@ export async function compileAhead(bin) {
 
 /** One of the commands, and what it says. */
 class Command {
+  #name;
   #process;
+  #ended;
   #lines;
   #said = [];
 
   constructor(bin, name, args) {
     this.#process = spawn(process.execPath, [KEEPER, join(bin, `${name}.cjs`), ...args], { stdio: 'pipe' });
+    this.#name = name;
+    this.#ended = new Promise((resolve) => this.#process.on('close', resolve).on('error', resolve));
     this.#lines = createInterface(this.#process.stderr);
     this.#lines.on('line', (line) => this.#said.push(line));
   }
@@ -66,7 +70,8 @@ class Command {
   async event(name, fits = () => true) {
     const signal = AbortSignal.timeout(PATIENCE_MS);
     for (;;) {
-      if (this.#said.length === 0) await once(this.#lines, 'line', { signal });
+      if (this.#said.length === 0)
+        await Promise.race([once(this.#lines, 'line', { signal }), this.#failed()]);
       const said = JSON.parse(this.#said.shift());
       if (said.event === 'error') throw new Error(said.message);
       if (said.event === name && fits(said)) return said;
@@ -75,13 +80,17 @@ class Command {
 
   async echo() {
     this.#process.stdin.write('x');
-    await once(this.#process.stdout, 'data', { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    await Promise.race([once(this.#process.stdout, 'data', { signal }), this.#failed()]);
+  }
+
+  async #failed() {
+    await this.#ended;
+    throw new Error(`${this.#name} has ended`);
   }
 
   async end() {
-    if (this.#process.exitCode !== null) return;
-    const exited = once(this.#process, 'exit');
     this.#process.kill();
-    await exited;
+    await this.#ended;
   }
 }

@@ -31,7 +31,7 @@ function read(file: string): string {
   return readFileSync(file, 'latin1'); // which ASCII is, and nothing is read faster
 }
 
-/** `undefined` where there is none, or where it belongs to other source or another Node: V8 itself compares little more than lengths. */
+/** `undefined` where there is none, or where it belongs to other source or another Node, be it another platform's: V8 itself compares little more than lengths. */
 function compiledOf(file: string, source: string): Buffer | undefined {
   try {
     const sealed = readFileSync(compiledFile(file));
@@ -47,7 +47,7 @@ function compiledFile(bundle: string): string {
 }
 
 function digest(source: string, code: Uint8Array): Buffer {
-  const node = `${process.version} ${process.arch} `;
+  const node = `${process.version} ${process.platform} ${process.arch} `;
   return createHash('sha256').update(node).update(source, 'latin1').update(code).digest();
 }
 

@@ -42,6 +42,14 @@ describe('code compiled ahead', () => {
     return source;
   }
 
+  /** Has what was compiled pass for this source's. */
+  function sealFor(source: string, platform: string = process.platform): void {
+    const code = readFileSync(compiled).subarray(32);
+    const node = `${process.version} ${platform} ${process.arch} `;
+    const digest = createHash('sha256').update(node).update(source).update(code).digest();
+    writeFileSync(compiled, Buffer.concat([digest, code]));
+  }
+
   it('is there for each command, and used', () => {
     for (const name of ['rendezvous', 'relay']) {
       expect(readFileSync(join(folder, `src/bin/${name}.compiled`)).length).toBeGreaterThan(100_000);
@@ -50,11 +58,11 @@ describe('code compiled ahead', () => {
     const keep = [join(root, 'scripts/launch-and-keep.mjs'), join(folder, 'src/bin/peer.cjs'), '--version'];
     expect(spawnSync(process.execPath, keep, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
     const source = changeSource();
-    const code = readFileSync(compiled).subarray(32);
-    const node = `${process.version} ${process.arch} `;
-    const digest = createHash('sha256').update(node).update(source).update(code).digest();
-    writeFileSync(compiled, Buffer.concat([digest, code]));
+    sealFor(source);
     expect(printed()).toBe(VERSION); // by the source that it was compiled from, not by the one beside it
+    // A package that was made on one platform is installed on all.
+    sealFor(source, 'elsewhere');
+    expect(printed()).toBe(OTHER_VERSION);
   });
 
   it('is not used for other source', () => {
