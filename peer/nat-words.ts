@@ -7,7 +7,7 @@ import type { Prognosis } from './prognosis.ts';
 export function natReportWords(report: NatReport): string {
   const { udp, tcp, notes, prognosis } = report;
   return [
-    `Your NAT for UDP is ${article(udp)}; for TCP ${article(tcp)}.`,
+    `For UDP: ${nameOf(udp)}. For TCP: ${nameOf(tcp)}.`,
     '',
     ...transportWords('udp', udp),
     '',
@@ -25,11 +25,17 @@ export function natReportWords(report: NatReport): string {
   ].join('\n');
 }
 
-function article({ type, confidence }: TransportReport): string {
-  const named = ['open', 'firewall', 'no NAT', 'blocked', 'unknown'];
-  const name = named.includes(type) ? `"${type}"` : `a "${type}" NAT`;
-  return type === 'unknown' ? name : `${name} (${Math.round(100 * confidence)} % sure)`;
+function nameOf({ type, confidence }: TransportReport): string {
+  if (type === 'unknown') return 'not measured';
+  return `${NAMES[type] ?? `a "${type}" NAT`} (${Math.round(100 * confidence)} % sure)`;
 }
+
+const NAMES: Readonly<Record<string, string>> = {
+  open: 'open, no NAT',
+  'no NAT': 'no NAT',
+  firewall: 'a firewall, no NAT',
+  blocked: 'blocked',
+};
 
 /** One that has only just ended needs no age. */
 function measuredWords({ servers, udp, tcp, tookMs, ageSeconds }: NatReport): string {
