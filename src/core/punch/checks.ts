@@ -9,13 +9,11 @@ import type { Technique } from './plan.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';
-import { jittered, probeOffset, repeatOffset } from './schedule.ts';
+import type { PacingTerms } from './probe-pacing.ts';
+import { Spray } from './spray.ts';
 
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
 const REFLEXIVE_PAIRS = 16;
-
-/** How long one request is used for `spray`. */
-const WIDE_REQUEST_MS = 500;
 
 /** Requests whose repetition we would notice; beyond that nothing more is answered. */
 const REMEMBERED_REQUESTS = 8_192;
@@ -43,12 +41,7 @@ export class ConnectivityChecks implements PortProbes {
   #pairs = new Map<string, CandidatePair>();
   /** Our requests without an answer yet: transaction → pair and instant of sending. */
   #pending = new Map<string, { pair: CandidatePair; at: Instant }>();
-  /** The request that `spray` sends, to many addresses; renewed from time to time. */
-  #wide: { transaction: string; bytes: Uint8Array; at: Instant } | undefined;
-  /** Transactions of such requests: whoever answers one of them is the peer. */
-  #wideTransactions = new Set<string>();
-  #sprayedPorts = new Set<string>();
-  #sprayed = 0;
+  #spray: Spray;
   /** The last authenticated packet over an address that leaves the site. */
   #contactAt: Instant | undefined;
   /** A transaction is honoured once per source. */
@@ -60,6 +53,7 @@ export class ConnectivityChecks implements PortProbes {
   constructor(options: ChecksOptions) {
     this.#options = options;
     this.#nomination = new Nomination(options.role);
+    this.#spray = new Spray(() => options.codec.request(false));
   }
 
   get settled(): CandidatePair | undefined {
@@ -88,7 +82,7 @@ export class ConnectivityChecks implements PortProbes {
 
   /** Requests sent, all pairs together. */
   get sent(): number {
-    return [...this.#pairs.values()].reduce((sum, pair) => sum + pair.sent, this.#sprayed);
+    return [...this.#pairs.values()].reduce((sum, pair) => sum + pair.sent, this.#spray.sent);
   }
 
   /** What came back, for the trace. */
@@ -96,12 +90,12 @@ export class ConnectivityChecks implements PortProbes {
     const pairs = [...this.#pairs.values()];
     const heard = pairs.filter((pair) => pair.heard).length;
     const valid = pairs.filter((pair) => pair.valid).length;
-    const ports = this.#sprayed > 0 ? ` (${this.#sprayed} of them spread)` : '';
+    const ports = this.#spray.sent > 0 ? ` (${this.#spray.sent} of them spread)` : '';
     return `${this.sent} probes${ports} to ${pairs.length} addresses; ${heard} sent probes of their own, ${valid} answered`;
   }
 
   awaits(transaction: string): boolean {
-    return this.#pending.has(transaction) || this.#wideTransactions.has(transaction);
+    return this.#pending.has(transaction) || this.#spray.awaits(transaction);
   }
 
   /** Adds a candidate of the peer's; one that was met as a peer-reflexive address before keeps its state. */
@@ -114,7 +108,8 @@ export class ConnectivityChecks implements PortProbes {
       return;
     }
     const pair = this.#create(0, endpoint, type, attested);
-    if (this.#startAt !== undefined && !this.isSettled) this.#schedule(pair, now);
+    if (this.#startAt !== undefined && !this.isSettled)
+      pair.pacing.search(this.#startAt, this.#termsOf(pair), now);
   }
 
   /** Sends one probe that dies soon after it has opened this end's filter, to every attested address. */
@@ -124,26 +119,17 @@ export class ConnectivityChecks implements PortProbes {
     }
   }
 
-  /**
-   * Sends a probe to an address that may or may not be the peer's: only one that answers becomes a pair. All these
-   * probes are one request, since thousands are sent; a receiver honours it once per source, so it is renewed before
-   * the same address is tried again.
-   */
   spray(socket: number, to: Endpoint, now: Instant, ttl?: number): void {
-    if (!this.#wide || now - this.#wide.at >= WIDE_REQUEST_MS) {
-      this.#wide = { ...this.#options.codec.request(false), at: now };
-      this.#wideTransactions.add(this.#wide.transaction);
-    }
-    this.#sprayed++;
-    this.#sprayedPorts.add(pairKey(socket, to));
-    this.#options.emit({ type: 'send', socket, to, bytes: this.#wide.bytes, ttl });
+    this.#options.emit({ type: 'send', socket, to, bytes: this.#spray.probe(socket, to, now), ttl });
   }
 
   start(at: Instant, now: Instant): void {
     this.#startAt = at;
     this.#nomination.begin(at);
     if (this.isSettled) return;
-    for (const pair of this.#pairs.values()) this.#schedule(pair, Math.max(at, now));
+    for (const pair of this.#pairs.values()) {
+      pair.pacing.search(at, this.#termsOf(pair), Math.max(at, now));
+    }
   }
 
   datagram(socket: number, bytes: Uint8Array, from: Endpoint, now: Instant): void {
@@ -156,7 +142,7 @@ export class ConnectivityChecks implements PortProbes {
   handleTimeout(now: Instant): void {
     if (this.#ended) return;
     for (const pair of this.#pairs.values()) {
-      if (pair.nextAt !== undefined && pair.nextAt <= now) this.#probeOnSchedule(pair, now);
+      if ((pair.pacing.nextAt ?? Infinity) <= now) this.#probeOnSchedule(pair, now);
     }
     if ((this.#nomination.deadline ?? Infinity) <= now) this.#settle(now);
     if (this.#startAt !== undefined && !this.isSettled && now >= this.#startAt + this.#options.roundMs())
@@ -167,7 +153,7 @@ export class ConnectivityChecks implements PortProbes {
   end(): void {
     this.#ended = true;
     this.#nomination.end();
-    for (const pair of this.#pairs.values()) pair.nextAt = undefined;
+    for (const pair of this.#pairs.values()) pair.pacing.stop();
   }
 
   #requested(transaction: string, settled: boolean, socket: number, from: Endpoint, now: Instant): void {
@@ -189,8 +175,8 @@ export class ConnectivityChecks implements PortProbes {
   #answered(transaction: string, settled: boolean, socket: number, from: Endpoint, now: Instant): void {
     const key = pairKey(socket, from);
     const request = this.#pending.get(transaction);
-    const wide = this.#wideTransactions.has(transaction) && this.#sprayedPorts.has(key);
-    const pair = wide ? (this.#pairs.get(key) ?? this.#learn(socket, from)) : request?.pair;
+    const sprayed = this.#spray.awaits(transaction) && this.#spray.hasTried(socket, from);
+    const pair = sprayed ? (this.#pairs.get(key) ?? this.#learn(socket, from)) : request?.pair;
     if (!pair || !isAnswerOver(pair, socket, from)) return;
     this.#pending.delete(transaction);
     if (request) pair.roundTripMs ??= now - request.at;
@@ -238,13 +224,14 @@ export class ConnectivityChecks implements PortProbes {
   #trigger(pair: CandidatePair, firstContact: boolean, now: Instant): void {
     this.#probe(pair, now);
     const started = this.#startAt !== undefined && now >= this.#startAt;
-    if (firstContact && pair.attested && started && !this.isSettled) this.#repeatFrom(pair, now);
+    if (firstContact && pair.attested && started && !this.isSettled)
+      pair.pacing.repeat(now, this.#termsOf(pair));
   }
 
   #peerSettledOn(pair: CandidatePair, now: Instant): void {
     this.#nomination.hear(pair);
     this.#settle(now);
-    if (this.#nomination.agree(pair)) pair.nextAt = undefined;
+    if (this.#nomination.agree(pair)) pair.pacing.stop();
   }
 
   #settle(now: Instant): void {
@@ -252,10 +239,10 @@ export class ConnectivityChecks implements PortProbes {
     const first = !this.isSettled;
     const best = this.#nomination.settle([...this.#pairs.values()], now);
     if (!best) return;
-    for (const pair of this.#pairs.values()) pair.nextAt = undefined;
+    for (const pair of this.#pairs.values()) pair.pacing.stop();
     this.#announce(best, first, now);
     this.#probe(best, now);
-    this.#repeatFrom(best, now);
+    best.pacing.repeat(now, this.#termsOf(best));
   }
 
   #announce(pair: CandidatePair, first: boolean, now: Instant): void {
@@ -287,42 +274,18 @@ export class ConnectivityChecks implements PortProbes {
   }
 
   #isFlooded({ socket, remote }: CandidatePair): boolean {
-    return this.#sprayedPorts.has(pairKey(socket, remote));
-  }
-
-  /** Searches along the pair's schedule, which counts from T0. */
-  #schedule(pair: CandidatePair, now: Instant): void {
-    pair.step = 0;
-    pair.repeatFrom = undefined;
-    this.#planNext(pair, now);
-  }
-
-  /** Follows the repeat schedule, which counts from now. */
-  #repeatFrom(pair: CandidatePair, now: Instant): void {
-    pair.step = 1;
-    pair.repeatFrom = now;
-    this.#planNext(pair, now);
-  }
-
-  #planNext(pair: CandidatePair, now: Instant): void {
-    const { step, attested, repeatFrom } = pair;
-    const searching = !this.isSettled;
-    const offset =
-      repeatFrom === undefined ? probeOffset(step, attested) : repeatOffset(step, searching && attested);
-    if (offset === undefined) pair.nextAt = undefined;
-    else {
-      const from = repeatFrom ?? this.#startAt!;
-      const fraction = attested ? this.#options.fraction() : 0;
-      pair.nextAt = Math.max(now, from + jittered(offset, fraction));
-    }
+    return this.#spray.hasTried(socket, remote);
   }
 
   #probeOnSchedule(pair: CandidatePair, now: Instant): void {
-    pair.nextAt = undefined;
+    pair.pacing.stop();
     if (!pair.mayProbe) return;
     this.#probe(pair, now);
-    pair.step++;
-    this.#planNext(pair, now);
+    pair.pacing.next(this.#termsOf(pair), now);
+  }
+
+  #termsOf({ attested }: CandidatePair): PacingTerms {
+    return { attested, searching: !this.isSettled, fraction: this.#options.fraction };
   }
 
   #probe(pair: CandidatePair, now: Instant, ttl?: number): void {
@@ -345,7 +308,7 @@ export class ConnectivityChecks implements PortProbes {
   }
 
   #nextProbe(): Instant | undefined {
-    return earliest(...[...this.#pairs.values()].map(({ nextAt }) => nextAt));
+    return earliest(...[...this.#pairs.values()].map(({ pacing }) => pacing.nextAt));
   }
 }
 

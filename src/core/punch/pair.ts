@@ -1,7 +1,7 @@
 import { scopeOf } from '../address.ts';
 import { formatEndpoint, type Endpoint } from '../endpoint.ts';
-import type { Instant } from '../machine.ts';
 import type { CandidateType } from './candidate.ts';
+import { ProbePacing } from './probe-pacing.ts';
 import { ATTESTED_PROBES, UNATTESTED_PROBES } from './schedule.ts';
 import { familyPreference, isLocal } from './target.ts';
 
@@ -16,12 +16,7 @@ export class CandidatePair {
   attested: boolean;
   /** Requests sent so far. */
   sent = 0;
-  /** When the next scheduled request is due. */
-  nextAt: Instant | undefined;
-  /** Position in the schedule that `nextAt` belongs to. */
-  step = 0;
-  /** The contact from which the repeat schedule counts; the search schedule counts from T0. */
-  repeatFrom: Instant | undefined;
+  readonly pacing = new ProbePacing();
   /** An authenticated request came over this pair. */
   heard = false;
   /** An authenticated answer to our own request came over this pair: it works both ways. */
