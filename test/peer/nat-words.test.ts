@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { natReport } from '../../peer/nat-report.ts';
+import { natReportWords } from '../../peer/nat-words.ts';
+import { UNMEASURED, type NatProfile, type TransportProfile } from '../../src/core/nat/behavior.ts';
+
+const measured: TransportProfile = {
+  ...UNMEASURED,
+  reachable: true,
+  provisional: false,
+  mapping: 'endpoint-independent',
+  filtering: 'address-and-port-dependent',
+  allocation: { kind: 'preserving' },
+  publicAddresses: ['198.51.100.10'],
+};
+const symmetric: TransportProfile = {
+  ...measured,
+  mapping: 'address-and-port-dependent',
+  allocation: { kind: 'random' },
+};
+const open: TransportProfile = { ...measured, mapping: 'none', filtering: 'none' };
+const blocked: TransportProfile = { ...UNMEASURED, reachable: false };
+
+function words(profile: Pick<NatProfile, 'udp' | 'tcp'>): string {
+  const measurement = {
+    profile: { version: 1, ...profile },
+    stun: { udp: [], tcp: [] },
+    servers: 'https://rendezvous.example',
+    proxy: false,
+    portMapping: null,
+    notes: [],
+    tookMs: 700,
+  };
+  return natReportWords(natReport(measurement));
+}
+
+/** What follows the kind of the remote NAT. */
+function outcome(text: string, remote: string): string | undefined {
+  const line = text.split('\n').find((each) => each.startsWith(`  ${remote} `));
+  return line?.slice(remote.length + 2).trim();
+}
+
+describe('what `peer nat` says', () => {
+  it('names each transport’s NAT, or that there is none, or that nothing gets out', () => {
+    const first = (udp: TransportProfile, tcp: TransportProfile) => words({ udp, tcp }).split('\n')[0];
+    expect(first(measured, symmetric)).toMatch(
+      /^For UDP: a "port-restricted cone" NAT .* TCP: a "symmetric" NAT \(/,
+    );
+    expect(first(blocked, open)).toMatch(/^For UDP: blocked \(95 % sure\)\. For TCP: open, no NAT \(/);
+    expect(first(UNMEASURED, measured)).toMatch(/^For UDP: not measured\. /);
+  });
+
+  it('says what each behaviour means, and nothing about what was not measured', () => {
+    const text = words({ udp: symmetric, tcp: blocked });
+    expect(text).toMatch(/mapping: +address-and-port-dependent: another outer port for each destination/);
+    expect(text).toMatch(/ports: +random: .* have to search/);
+    expect(text).toMatch(/^TCP: +does not get out of this network$/m);
+    expect(text).not.toMatch(/hairpin|lifetime|undefined|null/);
+  });
+
+  it('says with whom a session will be direct, by what, and with whom it will not', () => {
+    const text = words({ udp: symmetric, tcp: symmetric });
+    expect(outcome(text, 'port-restricted cone')).toMatch(/^UDP by birthday \(98 %\)$/);
+    expect(outcome(text, 'symmetric, random ports')).toBe('relayed');
+    expect(outcome(words({ udp: measured, tcp: measured }), 'symmetric, sequential ports')).toMatch(
+      /^UDP by port prediction .*, TCP by port prediction/,
+    );
+  });
+});
