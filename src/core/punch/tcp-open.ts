@@ -1,5 +1,5 @@
 import type { Family } from '../address.ts';
-import { formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
+import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
@@ -10,6 +10,7 @@ import { patienceOf } from './schedule.ts';
 import { isLocal } from './target.ts';
 import { TcpConnections, type TcpConnection } from './tcp-connections.ts';
 import { TcpShots } from './tcp-shots.ts';
+import { TcpTargets, type TcpTarget } from './tcp-targets.ts';
 import { Turns } from './turns.ts';
 
 export interface TcpOpeningOptions {
@@ -41,29 +42,6 @@ export type HeldPortUse =
   /** It is our own NAT that does. */
   | 'connect then listen';
 
-/** One address of the peer's that is dialled until it answers or its attempts are used up. */
-interface Target {
-  readonly endpoint: Endpoint;
-  /** The mapping of the peer's held port; else the address of a listener. */
-  readonly mapping: boolean;
-  /** The rendezvous saw the peer there. */
-  readonly attested: boolean;
-  attemptsLeft: number;
-  nextAt: Instant | undefined;
-  dialing: ConnectionId | undefined;
-}
-
-interface Dial {
-  readonly target: Target;
-  readonly giveUpAt: Instant;
-}
-
-/** Dials to a listener's address; each may send a second SYN after a second. */
-const LISTENER_ATTEMPTS = 4;
-
-/** Dials from the held port to a mapping that nobody vouched for. */
-const UNATTESTED_ATTEMPTS = 5;
-
 /** The responder dials the initiator's listeners this much later, since mostly the other direction has worked. */
 const REVERSED_DIAL_DELAY_MS = 300;
 
@@ -81,8 +59,7 @@ const LISTENER_RETRY_MS = 500;
 export class TcpOpening implements PortProbes {
   #options: TcpOpeningOptions;
   #held: HeldPortUse = 'nothing';
-  #targets: Target[] = [];
-  #dials = new Map<ConnectionId, Dial>();
+  #targets = new TcpTargets();
   /** Connected and not yet secured. */
   #connections: TcpConnections;
   #startAt: Instant | undefined;
@@ -133,10 +110,8 @@ export class TcpOpening implements PortProbes {
 
   get deadline(): Instant | undefined {
     if (this.#ended || this.#startAt === undefined) return undefined;
-    const retries = this.#targets.map(({ nextAt, dialing }) => (dialing === undefined ? nextAt : undefined));
-    const patience = [...this.#dials.values()].map(({ giveUpAt }) => giveUpAt);
     const end = this.#startAt + this.#options.roundMs();
-    return earliest(...retries, ...patience, this.#nextTurnAt, this.#shots.deadline, end);
+    return earliest(this.#targets.deadline, this.#nextTurnAt, this.#shots.deadline, end);
   }
 
   describe(): string {
@@ -149,14 +124,9 @@ export class TcpOpening implements PortProbes {
     if (this.#startAt !== undefined) this.#arrangeHeldPort(now);
   }
 
-  add({ type, endpoint, attested }: RemoteCandidate, now: Instant): void {
-    if (this.#targets.some((target) => sameEndpoint(target.endpoint, endpoint))) return;
-    const mapping = type === 'srflx';
-    const attemptsLeft = !mapping ? LISTENER_ATTEMPTS : attested ? Infinity : UNATTESTED_ATTEMPTS;
-    const idle = { nextAt: undefined, dialing: undefined };
-    const target: Target = { endpoint, mapping, attested, attemptsLeft, ...idle };
-    this.#targets.push(target);
-    if (this.#startAt !== undefined && !this.#ended) target.nextAt = this.#firstDialAt(target, now);
+  add(candidate: RemoteCandidate, now: Instant): void {
+    const target = this.#targets.add(candidate);
+    if (target && this.#startAt !== undefined && !this.#ended) target.nextAt = this.#firstDialAt(target, now);
   }
 
   /** One dial of a port search: nothing is dialled again but by another call. */
@@ -169,7 +139,7 @@ export class TcpOpening implements PortProbes {
     this.#shots.start(roundTripMs);
     this.#turns = new Turns(at, roundTripMs);
     this.#patience = patienceOf(roundTripMs);
-    for (const target of this.#targets) target.nextAt = this.#firstDialAt(target, now);
+    for (const target of this.#targets.all) target.nextAt = this.#firstDialAt(target, now);
     this.#arrangeHeldPort(now);
   }
 
@@ -177,12 +147,10 @@ export class TcpOpening implements PortProbes {
     if (this.#shots.ended(id)) {
       return this.#take({ id, local, remote, technique: this.#options.searchTechnique() }, now);
     }
-    const dial = this.#dials.get(id);
-    if (!dial) return;
-    this.#dials.delete(id);
-    dial.target.dialing = undefined;
-    dial.target.nextAt = undefined;
-    this.#take({ id, local, remote, technique: this.#techniqueOf(dial.target, now) }, now);
+    const target = this.#targets.ended(id);
+    if (!target) return;
+    target.nextAt = undefined;
+    this.#take({ id, local, remote, technique: this.#techniqueOf(target, now) }, now);
   }
 
   failed(id: ConnectionId, code: string, now: Instant): void {
@@ -192,8 +160,7 @@ export class TcpOpening implements PortProbes {
       if (code === 'ECONNREFUSED') this.#options.onRefused(shot.socket, shot.to, now);
       return;
     }
-    const dial = this.#dials.get(id);
-    if (dial) this.#retire(id, dial, code, now);
+    this.#retire(id, code, now);
   }
 
   accepted(id: ConnectionId, local: Endpoint, remote: Endpoint, held: boolean, now: Instant): void {
@@ -214,30 +181,24 @@ export class TcpOpening implements PortProbes {
   broken(id: ConnectionId, now: Instant): void {
     const broken = this.#connections.broken(id, now);
     if (!broken) return;
-    const target = this.#targets.find(({ endpoint }) => sameEndpoint(endpoint, broken.remote));
+    const target = this.#targets.at(broken.remote);
     if (target && !this.#ended) target.nextAt = this.#retryAt(target, now);
   }
 
   handleTimeout(now: Instant): void {
     if (this.#ended || this.#startAt === undefined || now < this.#startAt) return;
     if (now >= this.#startAt + this.#options.roundMs()) return this.end();
-    for (const [id, dial] of this.#dials) {
-      if (dial.giveUpAt <= now) this.#giveUp(id, dial, now);
-    }
+    for (const id of this.#targets.overdue(now)) this.#giveUp(id, now);
     this.#shots.handleTimeout(now);
     this.#arrangeHeldPort(now);
-    for (const target of this.#targets) {
-      if (target.dialing === undefined && target.nextAt !== undefined && target.nextAt <= now) {
-        this.#dial(target, now);
-      }
-    }
+    for (const target of this.#targets.due(now)) this.#dial(target, now);
   }
 
   /** Stops dialling and listening. What is connected stays: its TLS may be under way. */
   end(): void {
     this.#ended = true;
-    for (const id of this.#dials.keys()) this.#options.emit({ type: 'cancel-dial', connection: id });
-    this.#dials.clear();
+    for (const id of this.#targets.dialing()) this.#options.emit({ type: 'cancel-dial', connection: id });
+    this.#targets.clear();
     this.#shots.end();
     this.#listen(false);
   }
@@ -270,43 +231,41 @@ export class TcpOpening implements PortProbes {
     });
   }
 
-  #dial(target: Target, now: Instant): void {
+  #dial(target: TcpTarget, now: Instant): void {
     if (target.attemptsLeft <= 0) target.nextAt = undefined;
     else if (!this.#mayDial(target, now) || !this.#mayDisturb(target, now)) {
       target.nextAt = this.#retryAt(target, now);
     } else {
       const id = `dial${this.#options.family === 6 ? '6' : ''}-${++this.#dialed}`;
-      target.attemptsLeft--;
-      target.dialing = id;
-      this.#dials.set(id, { target, giveUpAt: now + this.#patience });
+      this.#targets.dial(target, id, now + this.#patience);
       const from = this.#isFromHeldPort(target) ? 'held' : 'any';
       this.#options.emit({ type: 'dial', connection: id, to: target.endpoint, from });
     }
   }
 
-  #mayDial(target: Target, now: Instant): boolean {
+  #mayDial(target: TcpTarget, now: Instant): boolean {
     if (this.#isFromHeldPort(target)) return this.#turns!.listener(now) !== this.#options.role;
     if (target.mapping) return this.#held === 'dial' || this.#held === 'dial the listener';
     return this.#connections.isEmpty;
   }
 
-  #mayDisturb({ attested, endpoint }: Target, now: Instant): boolean {
+  #mayDisturb({ attested, endpoint }: TcpTarget, now: Instant): boolean {
     return attested || this.#options.budget.take(endpoint.address, now);
   }
 
-  #isFromHeldPort({ mapping }: Target): boolean {
+  #isFromHeldPort({ mapping }: TcpTarget): boolean {
     return mapping && this.#held === 'simultaneous open';
   }
 
-  #giveUp(id: ConnectionId, dial: Dial, now: Instant): void {
+  #giveUp(id: ConnectionId, now: Instant): void {
     this.#options.emit({ type: 'cancel-dial', connection: id });
-    this.#retire(id, dial, 'no answer', now);
+    this.#retire(id, 'no answer', now);
   }
 
-  #retire(id: ConnectionId, { target }: Dial, failure: string, now: Instant): void {
+  #retire(id: ConnectionId, failure: string, now: Instant): void {
+    const target = this.#targets.ended(id);
+    if (!target) return;
     this.#noteFailure(failure);
-    this.#dials.delete(id);
-    target.dialing = undefined;
     target.nextAt = this.#retryAt(target, now);
   }
 
@@ -314,14 +273,14 @@ export class TcpOpening implements PortProbes {
     this.#failures.set(failure, (this.#failures.get(failure) ?? 0) + 1);
   }
 
-  #firstDialAt(target: Target, now: Instant): Instant {
+  #firstDialAt(target: TcpTarget, now: Instant): Instant {
     const begin = Math.max(now, this.#startAt!);
     const late = this.#options.role === 'responder' && !target.mapping && this.#held !== 'dial';
     return begin + (late ? REVERSED_DIAL_DELAY_MS : 0);
   }
 
   /** Held ports dial in the shared slots; listeners are simply dialled again after a while. */
-  #retryAt(target: Target, now: Instant): Instant {
+  #retryAt(target: TcpTarget, now: Instant): Instant {
     if (!this.#isFromHeldPort(target)) return now + LISTENER_RETRY_MS;
     return this.#turns!.nextSlotAt(now);
   }
@@ -339,7 +298,7 @@ export class TcpOpening implements PortProbes {
 
   /** No dial can leave from a port that listens, so the one that opens the filter goes first. */
   #connectThenListen(now: Instant): void {
-    const peer = this.#targets.find(({ mapping }) => mapping);
+    const peer = this.#targets.mapping;
     if (this.#opened || !peer || now < this.#startAt! || !this.#mayDisturb(peer, now)) return;
     this.#opened = true;
     this.#listen(false);
@@ -348,9 +307,7 @@ export class TcpOpening implements PortProbes {
   }
 
   #cancelHeldDials(now: Instant): void {
-    for (const [id, dial] of this.#dials) {
-      if (this.#isFromHeldPort(dial.target)) this.#giveUp(id, dial, now);
-    }
+    for (const id of this.#targets.dialing((target) => this.#isFromHeldPort(target))) this.#giveUp(id, now);
   }
 
   #listen(listening: boolean): void {
@@ -361,7 +318,7 @@ export class TcpOpening implements PortProbes {
   }
 
   /** Near the end of a phase, or with clocks apart, the two ends may name it differently. */
-  #techniqueOf(target: Target, now: Instant): Technique {
+  #techniqueOf(target: TcpTarget, now: Instant): Technique {
     if (!this.#isFromHeldPort(target)) {
       if (target.mapping && this.#held === 'dial the listener') return 'connect then listen';
       // Dialled before this end's NAT was measured, and met by the peer's search.
