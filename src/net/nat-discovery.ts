@@ -1,34 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { scopeOf } from '../core/address.ts';
 import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Instant } from '../core/machine.ts';
-import type { DiscoveryOptions } from '../core/nat/discovery.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../core/nat/behavior.ts';
-import { addFinding, mergeSurvey } from '../core/nat/merge.ts';
+import { MeasuredNat } from '../core/nat/measured-nat.ts';
 import type { NewMapping } from '../core/nat/seen-candidates.ts';
 import type { Candidate, Transport } from '../core/punch/candidate.ts';
-import type { StunCredentials } from '../core/stun/request.ts';
 import type { Clock } from './clock.ts';
 import { TcpDiscoverer } from './discover-tcp.ts';
 import { UdpDiscoverer, type DatagramPort, type OpenDatagramPort } from './discover-udp.ts';
 import { NatSurvey } from './nat-survey.ts';
-
-/** What a registration says of the deployment's STUN servers. */
-export interface StunAccess extends StunCredentials {
-  /** The primary address's two ports, then the second address's. */
-  readonly udp: readonly Endpoint[];
-  readonly tcp: readonly Endpoint[];
-}
-
-/** Servers of anybody's, asked without credentials. */
-export interface PlainStunAccess {
-  readonly udp: readonly Endpoint[];
-  readonly tcp: readonly Endpoint[];
-  /** They answer from elsewhere on request (RFC 5780). */
-  readonly canChangeOrigin: boolean;
-}
+import { ofFamily, requestsTo, witnessFor, type PlainStunAccess, type StunAccess } from './stun-access.ts';
+import { SurveySchedule } from './survey-schedule.ts';
 
 export interface NatDiscoveryOptions {
   /** The UDP socket that will be used. */
@@ -81,14 +65,10 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   readonly #udp: UdpDiscoverer;
   readonly #tcp: TcpDiscoverer;
   readonly #survey: NatSurvey;
+  readonly #schedule: SurveySchedule;
   readonly #servers: Readonly<Record<Transport, readonly Endpoint[]>>;
-  #surveyAfterMs: number;
   #profile: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
-  /** The newest diagnosis by itself. */
-  readonly #diagnosed: Record<Transport, TransportProfile> = { udp: UNMEASURED, tcp: UNMEASURED };
-  /** What surveys have found since the network was last seen to be another one. */
-  readonly #found: Record<Transport, Partial<TransportProfile>> = { udp: {}, tcp: {} };
-  readonly #surveys: Record<Transport, Survey> = { udp: { isDue: true }, tcp: { isDue: true } };
+  readonly #measured = { udp: new MeasuredNat(), tcp: new MeasuredNat() };
   #isLifetimeMeasured = false;
   #startedAt: Instant = 0;
   /** When each transport's newest diagnosis began and ended. */
@@ -100,20 +80,15 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     super();
     const { datagrams, freshDatagrams, stun, localAddresses, clock } = options;
     this.#clock = clock;
-    this.#surveyAfterMs = options.surveyAfterMs ?? SURVEY_AFTER_MS;
     const common = { ...requestsTo(stun), localAddresses, random };
     const family = familyOf(datagrams.address);
-    const reachable = (servers: readonly Endpoint[]) =>
-      servers.filter((server) => familyOf(server) === family);
+    const servers = { udp: ofFamily(family, stun.udp), tcp: ofFamily(family, stun.tcp) };
+    const witness = () => witnessFor(servers.udp, options.witnesses?.() ?? []);
     const machine = {
-      udp: {
-        ...common,
-        servers: reachable(stun.udp),
-        witness: () => witnessFor(reachable(stun.udp), options.witnesses?.() ?? []),
-      },
-      tcp: { ...common, servers: reachable(stun.tcp) },
+      udp: { ...common, servers: servers.udp, witness },
+      tcp: { ...common, servers: servers.tcp },
     };
-    this.#servers = { udp: machine.udp.servers, tcp: machine.tcp.servers };
+    this.#servers = servers;
     this.#udp = new UdpDiscoverer({
       main: datagrams,
       openFresh: freshDatagrams,
@@ -131,8 +106,18 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       openFresh: freshDatagrams,
       clock,
       onFinding: (transport, found) => {
-        this.#found[transport] = addFinding(this.#found[transport], found);
+        this.#measured[transport].add(found);
         this.#update(transport, true);
+      },
+    });
+    this.#schedule = new SurveySchedule({
+      clock,
+      afterMs: options.surveyAfterMs ?? SURVEY_AFTER_MS,
+      isPossible: (transport) => this.#measured[transport].diagnosed.reachable === true,
+      survey: (transport) => this.#survey.run(transport, this.#measured[transport].diagnosed),
+      onThrough: (transport) => {
+        this.emit('surveyed', transport);
+        if (transport === 'udp') void this.#measureLifetime();
       },
     });
   }
@@ -217,10 +202,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
 
   /** From now on surveys begin as soon as the diagnosis is complete: nobody is connecting. */
   hurry(): void {
-    this.#surveyAfterMs = 0;
-    for (const transport of ['udp', 'tcp'] as const) {
-      if (this.#surveys[transport].cancel) this.#surveySoon(transport);
-    }
+    this.#schedule.hurry();
   }
 
   /** Resolves when the surveys of both transports are through, where they are not already, or after `capMs`. */
@@ -228,8 +210,8 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     const giveUpAt = this.#clock.now() + capMs;
     const isUnderWay = () =>
       (['udp', 'tcp'] as const).some((transport) => {
-        const { isDue, isRunning } = this.#surveys[transport];
-        return isRunning || (isDue && this.#diagnosed[transport].reachable !== false);
+        const isAwaited = this.#measured[transport].diagnosed.reachable !== false;
+        return this.#schedule.isRunning(transport) || (this.#schedule.isDue(transport) && isAwaited);
       });
     const isStopped = () => signal?.aborted === true;
     while (isUnderWay() && this.#clock.now() < giveUpAt && !isStopped()) {
@@ -264,7 +246,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   async lifetimeMeasured(signal?: AbortSignal): Promise<void> {
     const giveUpAt = this.#clock.now() + LIFETIME_MS;
     const isStopped = () => signal?.aborted === true;
-    const isOver = () => this.#isLifetimeMeasured || this.#diagnosed.udp.reachable === false;
+    const isOver = () => this.#isLifetimeMeasured || this.#measured.udp.diagnosed.reachable === false;
     while (!isOver() && this.#clock.now() < giveUpAt && !isStopped()) {
       await this.#eventOrAfter('surveyed', LOOK_AGAIN_MS);
     }
@@ -273,10 +255,8 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   /** The sockets given stay open; the held port is let go. */
   close(): void {
     this.#cancelRepeat?.();
-    for (const transport of ['udp', 'tcp'] as const) {
-      this.#surveys[transport].cancel?.();
-      this.#survey.stop(transport);
-    }
+    this.#schedule.stop();
+    for (const transport of ['udp', 'tcp'] as const) this.#survey.stop(transport);
     this.#udp.close();
     this.#tcp.close();
     this.removeAllListeners();
@@ -291,53 +271,29 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       this.emit('mapped', transport, finding.candidate);
       return;
     }
-    if (isAnotherNetwork(this.#profile[transport], finding.profile)) {
-      this.#found[transport] = {};
-      this.#surveys[transport].isDue = true;
-    }
-    this.#diagnosed[transport] = finding.profile;
+    if (this.#measured[transport].diagnose(finding.profile)) this.#schedule.setDue(transport);
     const isNew = this.#diagnoses[transport]?.began !== this.#startedAt;
     if (finding.complete && isNew)
       this.#diagnoses[transport] = { began: this.#startedAt, ended: this.#clock.now() };
     this.#update(transport, finding.complete);
-    if (finding.complete) this.#surveySoon(transport);
+    if (finding.complete) this.#schedule.diagnosed(transport);
   }
 
   #update(transport: Transport, complete: boolean): void {
-    const profile = mergeSurvey(this.#diagnosed[transport], this.#found[transport]);
+    const { profile } = this.#measured[transport];
     this.#profile = { ...this.#profile, version: this.#profile.version + 1, [transport]: profile };
     this.emit('profile', transport, profile, complete);
   }
 
-  #surveySoon(transport: Transport): void {
-    const survey = this.#surveys[transport];
-    if (!survey.isDue) return;
-    survey.cancel?.();
-    survey.cancel = this.#clock.setTimer(() => void this.#runSurvey(transport), this.#surveyAfterMs);
-  }
-
-  async #runSurvey(transport: Transport): Promise<void> {
-    const survey = this.#surveys[transport];
-    const profile = this.#diagnosed[transport];
-    if (profile.reachable !== true) return;
-    survey.isDue = false;
-    survey.isRunning = true;
-    const isThrough = await this.#survey.run(transport, profile);
-    if (!isThrough) return;
-    survey.isRunning = false;
-    this.emit('surveyed', transport);
-    if (transport === 'udp') await this.#measureLifetime(profile);
-  }
-
-  async #measureLifetime(profile: TransportProfile): Promise<void> {
-    const isNew = this.#found.udp.lifetimeSeconds === undefined;
-    if (isNew) await this.#survey.lifetime(profile);
+  async #measureLifetime(): Promise<void> {
+    const { diagnosed, lifetimeSeconds } = this.#measured.udp;
+    if (lifetimeSeconds === undefined) await this.#survey.lifetime(diagnosed);
     this.#isLifetimeMeasured = true;
     this.emit('surveyed', 'udp');
   }
 
   #repeat(): void {
-    for (const survey of Object.values(this.#surveys)) survey.isDue = true;
+    for (const transport of ['udp', 'tcp'] as const) this.#schedule.setDue(transport);
     this.start();
   }
 
@@ -352,45 +308,6 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
       this.on(event, done);
     });
   }
-}
-
-function requestsTo(
-  stun: StunAccess | PlainStunAccess,
-): Pick<DiscoveryOptions, 'credentials' | 'canChangeOrigin'> {
-  if (!('key' in stun)) return { credentials: undefined, canChangeOrigin: stun.canChangeOrigin };
-  return { credentials: { username: stun.username, key: stun.key } };
-}
-
-/**
- * The first witness at another address that is of the same kind as the servers' own: between a private network and the
- * internet there is another NAT than within either, and nobody shall make us ask hosts of our own network.
- */
-function witnessFor(servers: readonly Endpoint[], witnesses: readonly Endpoint[]): Endpoint | undefined {
-  const [primary] = servers;
-  if (!primary) return undefined;
-  return witnesses.find(
-    (witness) =>
-      witness.address !== primary.address &&
-      familyOf(witness) === familyOf(primary) &&
-      scopeOf(witness.address) === scopeOf(primary.address),
-  );
-}
-
-/** How far the surveys of one transport are. */
-interface Survey {
-  /** They begin with the next diagnosis that is complete. */
-  isDue: boolean;
-  isRunning?: boolean;
-  /** Of the timer that begins them. */
-  cancel?: () => void;
-}
-
-/** Nothing is left of what the NAT was; what surveys found goes with it. */
-function isAnotherNetwork(before: TransportProfile, after: TransportProfile): boolean {
-  if (before.reachable !== true || after.reachable !== true) return false;
-  const isKnown = after.publicAddresses.some((address) => before.publicAddresses.includes(address));
-  const mappings = [before.mapping, after.mapping];
-  return !isKnown || (before.mapping !== after.mapping && !mappings.includes('unknown'));
 }
 
 type Finding =

@@ -9,7 +9,7 @@ import type { PortMappingProtocol } from '../core/portmap/mapping.ts';
 import type { Candidate, Transport } from '../core/punch/candidate.ts';
 import type { Clock } from './clock.ts';
 import type { DatagramPort } from './discover-udp.ts';
-import type { StunAccess } from './nat-discovery.ts';
+import type { StunAccess } from './stun-access.ts';
 import { gatewayLink, portMappers } from './portmap/find.ts';
 import { Lease } from './portmap/lease.ts';
 import type { PortMapper } from './portmap/mapper.ts';

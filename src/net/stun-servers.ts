@@ -8,7 +8,7 @@ import { bindingRequest, readResponse } from '../core/stun/request.ts';
 import { REQUEST_SCHEDULE } from '../core/stun/transaction.ts';
 import type { Clock } from './clock.ts';
 import type { OpenDatagramPort } from './discover-udp.ts';
-import type { PlainStunAccess } from './nat-discovery.ts';
+import type { PlainStunAccess } from './stun-access.ts';
 
 export interface StunServerSearch {
   readonly openFresh: OpenDatagramPort;
