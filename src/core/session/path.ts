@@ -126,7 +126,8 @@ export class Path {
   /**
    * Bytes that may be in flight: one and a quarter round trips' worth at the measured rate, and that of the time for which
    * acknowledgements may stay away. More would only stand in queues on the way, where it delays every other stream and the
-   * acknowledgements that the peer waits for. While the rate still grows it is two round trips', so that it can double in each.
+   * acknowledgements that the peer waits for. While the rate still grows it is three round trips', so that it
+   * can double in each even where lost packets hold up acknowledgements for one more.
    */
   get inFlightLimit(): number {
     if (this.#pausedUntil !== undefined) return this.#pauseBytes;
@@ -294,7 +295,7 @@ const SMALL_FRAME = 4096;
 const ROUND_MS = 10;
 const LEAST_FRAME_MS = 0.1;
 const STEADY_GAIN = 1.25;
-const GROWTH_GAIN = 2;
+const GROWTH_GAIN = 3;
 /** The peer's delay, and a little for the turns of two event loops. */
 const ACKNOWLEDGE_MS = 30;
 /** Beside two round trips, in which a carrier repeats what was lost. */
