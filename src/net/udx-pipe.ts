@@ -52,13 +52,7 @@ export class UdxPipe extends Duplex {
   #onDelivered: (() => void)[] = [];
 
   /** @param repeatMs with it the first bytes go by messages (`FirstBytes`); the other end has to do the same */
-  constructor(
-    stream: UDXStream,
-    socket: UDXSocket,
-    remoteId: number,
-    remote: Endpoint,
-    repeatMs?: number,
-  ) {
+  constructor(stream: UDXStream, socket: UDXSocket, remoteId: number, remote: Endpoint, repeatMs?: number) {
     super({
       allowHalfOpen: true,
       readableHighWaterMark: HIGH_WATER_MARK,
