@@ -1,4 +1,4 @@
-// npm run matrix [-- --runs <n>] [--only <words>]… [--sim] [--loss <pct>] [--json] [--write]
+// npm run matrix [-- --runs <n>] [--only <words>]… [--sim] [--loss <pct>] [--skew <ms>] [--json] [--write]
 // Every pair of NATs, by the real commands over kernel NATs or in virtual time: what it is passed by, how often, how soon.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -19,10 +19,13 @@ interface MatrixOptions {
   loss?: number;
   skew: number;
   special?: boolean;
+  clockOffset?: number;
   sim?: boolean;
   json?: boolean;
   write?: boolean;
 }
+
+const upToADay = integerBetween(0, 86_400_000);
 
 const program = new Command('matrix')
   .description('every pair of NATs: technique, success, time until direct, packets')
@@ -35,7 +38,12 @@ const program = new Command('matrix')
   )
   .option('--delay <ms>', 'one way of each access link', integerBetween(0, 2_000), 20)
   .option('--loss <percent>', 'loss per NAT and direction', integerBetween(0, 90))
-  .option('--skew <ms>', 'most that one end begins later, in virtual time', integerBetween(0, 1_000), 0)
+  .option('--skew <ms>', 'most that the ends begin apart', integerBetween(0, 1_000), 0)
+  .option(
+    '--clock-offset <ms>',
+    "what the called end's time of day is ahead, or behind if negative; over kernel NATs",
+    (text: string) => (text.startsWith('-') ? -upToADay(text.slice(1)) : upToADay(text)),
+  )
   .option('--no-special', 'only the table of 8 × 8')
   .option('--sim', 'in virtual time, with skew and clock offsets; each run another seed')
   .option('--json', 'one JSON object on stdout')
@@ -73,13 +81,13 @@ async function matrix(options: MatrixOptions): Promise<void> {
 
 async function runsOf(
   pair: Pair,
-  { runs, delay, loss, skew, sim }: MatrixOptions,
+  { runs, delay, loss, skew, clockOffset, sim }: MatrixOptions,
   which: string,
 ): Promise<Run[]> {
   const say = (run: Run | undefined, number: number) =>
     progress(`${which} ${pair.name}: ${number}/${runs}`, run);
   say(undefined, 0);
-  const conditions = { runs, delayMs: delay, lossPercent: loss, skewMs: skew };
+  const conditions = { runs, delayMs: delay, lossPercent: loss, skewMs: skew, clockOffsetMs: clockOffset };
   try {
     return await (sim ? meetInVirtualTime : meetOverKernel)(pair, conditions, say);
   } catch (thrown) {

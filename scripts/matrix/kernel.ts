@@ -9,6 +9,10 @@ export interface KernelConditions {
   /** One way of each access link. */
   readonly delayMs: number;
   readonly lossPercent?: number | undefined;
+  /** Most that the called end errs in the rendezvous's clock: run by run, from so much behind to so much ahead. */
+  readonly skewMs?: number | undefined;
+  /** How far the called end's time of day is ahead. */
+  readonly clockOffsetMs?: number | undefined;
 }
 
 /**
@@ -17,16 +21,26 @@ export interface KernelConditions {
  */
 export async function meetOverKernel(
   { a, b, paths, best }: Pair,
-  { runs, delayMs, lossPercent }: KernelConditions,
+  { runs, delayMs, lossPercent, skewMs = 0, clockOffsetMs }: KernelConditions,
   onRun: (run: Run, number: number) => void,
 ): Promise<Run[]> {
   const done: Run[] = [];
   const add = (run: Run) => onRun(run, done.push(run));
-  const scenario = await Scenario.start({ a, b, paths, delayMs, lossPercent });
+  const hasSteppingClock = skewMs > 0;
+  const scenario = await Scenario.start({
+    a,
+    b,
+    paths,
+    delayMs,
+    lossPercent,
+    clockOffsetMs,
+    hasSteppingClock,
+  });
   try {
     while (done.length < runs) {
       try {
-        if (done.length > 0 && mayFlood(a, b)) await scenario.restartUp();
+        if (done.length > 0 && (hasSteppingClock || mayFlood(a, b))) await scenario.restartUp();
+        if (hasSteppingClock) await scenario.stepClock(skewOf(done.length, runs, skewMs));
         add(runOf(await scenario.meet({ lingerMs: 0 }), best));
       } catch (thrown) {
         add(failedRun((thrown as Error).message));
@@ -36,6 +50,11 @@ export async function meetOverKernel(
     await scenario.close();
   }
   return done;
+}
+
+/** Evenly from `-most` to `most`. */
+function skewOf(run: number, runs: number, most: number): number {
+  return runs === 1 ? most : Math.round(most * ((2 * run) / (runs - 1) - 1));
 }
 
 /** Where a mapping depends on the destination, its port has to be searched for, which is capped. */

@@ -68,6 +68,7 @@ export const specialPairs: readonly Pair[] = [
   pairOf('udp-blocked', 'apd/apd-sequential+busy'),
   pairOf('apd/apd-random', 'apd/apd-random+upnp'),
   pairOf('apd/apd-random+pcp', 'apd/apd-random'),
+  pairOf('apd/apd-random', 'apd/apd-random+nat-pmp'),
   ...SHARED.map((nat) => pairOf(nat, nat)),
   ...BY_TCP.map(([a, b]) => pairOf(a, b, 'tcp,relay')),
 ];

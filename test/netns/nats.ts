@@ -53,11 +53,11 @@ export interface Nat {
    * any IPv4 at the host. IPv4 alone without it.
    */
   readonly ipv6?: 'firewall' | 'only' | undefined;
-  /** By which protocol hosts may ask for ports: UPnP-IGD, or PCP and NAT-PMP (a real `miniupnpd`). */
+  /** By which protocol hosts may ask for ports: UPnP-IGD, PCP and NAT-PMP, or NAT-PMP alone (a real `miniupnpd`). */
   readonly portMapping?: PortMappingService | undefined;
 }
 
-export type PortMappingService = 'upnp' | 'pcp';
+export type PortMappingService = 'upnp' | 'pcp' | 'nat-pmp';
 
 /** A NAT of the table below, and what is different about it: `ei/apd+rst`, `apd/apd-sequential+busy+short`. */
 export type NatName = keyof typeof NATS | `${keyof typeof NATS}+${string}`;
@@ -117,6 +117,7 @@ const TRAITS = {
   /** Maps ports on request. */
   upnp: { portMapping: 'upnp' },
   pcp: { portMapping: 'pcp' },
+  'nat-pmp': { portMapping: 'nat-pmp' },
   ipv6: { ipv6: 'firewall' },
 } as const satisfies Record<string, Partial<Nat>>;
 

@@ -38,6 +38,7 @@ describe.skipIf(skipped !== undefined)('a router that maps ports on request (min
     ['apd/apd-random', 'apd/apd-random+upnp'],
     ['apd/apd-random+pcp', 'apd/apd-random'],
     ['ei/apd', 'apd/apd-random+pcp'],
+    ['apd/apd-random+nat-pmp', 'apd/apd-random'],
   ])('%s × %s goes direct by a mapped port, each kind of path alone', async (a, b) => {
     const scenario = await scenarioOf({ a, b });
     const udp = await scenario.meet({ paths: 'udp,relay' });
@@ -48,7 +49,7 @@ describe.skipIf(skipped !== undefined)('a router that maps ports on request (min
   });
 
   it('is asked for a port of each kind, and given both back when the peer ends', async () => {
-    for (const b of ['ei/apd+upnp', 'ei/apd+pcp'] as const) {
+    for (const b of ['ei/apd+upnp', 'ei/apd+pcp', 'ei/apd+nat-pmp'] as const) {
       const { lab, up } = await scenarioOf({ a: 'open', b });
       const mapped = await eventually(
         () => lab.portMappings('b'),
@@ -93,6 +94,9 @@ describe.skipIf(skipped !== undefined)('a router that maps ports on request (min
         verified: { udp: true, tcp: true },
         note: null,
       },
+    });
+    expect(await nat('apd/apd-random+nat-pmp')).toMatchObject({
+      portMapping: { protocol: 'nat-pmp', verified: { udp: true, tcp: true }, note: null },
     });
     expect(await nat('cgnat+pcp')).toMatchObject({
       portMapping: { externalAddress: null, verified: { udp: false, tcp: false }, note: expect.any(String) },

@@ -56,7 +56,7 @@ function configuration({ service, publicAddress, leaseSeconds }: PortMappingRout
     'ext_ifname=wan',
     ...(publicAddress === undefined ? [] : [`ext_ip=${publicAddress}`]),
     'listening_ip=lan',
-    `enable_natpmp=${service === 'pcp' ? 'yes' : 'no'}`,
+    `enable_natpmp=${service === 'upnp' ? 'no' : 'yes'}`,
     `enable_upnp=${service === 'upnp' ? 'yes' : 'no'}`,
     'secure_mode=yes',
     'uuid=00000000-0000-0000-0000-000000000001',

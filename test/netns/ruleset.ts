@@ -157,6 +157,7 @@ function crossingRules({ crossingSyns, filtering }: Nat): string[] {
 function strayRules(nat: Nat): string[] {
   if (nat.strays === 'accept') return [];
   const fromInside = nat.portMapping === undefined ? [] : ['iifname "lan*" accept'];
+  if (nat.portMapping === 'nat-pmp') fromInside.unshift(WITHOUT_PCP);
   const answers = [
     'tcp flags & (fin | syn | rst | ack) == syn ct state new reject with tcp reset',
     'meta l4proto udp ct state new reject with icmp type port-unreachable',
@@ -164,6 +165,9 @@ function strayRules(nat: Nat): string[] {
   const drop = 'meta l4proto { tcp, udp } ct state != { established, related } drop';
   return [...fromInside, ...(nat.strays === 'rst' ? answers : []), drop];
 }
+
+/** miniupnpd speaks PCP, which is version 2 in a request's first byte, wherever it speaks NAT-PMP, which is 0. */
+const WITHOUT_PCP = 'iifname "lan*" udp dport 5351 @th,64,8 2 drop';
 
 /** Where miniupnpd writes its rules, by the names that it takes where none are configured. */
 const PORT_MAPPING_CHAINS = `

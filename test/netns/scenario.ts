@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SallyportError } from '../../src/core/errors.ts';
 import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
 import { natOf } from './nats.ts';
 import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts';
@@ -13,8 +15,10 @@ export interface ScenarioOptions extends LabOptions {
   readonly relay?: 'built-in' | 'separate' | 'pair' | undefined;
   /** What B exposes beside `echo`, as `peer up --expose` takes it. */
   readonly expose?: readonly string[] | undefined;
-  /** How far the clock of B's commands is ahead of everybody else's. */
+  /** How far the time of day of B's commands is ahead of everybody else's. */
   readonly clockOffsetMs?: number | undefined;
+  /** B's commands can have what they measured of the rendezvous's clock made wrong: `stepClock`. */
+  readonly hasSteppingClock?: boolean | undefined;
   /** What each of the commands may use. */
   readonly limits?: Limits | undefined;
 }
@@ -111,6 +115,7 @@ export class Scenario {
       expose: _expose,
       limits: _limits,
       clockOffsetMs: _offset,
+      hasSteppingClock: _steps,
       ...labOptions
     } = options;
     const scenario = new Scenario(await Lab.create(labOptions), options);
@@ -153,6 +158,26 @@ export class Scenario {
     await this.#startUp();
   }
 
+  /**
+   * `up`'s monotonic clock goes ahead by so much, or back: what it measured of the rendezvous's clock is off by that
+   * until it has measured again, and so is every start that it agrees upon with others.
+   */
+  async stepClock(ms: number): Promise<void> {
+    if (!this.#options.hasSteppingClock)
+      throw new SallyportError(
+        'USAGE',
+        "the scenario was made without a clock that steps: set 'hasSteppingClock'",
+      );
+    writeFileSync(this.#stepFile, String(ms));
+    this.up.child.kill('SIGUSR2');
+    await new Promise((resolve) => setTimeout(resolve, NEWS_MS));
+    this.up.startedAt = Infinity; // to be known from what it dates by the clock as it is now
+  }
+
+  get #stepFile(): string {
+    return join(this.#folder.path, 'clock-step');
+  }
+
   /** `peer connect` to B on host A, with a home of its own. */
   connect(...args: string[]): RunningCommand {
     return this.peer('a', `a${this.#dials++}`, 'connect', this.id, ...args);
@@ -177,7 +202,7 @@ export class Scenario {
       all_proxy: '',
       no_proxy: '',
       ...heapOptions(this.#options.limits),
-      ...(host === 'b' && clockOptions(this.#options.clockOffsetMs)),
+      ...(host === 'b' && this.#clockOptions()),
     };
     const files = this.#options.limits?.files;
     const spawn = this.lab.hosts[host].spawn.bind(this.lab.hosts[host]);
@@ -264,6 +289,19 @@ export class Scenario {
     await command.event('listening');
   }
 
+  /** What makes a node process believe that it is later, or earlier. */
+  #clockOptions(): { NODE_OPTIONS: string } | undefined {
+    const { clockOffsetMs, hasSteppingClock } = this.#options;
+    const ofDay = `const{now}=Date;Date.now=()=>now()+${clockOffsetMs}`;
+    const file = JSON.stringify(this.#stepFile);
+    const steps =
+      "import{readFileSync}from'node:fs';const sure=performance.now.bind(performance);let step=0;" +
+      `performance.now=()=>sure()+step;process.on('SIGUSR2',()=>{step+=Number(readFileSync(${file}))})`;
+    const programs = [...(hasSteppingClock ? [steps] : []), ...(clockOffsetMs === undefined ? [] : [ofDay])];
+    if (programs.length === 0) return undefined;
+    return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(programs.join(';'))}` };
+  }
+
   /** Until both ends send on a direct path, or one says why that is not to be. */
   async #settled(
     connect: RunningCommand,
@@ -314,13 +352,6 @@ export class Scenario {
 
 function heapOptions({ heapMiB }: Limits = {}): NodeJS.ProcessEnv {
   return heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
-}
-
-/** What makes a node process believe that it is later, or earlier. */
-function clockOptions(offsetMs: number | undefined): { NODE_OPTIONS: string } | undefined {
-  if (offsetMs === undefined) return undefined;
-  const program = `const{now}=Date;Date.now=()=>now()+${offsetMs}`;
-  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(program)}` };
 }
 
 /** Rejects when the command ends. */
