@@ -26,7 +26,9 @@ export class TemporaryFolder {
   async close(): Promise<void> {
     const ended = this.#remover.exitCode !== null || this.#remover.signalCode !== null;
     this.#remover.stdin?.end();
-    if (!ended) await once(this.#remover, 'exit');
+    if (ended) return;
+    this.#remover.ref(); // for its end keeps this process alive
+    await once(this.#remover, 'exit');
   }
 }
 
