@@ -1,5 +1,13 @@
+import { Apart } from './apart.ts';
 import type { Comparison, Rival } from './comparisons.ts';
-import { measure, type Contender, type Exercise, type Measurement, type Role } from './contender.ts';
+import {
+  measure,
+  type Contender,
+  type Exercise,
+  type Measurement,
+  type Place,
+  type Role,
+} from './contender.ts';
 
 export interface Settings {
   /** For each bulk measurement, a multiple of 4 MiB. */
@@ -37,22 +45,54 @@ export interface RivalFigures extends Figures {
 
 /** Everybody runs once a round, so that whatever else the machine does meets all alike. */
 export async function compare(comparison: Comparison, settings: Settings): Promise<Outcome> {
+  const apart = comparison.apart === true ? await Apart.open() : undefined;
+  try {
+    return await compareAt(apart?.place, comparison, settings);
+  } finally {
+    await apart?.close();
+  }
+}
+
+async function compareAt(
+  place: Place | undefined,
+  comparison: Comparison,
+  settings: Settings,
+): Promise<Outcome> {
   const { name, about, ours, theirs } = comparison;
   const contenders = [ours, ...theirs.map(({ contender }) => contender)];
   const exercise = exerciseOf(comparison, settings);
   const measured = new Map<Contender, Measurement[]>(contenders.map((each) => [each, []]));
   for (let round = 0; round < settings.rounds; round += 1) {
-    for (const each of contenders) measured.get(each)!.push(await measure(each, exercise));
+    for (const each of contenders) {
+      if (each === ours) measured.get(each)!.push(await measure(each, exercise, place));
+      else await tryRival(each, measured, () => measure(each, exercise, place));
+    }
   }
   return {
     name,
     about,
     unit: UNITS[comparison.exercise],
     ours: figures(ours, measured.get(ours)!, exercise),
-    theirs: theirs.map((rival) =>
-      against(rival, measured.get(ours)!, measured.get(rival.contender)!, exercise),
-    ),
+    theirs: theirs
+      .filter(({ contender }) => measured.has(contender))
+      .map((rival) => against(rival, measured.get(ours)!, measured.get(rival.contender)!, exercise)),
   };
+}
+
+/** A rival that gives no result is left out from then on, and the others go on. */
+async function tryRival(
+  rival: Contender,
+  measured: Map<Contender, Measurement[]>,
+  once: () => Promise<Measurement>,
+): Promise<void> {
+  for (let tries = 0; tries < RIVAL_TRIES && measured.has(rival); tries += 1) {
+    try {
+      return void measured.get(rival)!.push(await once());
+    } catch (error) {
+      process.stderr.write(`${(error as Error).message}\n`);
+    }
+  }
+  measured.delete(rival);
 }
 
 function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
@@ -112,6 +152,8 @@ export function rounded(value: number): number {
 }
 
 const GIB = 1024 ** 3;
+/** hyperdht's connection through its relay stalls now and then. */
+const RIVAL_TRIES = 2;
 const WARM_UP_SECONDS = 2;
 /** In one round; with the one that isn't counted, as many as a rendezvous takes of a pair at once. */
 const CONNECTIONS = 4;

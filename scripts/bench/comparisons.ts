@@ -6,6 +6,8 @@ export interface Comparison {
   /** What is measured, in a sentence. */
   readonly about: string;
   readonly exercise: Exercise['exercise'];
+  /** The two ends reach the middle and not each other; on loopback otherwise. */
+  readonly apart?: boolean;
   readonly ours: Contender;
   readonly theirs: readonly Rival[];
 }
@@ -28,6 +30,11 @@ export const ours = (variant: string): Contender => ({
 export const TLS: Contender = { name: 'node:tls', module: 'contenders/tls.mjs' };
 export const PLAIN_TCP: Contender = { name: 'node:net', module: 'contenders/tcp.mjs' };
 export const HYPERDHT: Contender = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
+const HYPERDHT_RELAYED: Contender = {
+  name: 'hyperdht, relayed',
+  module: 'peers/hyperdht-relay.mjs',
+  middle: true,
+};
 const ssh = { name: 'ssh -L', module: 'contenders/ssh.mjs' };
 const webrtc = { name: 'WebRTC', module: 'peers/webrtc.mjs' };
 
@@ -121,6 +128,23 @@ export const COMPARISONS: readonly Comparison[] = [
       { contender: webSocketSplice.bare, target: 0.9, middle: RELAY_PROCESSOR },
       { contender: webSocketSplice.tls },
     ],
+  },
+  {
+    name: 'bulk-apart',
+    about:
+      'bulk through the relay, where the two ends reach it and not each other; hyperdht through its own kind of relay',
+    exercise: 'bulk',
+    apart: true,
+    ours: ours('relay-h1'),
+    theirs: [{ contender: HYPERDHT_RELAYED, target: 5, middle: 1 }],
+  },
+  {
+    name: 'ping-apart',
+    about: 'one byte to and fro through the relay, likewise',
+    exercise: 'ping',
+    apart: true,
+    ours: ours('relay-h1'),
+    theirs: [{ contender: HYPERDHT_RELAYED, target: 1 }],
   },
   {
     name: 'connect-relay',

@@ -45,9 +45,13 @@ export interface Measurement {
   readonly processor: ProcessorTimes;
 }
 
-/** Runs one exercise between two new processes on this host, three with a middle, and ends them. */
-export function measure(contender: Contender, exercise: Exercise): Promise<Measurement> {
-  return withProcesses(contender, exercise, onLoopback, async (processes) => {
+/** Runs one exercise between two new processes, three with a middle, and ends them. */
+export function measure(
+  contender: Contender,
+  exercise: Exercise,
+  place: Place = onLoopback,
+): Promise<Measurement> {
+  return withProcesses(contender, exercise, place, async (processes) => {
     const dialler = processes.get('dial')!;
     await dialler.hear('began');
     const before = processorTimes(processes);
