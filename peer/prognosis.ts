@@ -1,5 +1,6 @@
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
-import { plan, type Stage } from '../src/core/punch/plan.ts';
+import { plan } from '../src/core/punch/plan.ts';
+import type { Stage } from '../src/core/punch/stage.ts';
 import type { Transport } from '../src/core/punch/candidate.ts';
 
 /** What to expect with one kind of remote NAT; `null` where that transport won't be direct. */

@@ -1,6 +1,7 @@
 import type { PeerId } from '../src/core/identity.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
-import { plan, type Stage } from '../src/core/punch/plan.ts';
+import { plan } from '../src/core/punch/plan.ts';
+import type { Stage } from '../src/core/punch/stage.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { Success } from './history.ts';

@@ -1,5 +1,5 @@
 import type { Transport } from '../src/core/punch/candidate.ts';
-import type { Technique } from '../src/core/punch/plan.ts';
+import type { Technique } from '../src/core/punch/stage.ts';
 
 /** One line of a session's trace: what was found, what was tried, what came of it (docs/operations.md, "Reading --explain"). */
 export interface TraceLine {

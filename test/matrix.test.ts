@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Technique } from '../src/core/punch/plan.ts';
+import type { Technique } from '../src/core/punch/stage.ts';
 import { traverse, type EndReport, type TraversalReport } from './core/punch/traversal.ts';
 import { ofSeed } from './sim/conditions.ts';
 import { Random } from './sim/random.ts';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import { natWords } from '../../src/core/nat/words.ts';
-import type { Stage } from '../../src/core/punch/plan.ts';
+import type { Stage } from '../../src/core/punch/stage.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Prospect } from '../prospect.ts';
 import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';

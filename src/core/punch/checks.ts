@@ -5,7 +5,7 @@ import type { SessionRole } from '../session/keys.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
 import { Nomination } from './nomination.ts';
 import { CandidatePair, pairKey } from './pair.ts';
-import type { Technique } from './plan.ts';
+import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';

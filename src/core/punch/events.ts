@@ -4,7 +4,7 @@ import type { Instant } from '../machine.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import type { TransportObstacle } from './obstacle.ts';
-import type { Technique } from './plan.ts';
+import type { Technique } from './stage.ts';
 import type { PathChoice } from './situation.ts';
 
 /** Names one TCP connection: the agent names those that it asks to be dialled, the caller those that it accepts. */

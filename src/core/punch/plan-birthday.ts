@@ -1,7 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
-import type { Stage } from './plan.ts';
+import type { Stage } from './stage.ts';
 import { PORTS } from './port-order.ts';
 import { BIRTHDAY, POOL_BIRTHDAY, type BirthdaySize } from './schedule.ts';
 

@@ -1,7 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
-import type { Stage } from './plan.ts';
+import type { Stage } from './stage.ts';
 
 /**
  * Of one or both ends' next port. With one end predicted a busy NAT does little harm, since its own probe leaves in

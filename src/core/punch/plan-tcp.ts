@@ -1,7 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import { ONE_UNPREDICTABLE, UNPREDICTABLE, type Obstacle } from './obstacle.ts';
-import type { Stage } from './plan.ts';
+import type { Stage } from './stage.ts';
 import { planBirthday } from './plan-birthday.ts';
 import { planPrediction } from './plan-prediction.ts';
 import { acceptsAnybody, confidence, hasDependentMapping, isSequential } from './situation.ts';

@@ -1,7 +1,7 @@
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { SessionRole } from '../session/keys.ts';
 import { UNPREDICTABLE, type Obstacle } from './obstacle.ts';
-import type { Stage } from './plan.ts';
+import type { Stage } from './stage.ts';
 import { planBirthday } from './plan-birthday.ts';
 import { planPrediction } from './plan-prediction.ts';
 import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSequential } from './situation.ts';

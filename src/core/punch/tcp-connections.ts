@@ -2,7 +2,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { ConnectionId } from './events.ts';
-import type { Technique } from './plan.ts';
+import type { Technique } from './stage.ts';
 
 /** Connections that may wait for their TLS at a time. */
 const UNSECURED_CONNECTIONS = 8;

@@ -3,7 +3,7 @@ import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
 import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
-import type { Technique } from './plan.ts';
+import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import { patienceOf } from './schedule.ts';

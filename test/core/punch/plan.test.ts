@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../../../src/core/nat/behavior.ts';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
-import { plan, type Plan, type Stage } from '../../../src/core/punch/plan.ts';
+import { plan, type Plan } from '../../../src/core/punch/plan.ts';
+import type { Stage } from '../../../src/core/punch/stage.ts';
 import type { PathChoice, PeerSituation } from '../../../src/core/punch/situation.ts';
 
 const behavior = fc.constantFrom(
