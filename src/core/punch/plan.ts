@@ -1,5 +1,5 @@
 import type { SessionRole } from '../session/keys.ts';
-import type { FamilyProfile, TransportProfile } from '../nat/behavior.ts';
+import type { TransportProfile } from '../nat/behavior.ts';
 import type { Transport } from './candidate.ts';
 import { BLOCKED, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';
 import { planTcp } from './plan-tcp.ts';
@@ -14,46 +14,104 @@ export interface Plan {
 }
 
 /**
- * Hole punching, decided. A NAT gives each inner socket an outer address and port, its *mapping*, and lets in only
- * what its *filter* allows. Two questions decide what can be done:
+ * Hole punching, decided: from what both ends' NATs do (their *profiles*) to what the two ends try (the *stages*).
  *
- * 1. Is the mapping that a STUN server saw the one that the peer will see? Yes where it is endpoint-independent; then
- *    the other end knows where to send. No where every destination gets a mapping of its own.
- * 2. Will the filter let the peer's packet in? Always, once this end has sent to exactly the address and port that the
- *    packet comes from, which is why both ends send at the same moment: each packet opens its own NAT for the other's.
+ * **What a NAT does.** To each socket that sends out through it a NAT gives an outer address and port, the socket's
+ * *mapping* (RFC 4787 §4.1), and lets packets in to that mapping only as its *filter* allows (§5): from anybody, from
+ * addresses that the socket has sent to, or from exactly the addresses and ports that it has sent to. So a packet that
+ * comes uninvited is dropped; the hole in the filter is made by sending out (RFC 5128 §3.3):
+ * ```
+ *   A ──── A's NAT: a:7000                          B's NAT: b:9000 ──── B
+ *   T0     ── to b:9000 ─►│ lets b:9000 in from now on ··········►│ dropped, if it comes too early
+ *   dropped, if too early │◄·········· from now on lets a:7000 in │◄─ to a:7000 ──     T0
+ *   again  ── to b:9000 ─►│──────────────────────────────────────►│─►            passes
+ *   passes              ◄─│◄──────────────────────────────────────│◄─ to a:7000 ──  again
+ * ```
+ * Both ends send at the same moment, T0, and then again, so each NAT has been opened from inside when the other's
+ * packet comes.
  *
- * So two endpoint-independent mappings always meet. With one dependent mapping, that end has to send first, and the
- * other learns from the packet where it came from, if its filter lets the packet in. If not, the port has to be found:
- * by prediction where the NAT counts its ports up, by a birthday where it picks them at random. With two dependent
- * mappings there is nowhere to aim, unless both NATs count. `planUdp` and `planTcp` have it case by case.
+ * **Two questions** decide which packets can do that.
  *
- * None of this matters where a router leads a port to one end on request, and that was tried from outside: then the
- * other end sends or dials there.
+ * 1. *Where to aim?* A STUN server has seen each end's mapping. Where the NAT keeps one mapping for all destinations
+ *    (endpoint-independent) the peer will see the same, and the other end knows where to send. Where each destination
+ *    gets a mapping of its own (it *depends* on that; "symmetric" in older texts), what the server saw is of no use.
+ *    Where nothing is translated, the address itself is the mapping.
+ * 2. *Who gets in?* Whoever the filter lets in once this end has sent: with the strictest filters only the very address
+ *    and port that were sent to.
  *
- * Pure, and the same at both ends: `a` is the session's initiator, `b` its responder. What isn't measured yet counts
- * as endpoint-independent with little confidence: trying costs a few packets.
+ * **What follows**, from the easiest pair to the hardest:
+ *
+ * 1. *Neither mapping depends.* Both ends know where to aim, whatever the filters: both send at T0 (*simultaneous
+ *    probes*).
+ * 2. *One depends, and the other's filter lets its packet in*, from whatever port it comes: that end sends first, and the
+ *    other sees where from and answers there (*peer-reflexive answer*, RFC 8445 §7.3.1.3).
+ * 3. *One depends, and the other's filter is strict.* The other end has to send to the right port before it knows it, so
+ *    the port is searched for. Where the NAT counts its ports up, the next follows from the last (*port prediction*, RFC
+ *    5128 §3.5). Where it picks at random, one end opens many mappings and the other tries many ports: with k open and n
+ *    tried out of 64,512, all miss with probability e^(−k·n / 64,512) (*birthday*).
+ * 4. *Both depend.* Each try leaves by a port that the other end can't know either. Nothing is tried unless both NATs
+ *    count, or a filter lets everybody in.
+ *
+ * TCP asks the same two questions and has more ways to fail (RFC 5128 §3.4, RFC 5382). `planUdp` and `planTcp` answer
+ * them case by case, each with its table.
+ *
+ * **What goes around the NATs**, and is tried beside that: addresses of one local network; IPv6, where mostly nothing
+ * is translated and only filters are left; and a port that a router leads to one end on request (PCP, UPnP), which
+ * needs no search at all.
+ *
+ * Pure, and the same at both ends, so nothing has to be agreed on: `a` is the session's initiator, `b` its responder.
+ * What isn't measured yet counts as endpoint-independent with little confidence: trying costs a few packets.
+ *
+ * Sources: RFC 4787 and 5382 (what NATs should do), RFC 5128 (what peers do about it), RFC 8445 (ICE); Ford, Srisuresh,
+ * Kegel, "Peer-to-Peer Communication Across Network Address Translators" (USENIX 2005).
  */
 export function plan(a: PeerSituation, b: PeerSituation): Plan {
   const stages: Stage[] = [];
   const unreachable: Partial<Record<Transport, Obstacle>> = {};
   for (const transport of ['udp', 'tcp'] as const) {
-    const forbidden = [a, b].some(({ kinds }) => !kinds.includes(transport));
-    const planned = forbidden ? NOT_ALLOWED : planTransport(transport, a, b);
-    if (!forbidden) stages.push(localAddresses(transport, a.profile[transport], b.profile[transport]));
-    if (Array.isArray(planned)) stages.push(...planned);
-    else unreachable[transport] = planned;
-    if (!forbidden) stages.push(...overIPv6(transport, a.profile.ipv6, b.profile.ipv6));
+    if (isForbidden(transport, a, b)) {
+      unreachable[transport] = NOT_ALLOWED;
+      continue;
+    }
+    stages.push(withinOneNetwork(transport, a, b));
+    const across = acrossNats(transport, a, b);
+    if (Array.isArray(across)) stages.push(...across);
+    else unreachable[transport] = across;
+    stages.push(...overIPv6(transport, a, b));
   }
   return { stages, unreachable };
 }
 
-function planTransport(transport: Transport, a: PeerSituation, b: PeerSituation): Stage[] | Obstacle {
-  const [x, y] = [a.profile[transport], b.profile[transport]];
+function isForbidden(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
+  return [a, b].some(({ kinds }) => !kinds.includes(transport));
+}
+
+/** Host addresses mean something to the other end where both are in one network, which one public address hints at. */
+function withinOneNetwork(transport: Transport, a: PeerSituation, b: PeerSituation): Stage {
+  const probability = sharesPublicAddress(a.profile[transport], b.profile[transport]) ? 0.7 : 0.05;
+  return { technique: 'local addresses', transport, packets: 200, seconds: 0.05, probability };
+}
+
+/**
+ * Over IPv4, through whatever translates there. Three things stand above both questions: a network that lets the
+ * transport out nowhere, one NAT in front of both that has no hairpin, and a port that a router leads to one of them.
+ */
+function acrossNats(transport: Transport, a: PeerSituation, b: PeerSituation): Stage[] | Obstacle {
   if (isBlocked(transport, a, b)) return BLOCKED[transport];
+  const [x, y] = [a.profile[transport], b.profile[transport]];
   const punched = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, isBlocked('udp', a, b));
-  if (sharesPublicAddress(x, y) && (x.hairpin === false || y.hairpin === false)) return planDoubtful(punched);
+  if (sharesPublicAddress(x, y) && lacksHairpin(x, y)) return planDoubtful(punched);
   const towards = mappedEnd(x, y);
   return towards === undefined ? punched : planMappedPort(transport, towards, punched);
+}
+
+function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
+  return [a, b].some(({ profile }) => profile[transport].reachable === false);
+}
+
+/** Hairpin: what one inner host sends to another's mapping is led back inside (RFC 4787 §6). */
+function lacksHairpin(a: TransportProfile, b: TransportProfile): boolean {
+  return a.hairpin === false || b.hairpin === false;
 }
 
 /**
@@ -89,24 +147,11 @@ function isCheap({ technique }: Stage): boolean {
   return technique !== 'port prediction' && technique !== 'birthday';
 }
 
-function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
-  return [a, b].some(({ profile }) => profile[transport].reachable === false);
-}
-
 /** Mostly nothing is translated there, but firewalls let in only what was asked for; what is translated isn't searched. */
-function overIPv6(
-  transport: Transport,
-  a: FamilyProfile | undefined,
-  b: FamilyProfile | undefined,
-): readonly Stage[] {
-  const [x, y] = [a?.[transport], b?.[transport]];
+function overIPv6(transport: Transport, a: PeerSituation, b: PeerSituation): readonly Stage[] {
+  const [x, y] = [a.profile.ipv6?.[transport], b.profile.ipv6?.[transport]];
   if (x?.reachable !== true || y?.reachable !== true) return [];
   const planned = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, false);
   if (!Array.isArray(planned)) return [];
   return planned.filter(isCheap).map((stage): Stage => ({ ...stage, ipv6: true }));
-}
-
-function localAddresses(transport: Transport, a: TransportProfile, b: TransportProfile): Stage {
-  const probability = sharesPublicAddress(a, b) ? 0.7 : 0.05;
-  return { technique: 'local addresses', transport, packets: 200, seconds: 0.05, probability };
 }
