@@ -29,7 +29,7 @@ function busyPair(rttMs: number, rate: number, streams = 1) {
     while (pair.b.of(quiet).bytes === count) run(2);
     return pair.now - start;
   };
-  return { pair, path, run, share, byteTakes };
+  return { pair, path, bulk, run, share, byteTakes };
 }
 
 class Bulk {
@@ -93,6 +93,13 @@ describe('what is in flight on a path', () => {
     run(25_000);
     expect(share(5000)).toBeGreaterThan(0.9);
     expect(byteTakes()).toBeLessThan(75);
+  });
+
+  it.each([1, 20])('loses nothing to one of a hundred readers that stands still, over %d ms', (rttMs) => {
+    const { pair, bulk, run, share } = busyPair(rttMs, 100 * 125, 100);
+    pair.b.stopped.add(bulk[0]!.id);
+    run(4000);
+    expect(share(4000)).toBeGreaterThan(0.95);
   });
 
   it('has an interactive stream wait for no round of a hundred others', () => {
