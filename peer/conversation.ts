@@ -52,6 +52,8 @@ export interface ConversationOptions {
   /** Of which kinds our leg may be; any by default. */
   readonly circuits?: readonly CircuitKind[] | undefined;
   readonly tickets: readonly Uint8Array[];
+  /** Sends our answer once more; whoever has had it passes it over. */
+  readonly answerAgain?: (() => void) | undefined;
   /** Of our network, in the offer or the answer. */
   readonly told: { readonly candidates: readonly Candidate[]; readonly profile: NatProfile };
   readonly identity: Identity;
@@ -83,6 +85,9 @@ const GONE_PING_MS = 5_000;
 /** What a peer may tell of its network; each piece costs up to twenty signatures' checks. */
 const UPDATES = { perSecond: 10, burst: 100 };
 
+/** Until there is a path, the connection to the rendezvous is checked this often. */
+const CHECK_MS = 1_500;
+
 /** Changes of our own network within this time travel as one update. */
 const GATHER_MS = 10;
 
@@ -108,6 +113,7 @@ export class Conversation {
   #incomingRate: TokenBucket;
   #cancelUpdate: (() => void) | undefined;
   #cancelExpiry: (() => void) | undefined;
+  #cancelCheck: (() => void) | undefined;
   #news = new NetworkNews();
   #sightings: Sightings;
   #directPaths = new Set<string>();
@@ -168,8 +174,8 @@ export class Conversation {
   begin(remote: PeerFace, start: RoundStart): void {
     // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
     // which sends nothing before that, so it leaves before anything else is done.
-    if (this.#punching.allowed) this.#sendNetwork();
-    else if (this.confirmed) this.#send({});
+    this.#introduceNetwork();
+    this.#checkSignalling();
     this.#keepCircuit();
     this.#punching.begin(0, start, remote);
   }
@@ -200,9 +206,13 @@ export class Conversation {
     this.begin(remote, start);
   }
 
-  /** The rendezvous is there again: what waited for it does so no longer. */
+  /** The rendezvous is there again: what waited for it does so no longer, and what may be lost is sent again. */
   rendezvousBack(): void {
     this.#resumption.hurry();
+    if (this.session.path || this.session.end) return;
+    if (!this.confirmed) return this.#options.answerAgain?.();
+    this.#news.forgotten();
+    this.#introduceNetwork();
   }
 
   takeTickets(tickets: readonly Uint8Array[]): void {
@@ -238,6 +248,7 @@ export class Conversation {
   end(): void {
     this.#cancelUpdate?.();
     this.#cancelExpiry?.();
+    this.#cancelCheck?.();
     this.#resumption.stop();
     this.#rotation.stop();
     this.#punching.stop();
@@ -328,6 +339,20 @@ export class Conversation {
     if (!this.#send({ ...face, round })) return false;
     this.#news.told(face);
     return true;
+  }
+
+  /** Our network, or at least that we hold the keys. */
+  #introduceNetwork(): void {
+    if (this.#punching.allowed) this.#sendNetwork();
+    else if (this.confirmed) this.#send({});
+  }
+
+  /** Everything goes by the rendezvous until there is a path. */
+  #checkSignalling(): void {
+    this.#cancelCheck?.();
+    if (this.session.path || this.session.end) return;
+    this.#options.deployment.check();
+    this.#cancelCheck = this.#options.clock.setTimer(() => this.#checkSignalling(), CHECK_MS);
   }
 
   #sendNetwork(): void {

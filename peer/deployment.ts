@@ -144,7 +144,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     return this.#relays.get(id);
   }
 
-  /** A path was lost: the connection to the rendezvous may be dead in silence as well. */
+  /** A path was lost, or is awaited: the connection to the rendezvous may be dead in silence, or held up by loss. */
   check(): void {
     this.#signal.check();
   }

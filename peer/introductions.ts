@@ -236,7 +236,14 @@ export class Introductions {
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
     const told = network.publicFace(offer.kinds);
     const answer = encodeAnswer({ version: INTRODUCTION_VERSION, kinds, ...told, start });
-    deployment.send({ t: 'answer', session, to: message.from, instance, noise: handshake.write(answer) });
+    const reply = {
+      t: 'answer',
+      session,
+      to: message.from,
+      instance,
+      noise: handshake.write(answer),
+    } as const;
+    deployment.send(reply);
     if (offer.planOnly) return;
     const conversation = this.#converse({
       role: 'responder',
@@ -248,6 +255,7 @@ export class Introductions {
       circuits: offer.circuits,
       tickets: message.tickets,
       told,
+      answerAgain: () => void deployment.send(reply),
     });
     if (invite) this.#admission.expectGuest(conversation.session, invite);
     const { kinds: theirs, profile, candidates } = offer;
@@ -288,7 +296,7 @@ export class Introductions {
   #converse(
     options: Pick<
       ConstructorParameters<typeof Conversation>[0],
-      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'circuits' | 'tickets' | 'told'
+      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'circuits' | 'tickets' | 'told' | 'answerAgain'
     >,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;

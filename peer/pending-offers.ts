@@ -33,6 +33,9 @@ interface PendingOffer {
 /** However often an offer has to be made. */
 export const ANSWER_TIMEOUT_MS = 10_000;
 
+/** While there is no answer, the connection that it would come by is checked this often. */
+const CHECK_MS = 1_500;
+
 /** Our offers on their way: which answer belongs to which, and which are lost. */
 export class PendingOffers {
   #options: PendingOffersOptions;
@@ -67,15 +70,22 @@ export class PendingOffers {
     const answer = deferred<Answer | undefined>();
     const abort = () => answer.reject(new SallyportError('ABORTED', 'no longer wanted'));
     const cancel = clock.setTimer(() => answer.reject(noAnswer()), Math.max(0, giveUpAt - clock.now()));
+    let cancelCheck = () => {};
+    const check = () => {
+      deployment.check(); // the pong says that the offer is there
+      cancelCheck = clock.setTimer(check, CHECK_MS);
+    };
     this.#pending.set(key, { to, answer });
     signal?.addEventListener('abort', abort);
     try {
       if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise })) {
         throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
       }
+      check();
       return await answer.promise;
     } finally {
       cancel();
+      cancelCheck();
       signal?.removeEventListener('abort', abort);
       this.#pending.delete(key);
     }

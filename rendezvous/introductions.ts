@@ -15,7 +15,10 @@ export interface IntroductionOptions {
   readonly relays: () => readonly { readonly id: PeerId }[];
   /** An offer or answer went from one to the other: each shall hear when the other is gone. */
   readonly introduced: (a: Registration, b: Registration) => void;
-  readonly send: (to: Registration, message: ToNode) => void;
+  /** To who asked. */
+  readonly reply: (to: Registration, message: ToNode) => void;
+  /** What another node has sent. */
+  readonly passOn: (to: Registration, message: ToNode, now: Instant) => void;
 }
 
 /** What a flooder may spend: offers per pair, offers per callee, look-ups per asker. */
@@ -49,7 +52,7 @@ export class Introductions {
     } catch (thrown) {
       const { code, message: text } = asSallyportError(thrown);
       const session = 'session' in message ? message.session : undefined;
-      this.#options.send(from, { t: 'error', code, message: text, session });
+      this.#options.reply(from, { t: 'error', code, message: text, session });
     }
   }
 
@@ -61,18 +64,14 @@ export class Introductions {
         return this.#answer(from, message, now);
       case 'refuse': {
         const { t, session, code } = message;
-        return this.#options.send(this.#instance(from, message, now), {
-          t,
-          session,
-          code,
-          from: from.idBytes,
-        });
+        const to = this.#instance(from, message, now);
+        return this.#options.passOn(to, { t, session, code, from: from.idBytes }, now);
       }
       case 'trickle': {
         const { t, session, box } = message;
         const { idBytes, instance } = from;
         const to = this.#instance(from, message, now);
-        return this.#options.send(to, { t, session, box, from: idBytes, instance });
+        return this.#options.passOn(to, { t, session, box, from: idBytes, instance }, now);
       }
       case 'renew':
         return this.#renew(from, message, now);
@@ -90,16 +89,14 @@ export class Introductions {
     const { deployment } = this.#options;
     const parties = { session, initiator: from.id, responder: callee.id };
     this.#options.introduced(from, callee);
-    this.#options.send(callee, {
-      t: 'offer',
-      session,
-      from: from.idBytes,
-      instance: from.instance,
-      noise,
-      time: now,
-      signature: signOffer(deployment, from.id, session, noise, now),
-      tickets: this.#tickets.tickets(parties, 1, this.#options.relays(), now),
-    });
+    const { idBytes, instance: fromInstance } = from;
+    const signature = signOffer(deployment, from.id, session, noise, now);
+    const tickets = this.#tickets.tickets(parties, 1, this.#options.relays(), now);
+    this.#options.passOn(
+      callee,
+      { t: 'offer', session, from: idBytes, instance: fromInstance, noise, time: now, signature, tickets },
+      now,
+    );
   }
 
   #answer(from: Registration, message: MessageTo<ToRendezvous, 'answer'>, now: Instant): void {
@@ -108,7 +105,8 @@ export class Introductions {
     const parties = { session, initiator: caller.id, responder: from.id };
     const tickets = this.#tickets.tickets(parties, 0, this.#options.relays(), now);
     this.#options.introduced(from, caller);
-    this.#options.send(caller, { t, session, noise, from: from.idBytes, instance: from.instance, tickets });
+    const { idBytes, instance } = from;
+    this.#options.passOn(caller, { t, session, noise, from: idBytes, instance, tickets }, now);
   }
 
   #renew(from: Registration, { session, peer, leg }: MessageTo<ToRendezvous, 'renew'>, now: Instant): void {
@@ -120,13 +118,13 @@ export class Introductions {
       this.#options.relays(),
       now,
     );
-    this.#options.send(from, { t: 'renewed', session, tickets });
+    this.#options.reply(from, { t: 'renewed', session, tickets });
   }
 
   #resolve(from: Registration, name: string, now: Instant): void {
     this.#spendLookup(from, now);
     const id = this.#options.registrations.nameHolder(name, now);
-    this.#options.send(from, { t: 'resolved', name, id: id && publicKeyOf(id) });
+    this.#options.reply(from, { t: 'resolved', name, id: id && publicKeyOf(id) });
   }
 
   /** Who takes offers under this id or name. An unknown one and one that isn't there are answered alike. */

@@ -6,6 +6,7 @@ import { peerIdOf, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { MessageTo, NodeRole, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { RecentMessages } from './recent-messages.ts';
 import type { ConnectionId } from './registry-events.ts';
 
 /** A node that has proven its key, for as long as its lease runs. */
@@ -25,6 +26,8 @@ export interface Registration {
   /** USERNAME and key of its STUN requests; the same ones whenever this instance comes back. */
   readonly stun: { readonly username: string; readonly key: Uint8Array };
   leaseEnds: Instant;
+  /** What others had passed on to it. */
+  recent: RecentMessages;
 }
 
 export function instanceKey(id: PeerId, instance: Uint8Array): string {
@@ -53,6 +56,7 @@ export function registrationOf(
     connection,
     stun: stunCredentials(key, stunSecret),
     leaseEnds: now + LIMITS.registrationLeaseMs,
+    recent: new RecentMessages(),
   };
 }
 

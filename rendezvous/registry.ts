@@ -67,7 +67,11 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       registrations: this.registrations,
       relays: () => this.#relays(),
       introduced: (a, b) => this.#departures.introduce(a, b),
-      send: (registration, message) => this.#send(registration.connection, message),
+      reply: (registration, message) => this.#send(registration.connection, message),
+      passOn: (registration, message, now) => {
+        registration.recent.add(message, now);
+        this.#send(registration.connection, message);
+      },
     });
   }
 
@@ -133,6 +137,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
         this.#register(connection, client.arrival, client.wanted, now);
         break;
       case 'registered':
+        client.registration.recent.forget(now);
         if (client.registration.leaseEnds <= now) this.#close(connection, undefined, now);
         break;
     }
@@ -194,6 +199,8 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     this.registrations.add(registration);
     this.#clients.set(connection, { state: 'registered', arrival, registration });
     this.#send(connection, this.#welcome(registration, arrival, now));
+    if (before) registration.recent = before.recent;
+    for (const message of registration.recent.since(now)) this.#send(connection, message);
     this.#outputs.push({ type: 'joined', id: registration.id, role: registration.role });
     for (const farewell of this.#departures.arrive(registration)) this.#tell(farewell);
     if (registration.role === 'relay') this.#announceRelays(registration);

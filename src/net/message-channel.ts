@@ -30,12 +30,18 @@ export class MessageChannel {
         maxPayload: LIMITS.controlMessageBytes,
         maxFragments: 16,
         maxBufferedChunks: 256,
-        handshakeTimeout: timeoutMs,
       });
       const fail = (cause: Error) => reject(lost(`no WebSocket at ${url.host}: ${cause.message}`, cause));
+      // The option `handshakeTimeout` has no effect on a connection that was made already.
+      const late = () => connection.destroy(new Error('no answer in time'));
+      const timer = setTimeout(late, timeoutMs);
+      connection.once('close', () => clearTimeout(timer));
       socket.once('error', fail);
       const channel = new MessageChannel(socket);
-      socket.once('open', () => resolve(channel));
+      socket.once('open', () => {
+        clearTimeout(timer);
+        resolve(channel);
+      });
     });
   }
 

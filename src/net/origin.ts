@@ -28,14 +28,17 @@ export interface OriginSocket {
  * Opens a connection to an origin, through the environment's proxy if it names one.
  * @param alpn protocols to offer under TLS
  * @param unreachable the code of a failure to get there
+ * @param signal aborting it gives up
  */
 export async function connectOrigin(
   origin: Origin,
   alpn: readonly string[],
   unreachable: ErrorCode,
+  signal?: AbortSignal,
 ): Promise<OriginSocket> {
   const url = new URL(origin.url);
-  const timeout = AbortSignal.timeout(origin.timeoutMs ?? LIMITS.handshakeStepMs);
+  const late = AbortSignal.timeout(origin.timeoutMs ?? LIMITS.handshakeStepMs);
+  const timeout = signal ? AbortSignal.any([late, signal]) : late;
   try {
     const proxy = proxyFor(url, origin.environment ?? process.env);
     const raw = proxy ? await openTunnel(proxy, url, timeout) : await openTcp(url, timeout);

@@ -6,11 +6,18 @@ import { SallyportError } from '../core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
 import { LIMITS } from '../core/limits.ts';
 import { signAuth, tokenProof, verifyChallenge, type AuthContext } from '../core/protocol/auth.ts';
-import { PROTOCOL_VERSION, type MessageTo, type NodeRole, type ToNode } from '../core/protocol/rendezvous.ts';
+import {
+  PROTOCOL_VERSION,
+  type MessageTo,
+  type NodeRole,
+  type ToNode,
+  type ToRendezvous,
+} from '../core/protocol/rendezvous.ts';
 import { remoteFailure } from '../core/remote-failure.ts';
 import { exporterOf } from './knock.ts';
 import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, hostOf, type Origin } from './origin.ts';
+import type { Attempting } from './race.ts';
 
 /** What a node says of itself when it registers. */
 export interface Registrant {
@@ -51,11 +58,16 @@ export interface Grant {
   readonly relays: readonly RelayInfo[];
 }
 
+export interface Registered {
+  readonly channel: MessageChannel;
+  readonly grant: Grant;
+}
+
 /** A listener may have to wait until the rendezvous has pinged its predecessor. */
 const REGISTRATION_MS = 2 * LIMITS.handshakeStepMs;
 
 /**
- * Connects and registers once.
+ * Connects and registers once. It is committed when it asks for the registration, having proven the node's key.
  * @param pinned the deployment's id, if it is known
  * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `IDENTITY_CHANGED`, `TIMEOUT`, `PROTOCOL_ERROR`, or whatever code the rendezvous refuses with
  */
@@ -63,32 +75,40 @@ export async function register(
   origin: Origin,
   registrant: Registrant,
   pinned: PeerId | undefined,
-): Promise<{ channel: MessageChannel; grant: Grant }> {
-  const { socket, proxied } = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE');
+  { signal, onCommit }: Attempting,
+): Promise<Registered> {
+  const { socket, proxied } = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE', signal);
+  const abandon = () => socket.destroy();
+  signal.addEventListener('abort', abandon);
+  if (signal.aborted) abandon();
   const url = new URL('/v1/signal', origin.url);
   const exporter = exporterOf(socket);
   const address = socket.remoteAddress;
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
   const channel = await MessageChannel.open(socket, url, timeoutMs);
   try {
-    const deployment = await greet(channel, registrant, pinned, exporter, timeoutMs);
+    const { deployment, auth } = await greet(channel, registrant, pinned, exporter, timeoutMs);
+    onCommit();
+    channel.send(auth);
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
     const host = proxied || address === undefined ? await resolveHost(url) : canonicalAddress(address);
     return { channel, grant: grantOf(registered, deployment, origin.url, host) };
   } catch (error) {
     channel.terminate();
     throw error;
+  } finally {
+    signal.removeEventListener('abort', abandon);
   }
 }
 
-/** Proves both identities; what remains is the rendezvous's consent. */
+/** Has the rendezvous prove its identity; what remains is to prove ours, and the rendezvous's consent. */
 async function greet(
   channel: MessageChannel,
   registrant: Registrant,
   pinned: PeerId | undefined,
   exporter: Uint8Array,
   timeoutMs: number,
-): Promise<PeerId> {
+): Promise<{ deployment: PeerId; auth: MessageTo<ToRendezvous, 'auth'> }> {
   const { identity, role, boot, instance, name, relay, secret, token } = registrant;
   const nonce = new Uint8Array(randomBytes(32));
   const id = identity.publicKey;
@@ -108,8 +128,7 @@ async function greet(
       hint: 'run `peer join <url>` with the join URL that the rendezvous printed',
     });
   }
-  channel.send({ t: 'auth', signature: signAuth(identity, context), proof, secret });
-  return deployment;
+  return { deployment, auth: { t: 'auth', signature: signAuth(identity, context), proof, secret } };
 }
 
 function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageTo<ToNode, Name> {

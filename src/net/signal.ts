@@ -1,14 +1,23 @@
 import { EventEmitter } from 'node:events';
 import { randomBytes } from 'node:crypto';
 import { Backoff } from '../core/backoff.ts';
-import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors.ts';
+import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { PeerId } from '../core/identity.ts';
 import { ClockOffset } from '../core/protocol/clock-offset.ts';
 import type { ToNode, ToRendezvous } from '../core/protocol/rendezvous.ts';
 import { systemClock, type Clock } from './clock.ts';
 import type { MessageChannel } from './message-channel.ts';
 import type { Origin } from './origin.ts';
-import { refusal, register, relayInfos, type Grant, type Registrant, type RelayInfo } from './register.ts';
+import { Race } from './race.ts';
+import {
+  refusal,
+  register,
+  relayInfos,
+  type Grant,
+  type Registered,
+  type Registrant,
+  type RelayInfo,
+} from './register.ts';
 
 export interface SignalOptions extends Origin, Omit<Registrant, 'boot' | 'instance' | 'secret'> {
   readonly boot?: Uint8Array | undefined;
@@ -48,18 +57,26 @@ const RETRY_MAX_MS = 5_000;
 /** The first pings come close together: one clock sample may have met a queue. */
 const FIRST_PINGS_MS = [0, 250, 500];
 const PING_MS = 20_000;
+/** A ping without an answer for so long has another connection begun beside this one, … */
+const DOUBT_MS = 2_500;
+/** … sooner where something waits for what this one carries (or three round trips), … */
+const CHECK_DOUBT_MS = 700;
+/** … and this one given up. */
 const PONG_MS = 5_000;
-const CHECK_PONG_MS = 1_500;
 
-/** A node's standing registration at a rendezvous: comes back by itself after every loss until closed or refused. */
+/**
+ * A node's standing registration at a rendezvous: comes back by itself after every loss until closed or refused. A
+ * connection that is merely silent stays until another has taken its place, so that the node can be reached meanwhile.
+ */
 export class SignalConnection extends EventEmitter<SignalEvents> {
   readonly #options: SignalOptions;
   readonly #registrant: Registrant;
   readonly #clock: Clock;
   readonly #offset = new ClockOffset();
+  /** It was measured over an earlier connection, and serves until this one has a measurement of its own. */
+  #offsetIsOld = false;
   readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
-  /** Each attempt has its number; an earlier one that comes through late is dropped. */
-  #attempt = 0;
+  readonly #race: Race<Registered>;
   #channel: MessageChannel | undefined;
   #grant: Grant | undefined;
   #deployment: PeerId | undefined;
@@ -68,7 +85,12 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #closed = false;
   #cancelRetry: (() => void) | undefined;
   #cancelPing: (() => void) | undefined;
-  #cancelPongTimeout: (() => void) | undefined;
+  /** When a ping without an answer gives rise to doubt; `undefined` while all are answered. */
+  #doubtAt: number | undefined;
+  #cancelDoubt: (() => void) | undefined;
+  #cancelSilence: (() => void) | undefined;
+  /** It has been silent for too long, and stays only while others are attempted beside it. */
+  #silent = false;
 
   /** Starts connecting at once. */
   constructor(options: SignalOptions) {
@@ -79,7 +101,15 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     const fresh = () => new Uint8Array(randomBytes(16));
     const { boot = fresh(), instance = fresh(), secret = fresh() } = options;
     this.#registrant = { ...options, boot, instance, secret };
-    void this.#connect();
+    this.#race = new Race({
+      attempt: (attempting) => register(options, this.#registrant, this.#deployment, attempting),
+      clock: this.#clock,
+      failure: 'RENDEZVOUS_UNREACHABLE',
+      onResult: (registered) => this.#begin(registered),
+      discard: ({ channel }) => channel.terminate(),
+      onFailure: (why, left) => this.#onFailure(why, left),
+    });
+    this.#race.begin();
   }
 
   get url(): string {
@@ -143,11 +173,11 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     });
   }
 
-  /** Something else has gone silent: this connection has to answer soon, or another takes its place. */
+  /** Something waits for what this connection carries: it has to answer soon, or another takes its place. */
   check(): void {
     if (!this.#channel) return;
     this.#cancelPing?.();
-    this.#ping(FIRST_PINGS_MS.length, CHECK_PONG_MS);
+    this.#ping(FIRST_PINGS_MS.length, Math.max(CHECK_DOUBT_MS, 3 * (this.rttMs ?? 0)));
   }
 
   /** Drops the connection, which may be dead in silence, and opens a new one at once. */
@@ -155,47 +185,51 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     if (this.#closed) return;
     this.#drop();
     this.#backoff.reset();
-    void this.#connect();
+    this.#race.begin();
   }
 
   /** Ends the lease at once. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#attempt += 1;
+    this.#race.stop();
     this.#channel?.send({ t: 'bye' });
     this.#channel?.close();
     this.#channel = undefined;
     this.#cancelTimers();
   }
 
-  async #connect(): Promise<void> {
-    const attempt = ++this.#attempt;
-    this.#cancelRetry?.();
-    try {
-      const { channel, grant } = await register(this.#options, this.#registrant, this.#deployment);
-      if (attempt === this.#attempt) this.#begin(channel, grant);
-      else channel.terminate();
-    } catch (thrown) {
-      if (attempt === this.#attempt) this.#lose(asSallyportError(thrown, 'RENDEZVOUS_UNREACHABLE'));
-    }
-  }
-
-  #begin(channel: MessageChannel, grant: Grant): void {
+  #begin({ channel, grant }: Registered): void {
+    // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
+    if (this.#channel && grant.time < this.#grant!.time) return channel.terminate();
     if (this.#deployment === undefined) {
       this.#deployment = grant.deployment;
       this.emit('pin', grant.deployment);
     }
+    this.#channel?.terminate();
+    this.#cancelTimers();
     this.#channel = channel;
     this.#grant = grant;
     this.#backoff.reset();
-    this.#offset.reset();
+    this.#offsetIsOld = true;
     this.#ping(0);
     this.emit('registered', grant);
     channel.run(
-      (message) => this.#receive(message),
-      (why) => channel === this.#channel && this.#lose(why),
+      (message) => channel === this.#channel && this.#receive(message),
+      (why) => channel === this.#channel && this.#onClosed(why),
     );
+  }
+
+  #onFailure(why: SallyportError, left: number): void {
+    if (this.#channel && !this.#silent) return; // it was a second one
+    if (left === 0 || FATAL.includes(why.code)) this.#lose(why);
+  }
+
+  /** It may have been closed in favour of one that was begun beside it. */
+  #onClosed(why: SallyportError): void {
+    if (!this.#race.running) return this.#lose(why);
+    this.#channel = undefined;
+    this.#cancelTimers();
   }
 
   #receive(message: ToNode): void {
@@ -204,8 +238,11 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
       case 'registered':
         break; // out of turn, without meaning
       case 'pong':
+        if (this.#offsetIsOld) this.#offset.reset();
+        this.#offsetIsOld = false;
         this.#offset.add(message.sent, this.#clock.now(), message.time);
-        this.#cancelPongTimeout?.();
+        this.#trust();
+        this.#race.relent();
         break;
       case 'relays':
         this.#grant = { ...this.#grant!, relays: relayInfos(message.relays, this.url) };
@@ -231,14 +268,32 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     }
   }
 
-  #ping(count: number, patienceMs = PONG_MS): void {
+  #ping(count: number, patienceMs = DOUBT_MS): void {
     const wait = (FIRST_PINGS_MS[count + 1] ?? Infinity) - (FIRST_PINGS_MS[count] ?? 0);
-    this.#channel?.send({ t: 'ping', sent: this.#clock.now() });
-    const silent = () =>
-      this.#lose(new SallyportError('RENDEZVOUS_UNREACHABLE', 'the rendezvous fell silent'));
-    this.#cancelPongTimeout?.();
-    this.#cancelPongTimeout = this.#clock.setTimer(silent, patienceMs);
+    const now = this.#clock.now();
+    this.#channel?.send({ t: 'ping', sent: now });
+    this.#cancelSilence ??= this.#clock.setTimer(() => this.#onSilence(), PONG_MS);
+    if (this.#doubtAt === undefined || this.#doubtAt > now + patienceMs) {
+      this.#doubtAt = now + patienceMs;
+      this.#cancelDoubt?.();
+      this.#cancelDoubt = this.#clock.setTimer(() => this.#race.begin(), patienceMs);
+    }
     this.#cancelPing = this.#clock.setTimer(() => this.#ping(count + 1), Math.min(wait, PING_MS));
+  }
+
+  /** The pings were answered. */
+  #trust(): void {
+    this.#silent = false;
+    this.#doubtAt = undefined;
+    this.#cancelDoubt?.();
+    this.#cancelSilence?.();
+    this.#cancelSilence = undefined;
+  }
+
+  #onSilence(): void {
+    this.#silent = true;
+    if (!this.#race.running)
+      this.#lose(new SallyportError('RENDEZVOUS_UNREACHABLE', 'the rendezvous fell silent'));
   }
 
   #lose(why: SallyportError): void {
@@ -251,12 +306,12 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     }
     const wait = this.#restartInMs ?? this.#backoff.next();
     this.#restartInMs = undefined;
-    this.#cancelRetry = this.#clock.setTimer(() => void this.#connect(), wait);
+    this.#cancelRetry = this.#clock.setTimer(() => this.#race.begin(), wait);
     this.emit('down', why);
   }
 
   #drop(): void {
-    this.#attempt += 1;
+    this.#race.stop();
     this.#channel?.terminate();
     this.#channel = undefined;
     this.#cancelTimers();
@@ -265,7 +320,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #cancelTimers(): void {
     this.#cancelRetry?.();
     this.#cancelPing?.();
-    this.#cancelPongTimeout?.();
+    this.#trust();
   }
 }
 

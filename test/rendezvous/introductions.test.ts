@@ -45,6 +45,29 @@ describe('introductions', () => {
     expect(mine.circuit).toEqual(theirs.circuit);
   });
 
+  it('are passed on again to a node that comes back while its first connection still stands', () => {
+    const { world, alice, bob } = pair();
+    const session = alice.offer(bob);
+    world.advance(9_000);
+    bob.reconnect();
+    expect(bob.received('offer')).toMatchObject([{ session }]);
+    world.advance(2_000);
+    bob.reconnect();
+    expect(bob.received('offer')).toEqual([]);
+  });
+
+  it('are not passed on again to a node that hung up, nor more than sixteen messages', () => {
+    const { alice, bob } = pair();
+    alice.offer(bob);
+    bob.disconnect();
+    bob.reconnect();
+    expect(bob.received('offer')).toEqual([]);
+    for (let n = 0; n < 20; n++) alice.offer(bob, `session ${n}`);
+    const passedOn = bob.received('offer').length;
+    bob.reconnect();
+    expect([passedOn, bob.received('offer').length]).toEqual([19, 16]);
+  });
+
   it('renew tickets of either leg without having kept the session, and of no circuit of others', () => {
     const { alice, bob } = pair();
     const session = alice.offer(bob);

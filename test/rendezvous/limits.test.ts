@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/core/limits.ts';
@@ -7,6 +7,7 @@ import { Front } from '../../src/net/front.ts';
 import { Registrations, registrationOf, type Registration } from '../../rendezvous/registrations.ts';
 import { TestDeployment } from './deployment.ts';
 import { bytes, RegistryWorld, TestNode } from './harness.ts';
+import { stoppablePipe } from './stoppable-pipe.ts';
 
 const limit = expect.objectContaining({ code: 'LIMIT' });
 
@@ -132,7 +133,8 @@ describe('a node that does not read', () => {
     const pipe = await stoppablePipe(deployment);
     const bob = await deployment.node({ url: pipe.url });
     pipe.stop();
-    const down = once(bob.signal, 'down');
+    pipe.stopNew();
+    const back = once(bob.signal, 'registered');
     const box = new Uint8Array(4_000);
     for (let n = 0; n < 40 && !pipe.ended; n++) {
       const { signal } = await deployment.node({ role: 'dial' });
@@ -149,37 +151,9 @@ describe('a node that does not read', () => {
       await sleep(10);
       signal.close();
     }
+    expect(pipe.ended).toBe(true);
     pipe.go();
-    await down;
+    await back;
     expect(await bob.signal.whenRegistered()).toBeDefined();
   });
 });
-
-/** A way to the rendezvous on which the answers can be held back, and then the kernel's buffers fill. */
-async function stoppablePipe(deployment: TestDeployment) {
-  const { port, hostname } = new URL(deployment.server.url);
-  const pairs: [Socket, Socket][] = [];
-  const pipe = { url: '', stop, go, ended: false };
-  const server = createServer((near) => {
-    const far = connect(Number(port), hostname);
-    pairs.push([near, far]);
-    near.on('error', () => far.destroy()).on('close', () => far.destroy());
-    far.on('error', () => near.destroy()).on('close', () => near.destroy());
-    far.on('close', () => (pipe.ended = true));
-    near.pipe(far);
-    far.pipe(near);
-  }).listen(0, '127.0.0.1');
-  function stop(): void {
-    for (const [near, far] of pairs) far.unpipe(near).pause();
-  }
-  function go(): void {
-    for (const [near, far] of pairs) far.pipe(near);
-  }
-  await once(server, 'listening');
-  pipe.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  deployment.onClose(() => {
-    server.close();
-    for (const sockets of pairs) for (const socket of sockets) socket.destroy();
-  });
-  return pipe;
-}
