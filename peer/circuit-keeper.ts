@@ -7,10 +7,12 @@ import { LIMITS } from '../src/core/limits.ts';
 import { peekTicket, type Ticket } from '../src/core/protocol/ticket.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
+import type { Leg } from '../src/net/circuit.ts';
 import type { RelayLink } from '../src/net/relay-link.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { secure } from '../src/net/secure.ts';
+import type { EarlyLeg } from './early-leg.ts';
 
 /** A relay circuit, secured end to end and ready for the session. */
 export interface CircuitPath {
@@ -27,6 +29,8 @@ export interface CircuitOptions {
   readonly clock: Clock;
   /** Of which kinds its leg may be; all of them by default. */
   readonly circuits?: readonly CircuitKind[] | undefined;
+  /** Taken in place of the first that would be dialled. */
+  readonly earlyLeg?: EarlyLeg | undefined;
   /** The warm connection to a relay of this deployment. */
   readonly link: (relay: PeerId) => RelayLink | undefined;
   /** Milliseconds by the rendezvous's clock. */
@@ -57,6 +61,7 @@ const RENEWAL_PATIENCE_MS = 2_000;
 export class CircuitKeeper {
   #options: CircuitOptions;
   #tickets: HeldTicket[] = [];
+  #earlyLeg: EarlyLeg | undefined;
   #stopped = new AbortController();
   /** Until then one leg is all that an answer may cost (docs/protocol.md, "Introduction"). */
   #confirmed = deferred<void>();
@@ -65,6 +70,7 @@ export class CircuitKeeper {
 
   constructor(options: CircuitOptions, tickets: readonly Uint8Array[]) {
     this.#options = options;
+    this.#earlyLeg = options.earlyLeg;
     this.take(tickets);
     void this.#keepOpen();
   }
@@ -116,14 +122,17 @@ export class CircuitKeeper {
 
   async #dial(attempt: number): Promise<TLSSocket> {
     const { bytes, fields } = await this.#freshTicket(attempt);
-    const { identity, role, keys, circuits, link, onPath } = this.#options;
+    const { role, link, onPath } = this.#options;
     const relay = link(fields.relay);
     if (!relay)
       throw new SallyportError('RELAY_UNREACHABLE', 'the ticket is for a relay that is not known here');
-    const { kind, pipe: leg } = await relay.open(bytes, identity, circuits);
+    const keys = this.#options.keys.path('relay', role);
+    const early = await this.#takeEarlyLeg();
+    const { kind, pipe: leg } = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
     const pipe = await secure(leg, {
       role: role === 'initiator' ? 'client' : 'server',
-      keys: keys.path('relay', role),
+      keys,
+      tagSent: early === undefined,
       signal: this.#stopped.signal,
       timeoutMs: PARTNER_TIMEOUT_MS,
     }).catch((thrown: unknown) => {
@@ -132,6 +141,17 @@ export class CircuitKeeper {
     });
     onPath({ kind, pipe, remote: relay.url });
     return pipe;
+  }
+
+  async #takeEarlyLeg(): Promise<Leg | undefined> {
+    const early = this.#earlyLeg;
+    this.#earlyLeg = undefined;
+    return early?.claim();
+  }
+
+  #openLeg(relay: RelayLink, ticket: Uint8Array, greeting: Uint8Array): Promise<Leg> {
+    const { identity, circuits: kinds } = this.#options;
+    return relay.open(ticket, identity, { kinds, greeting });
   }
 
   /** The relays are taken in turn; both ends hold the same list. */

@@ -29,6 +29,7 @@ import type { Clock } from '../src/net/clock.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import type { Deployment } from './deployment.ts';
+import type { EarlyLeg } from './early-leg.ts';
 import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
 import { NetworkNews } from './network-news.ts';
@@ -54,6 +55,8 @@ export interface ConversationOptions {
   readonly tickets: readonly Uint8Array[];
   /** Sends our answer once more; whoever has had it passes it over. */
   readonly answerAgain?: (() => void) | undefined;
+  /** Our leg of its first circuit, where that was opened before. */
+  readonly earlyLeg?: EarlyLeg | undefined;
   /** Of our network, in the offer or the answer. */
   readonly told: { readonly candidates: readonly Candidate[]; readonly profile: NatProfile };
   readonly identity: Identity;
@@ -102,6 +105,7 @@ export class Conversation {
   #punching!: Punching;
   #circuit: CircuitKeeper | undefined;
   #tickets: readonly Uint8Array[];
+  #earlyLeg: EarlyLeg | undefined;
   #sealer!: Sealer;
   #opener!: Opener;
   #instance: Uint8Array;
@@ -123,6 +127,7 @@ export class Conversation {
     this.#options = options;
     this.#epochs = new Epochs(keys);
     this.#tickets = options.tickets;
+    this.#earlyLeg = options.earlyLeg;
     this.#instance = options.instance;
     this.#sightings = new Sightings(deployment, peer);
     this.#news.told(options.told);
@@ -285,7 +290,9 @@ export class Conversation {
 
   #keepCircuit(): void {
     const { role, kinds, circuits, identity, clock, deployment } = this.#options;
-    if (!kinds.includes('relay') || this.#tickets.length === 0) return;
+    const earlyLeg = this.#earlyLeg;
+    this.#earlyLeg = undefined;
+    if (!kinds.includes('relay') || this.#tickets.length === 0) return earlyLeg?.discard();
     const keys = this.#epochs.current;
     this.#circuit = new CircuitKeeper(
       {
@@ -293,6 +300,7 @@ export class Conversation {
         role,
         keys,
         circuits,
+        earlyLeg,
         clock,
         link: (relay) => deployment.relay(relay),
         serverTime: () => deployment.serverTime(),

@@ -89,7 +89,7 @@ export class Introductions {
     const { deployment, network } = this.#options;
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
-    const { session, told, handshake, answer, read } = await this.#offering.introduce(to, terms, signal);
+    const { session, told, handshake, answer, leg, read } = await this.#offering.introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({
       role: 'initiator',
@@ -100,6 +100,7 @@ export class Introductions {
       kinds: kinds.filter((kind) => theirs.includes(kind)),
       circuits: terms.circuits,
       tickets: answer.tickets,
+      earlyLeg: leg,
       told,
     });
     conversation.begin({ kinds: theirs, profile, candidates: this.#sightings(to).mark(candidates) }, start);
@@ -161,6 +162,7 @@ export class Introductions {
       case 'trickle':
         return this.#conversationWith(message)?.openBox(message.box, message.instance);
       case 'renewed':
+        this.#offers.takeTickets(message.session, message.tickets);
         return this.#conversations.get(hex(message.session))?.takeTickets(message.tickets);
       case 'gone':
         for (const conversation of this.#conversations.values()) {
@@ -296,7 +298,17 @@ export class Introductions {
   #converse(
     options: Pick<
       ConstructorParameters<typeof Conversation>[0],
-      'role' | 'id' | 'peer' | 'instance' | 'keys' | 'kinds' | 'circuits' | 'tickets' | 'told' | 'answerAgain'
+      | 'role'
+      | 'id'
+      | 'peer'
+      | 'instance'
+      | 'keys'
+      | 'kinds'
+      | 'circuits'
+      | 'tickets'
+      | 'earlyLeg'
+      | 'told'
+      | 'answerAgain'
     >,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;

@@ -3,6 +3,7 @@ import { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import { proveInvite } from '../src/core/invite.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
+import { peekTicket } from '../src/core/protocol/ticket.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import { Handshake } from '../src/core/session/handshake.ts';
 import {
@@ -14,6 +15,7 @@ import {
 } from '../src/core/session/introduction.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { Deployment } from './deployment.ts';
+import { EarlyLeg } from './early-leg.ts';
 import type { Network } from './network.ts';
 import { ANSWER_TIMEOUT_MS, type PendingOffers } from './pending-offers.ts';
 
@@ -85,12 +87,29 @@ export class Offering {
       ...(known && { resume: known.resume }),
     });
     const noise = writeFirst(handshake, offer);
-    const answer = await this.#pending.send(
-      { to, session, noise, instance: known?.instance },
-      giveUpAt,
-      signal,
-    );
-    return answer && { session, told, handshake, answer, read: decodeAnswer(handshake.read(answer.noise)) };
+    const leg = kinds.includes('relay') && !planOnly && !known ? this.#earlyLeg(circuits) : undefined;
+    const onTickets = leg && ((tickets: readonly Uint8Array[]) => leg.take(tickets));
+    try {
+      const addressed = { to, session, noise, instance: known?.instance, onTickets };
+      const answer = await this.#pending.send(addressed, giveUpAt, signal);
+      if (!answer) {
+        leg?.discard();
+        return undefined;
+      }
+      return { session, told, handshake, answer, leg, read: decodeAnswer(handshake.read(answer.noise)) };
+    } catch (thrown) {
+      leg?.discard();
+      throw thrown;
+    }
+  }
+
+  #earlyLeg(kinds: readonly CircuitKind[] | undefined): EarlyLeg {
+    const { identity, deployment } = this.#options;
+    return new EarlyLeg(async (ticket) => {
+      const relay = deployment.relay(peekTicket(ticket).relay);
+      if (!relay) throw new SallyportError('RELAY_UNREACHABLE', 'the relay is not known here');
+      return relay.open(ticket, identity, { kinds });
+    });
   }
 }
 

@@ -22,12 +22,15 @@ interface Offer {
   readonly noise: Uint8Array;
   /** The peer's registration that it is for, instead of the one that listens. */
   readonly instance: Uint8Array | undefined;
+  /** Hears of tickets for our leg as soon as the offer is passed on; they aren't asked for otherwise. */
+  readonly onTickets?: ((tickets: readonly Uint8Array[]) => void) | undefined;
 }
 
 /** One that was not answered yet; `undefined` when it will not be. */
 interface PendingOffer {
   readonly to: PeerId;
   readonly answer: Deferred<Answer | undefined>;
+  readonly onTickets: Offer['onTickets'];
 }
 
 /** However often an offer has to be made. */
@@ -61,7 +64,7 @@ export class PendingOffers {
    * @throws SallyportError `TIMEOUT`, `ABORTED`, `RENDEZVOUS_UNREACHABLE`, or what the other side refused it with
    */
   async send(
-    { to, session, noise, instance }: Offer,
+    { to, session, noise, instance, onTickets }: Offer,
     giveUpAt: number,
     signal?: AbortSignal,
   ): Promise<Answer | undefined> {
@@ -75,10 +78,11 @@ export class PendingOffers {
       deployment.check(); // the pong says that the offer is there
       cancelCheck = clock.setTimer(check, CHECK_MS);
     };
-    this.#pending.set(key, { to, answer });
+    this.#pending.set(key, { to, answer, onTickets });
     signal?.addEventListener('abort', abort);
     try {
-      if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise })) {
+      const tickets = onTickets ? true : undefined;
+      if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise, tickets })) {
         throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
       }
       check();
@@ -95,6 +99,11 @@ export class PendingOffers {
   withdraw(session: Uint8Array): void {
     const error = new SallyportError('ABORTED', 'the peer has offered the session itself');
     this.#pending.get(hex(session))?.answer.reject(error);
+  }
+
+  /** Tickets for a session that isn't there yet. */
+  takeTickets(session: Uint8Array, tickets: readonly Uint8Array[]): void {
+    this.#pending.get(hex(session))?.onTickets?.(tickets);
   }
 
   receive(message: Answer | Forwarded<'refuse'> | Forwarded<'error'>): void {

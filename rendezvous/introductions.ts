@@ -5,7 +5,7 @@ import { signOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
 import { RateLimiter } from '../src/core/token-bucket.ts';
 import { instanceKey, type Registration, type Registrations } from './registrations.ts';
-import { TicketOffice } from './ticket-office.ts';
+import { TicketOffice, type CircuitParties } from './ticket-office.ts';
 
 type Served = Exclude<ToRendezvous, { t: 'hello' | 'auth' | 'ping' | 'bye' }>;
 
@@ -82,7 +82,7 @@ export class Introductions {
 
   #offer(
     from: Registration,
-    { session, to, instance, noise }: MessageTo<ToRendezvous, 'offer'>,
+    { session, to, instance, noise, tickets }: MessageTo<ToRendezvous, 'offer'>,
     now: Instant,
   ): void {
     const callee = this.#callee(from, to, instance, now);
@@ -91,12 +91,22 @@ export class Introductions {
     this.#options.introduced(from, callee);
     const { idBytes, instance: fromInstance } = from;
     const signature = signOffer(deployment, from.id, session, noise, now);
-    const tickets = this.#tickets.tickets(parties, 1, this.#options.relays(), now);
+    const theirs = this.#tickets.tickets(parties, 1, this.#options.relays(), now);
     this.#options.passOn(
       callee,
-      { t: 'offer', session, from: idBytes, instance: fromInstance, noise, time: now, signature, tickets },
+      {
+        t: 'offer',
+        session,
+        from: idBytes,
+        instance: fromInstance,
+        noise,
+        time: now,
+        signature,
+        tickets: theirs,
+      },
       now,
     );
+    if (tickets) this.#grant(from, parties, 0, now);
   }
 
   #answer(from: Registration, message: MessageTo<ToRendezvous, 'answer'>, now: Instant): void {
@@ -112,13 +122,12 @@ export class Introductions {
   #renew(from: Registration, { session, peer, leg }: MessageTo<ToRendezvous, 'renew'>, now: Instant): void {
     const other = peerIdOf(peer);
     const [initiator, responder] = leg === 0 ? [from.id, other] : [other, from.id];
-    const tickets = this.#tickets.tickets(
-      { session, initiator, responder },
-      leg,
-      this.#options.relays(),
-      now,
-    );
-    this.#options.reply(from, { t: 'renewed', session, tickets });
+    this.#grant(from, { session, initiator, responder }, leg, now);
+  }
+
+  #grant(to: Registration, parties: CircuitParties, leg: 0 | 1, now: Instant): void {
+    const tickets = this.#tickets.tickets(parties, leg, this.#options.relays(), now);
+    this.#options.reply(to, { t: 'renewed', session: parties.session, tickets });
   }
 
   #resolve(from: Registration, name: string, now: Instant): void {

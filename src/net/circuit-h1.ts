@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
+import { concat } from '../core/bytes.ts';
 import { SallyportError, isErrorCode } from '../core/errors.ts';
 import { ALIVE, OPEN, openMessage, REFUSED, UPGRADE_TOKEN } from '../core/protocol/standing-leg.ts';
 import type { Clock } from './clock.ts';
@@ -73,14 +74,15 @@ export class StandingLeg {
 
   /**
    * Resolves with the circuit's leg once the relay has opened it.
+   * @param greeting the circuit's first bytes from here; they leave with the opening
    * @throws SallyportError `TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`, `RATE_LIMITED`, `RELAY_UNREACHABLE`
    */
-  async open(opening: string): Promise<Socket> {
+  async open(opening: string, greeting: Uint8Array): Promise<Socket> {
     const socket = this.#socket;
     this.#cancelTimer();
     socket.off('readable', this.#onReadable);
     socket.allowHalfOpen = true;
-    socket.write(openMessage(opening));
+    socket.write(concat(openMessage(opening), greeting));
     const cancel = this.#clock.setTimer(() => socket.destroy(), OPEN_MS);
     try {
       const type = await outcome(socket);

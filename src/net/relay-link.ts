@@ -22,8 +22,17 @@ export interface RelayLinkOptions extends Origin {
 interface Claim {
   readonly ticket: Uint8Array;
   readonly identity: Identity;
+  readonly greeting: Uint8Array;
 }
 
+export interface LegOptions {
+  /** The first of these that gets through is taken; any by default. */
+  readonly kinds?: readonly CircuitKind[] | undefined;
+  /** The circuit's first bytes from this end, which leave with the opening. */
+  readonly greeting?: Uint8Array | undefined;
+}
+
+const NOTHING = new Uint8Array();
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
 /** What didn't get through may have met the network's mood rather than a middlebox. */
@@ -82,16 +91,16 @@ export class RelayLink {
   }
 
   /**
-   * Opens one leg of the circuit that `ticket` names, by the first of `kinds` that gets through. It can be written to at
-   * once; a leg over HTTP/2 may still be refused, and is destroyed with the error then.
+   * Opens one leg of the circuit that `ticket` names. It can be written to at once; a leg over HTTP/2 may still be
+   * refused, and is destroyed with the error then.
    * @throws SallyportError `TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`, `RATE_LIMITED`, `RELAY_UNREACHABLE`
    */
   async open(
     ticket: Uint8Array,
     identity: Identity,
-    kinds: readonly CircuitKind[] = CIRCUIT_KINDS,
+    { kinds = CIRCUIT_KINDS, greeting = NOTHING }: LegOptions = {},
   ): Promise<Leg> {
-    const claim = { ticket, identity };
+    const claim = { ticket, identity, greeting };
     const network = this.#network;
     const leg =
       (await this.#try('relay-h1', kinds, () => this.#openStanding(claim))) ??
@@ -154,7 +163,7 @@ export class RelayLink {
     const standing = await this.#standing.take();
     if (!standing) return undefined;
     try {
-      return this.#own(await standing.open(opening(claim, standing.exporter)));
+      return this.#own(await standing.open(opening(claim, standing.exporter), claim.greeting));
     } catch (thrown) {
       if (standing.proven) throw thrown;
       return undefined;
@@ -170,7 +179,7 @@ export class RelayLink {
     try {
       const refused = (error: SallyportError) => leg.destroy(error);
       const leg: Http2Leg = new Http2Leg(link.open(opening(claim, link.exporter), refused), link.gate);
-      return leg;
+      return greet(leg, claim);
     } catch (thrown) {
       throw asSallyportError(thrown, 'RELAY_UNREACHABLE');
     }
@@ -178,7 +187,8 @@ export class RelayLink {
 
   async #openWebSocket(claim: Claim): Promise<Duplex> {
     const { socket } = await this.#connect(['http/1.1']);
-    return this.#own(await openWebSocketCircuit(socket, this.#url, opening(claim, exporterOf(socket))));
+    const leg = await openWebSocketCircuit(socket, this.#url, opening(claim, exporterOf(socket)));
+    return this.#own(greet(leg, claim));
   }
 
   #own(leg: Duplex): Duplex {
@@ -221,6 +231,11 @@ export class RelayLink {
   #block(kind: CircuitKind, network: symbol): void {
     if (network === this.#network) this.#blockedUntil.set(kind, this.#clock.now() + MEMORY_MS);
   }
+}
+
+function greet<Pipe extends Duplex>(leg: Pipe, { greeting }: Claim): Pipe {
+  if (greeting.length > 0) leg.write(greeting);
+  return leg;
 }
 
 function opening({ ticket, identity }: Claim, exporter: Uint8Array): string {

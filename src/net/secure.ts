@@ -25,6 +25,8 @@ export interface SecureOptions extends StepOptions {
   keys: PathKeys;
   /** The other end's tag, where an acceptor has already taken it from the pipe with `readTag`. */
   tag?: Uint8Array | undefined;
+  /** Our own tag was written already, with what opened the pipe. @default false */
+  tagSent?: boolean | undefined;
 }
 
 /**
@@ -39,12 +41,12 @@ export async function secure(pipe: Duplex, options: SecureOptions): Promise<TLSS
   if (options.role === 'client' && options.tag === undefined && !(pipe instanceof Socket)) {
     dropTag(pipe, options.keys);
     pipe.cork();
-    pipe.write(options.keys.tagOut);
+    if (!options.tagSent) pipe.write(options.keys.tagOut);
     const secured = handshake(pipe, options);
     pipe.uncork();
     return secured;
   }
-  pipe.write(options.keys.tagOut);
+  if (!options.tagSent) pipe.write(options.keys.tagOut);
   const tag = options.tag ?? (await readTag(pipe, options));
   try {
     checkTag(tag, options.keys);

@@ -279,6 +279,50 @@ describe('an answer', () => {
   });
 });
 
+describe('the offerer’s leg', () => {
+  /** What the relay hears of the legs of one peer. */
+  const heardOf = (peer: Peer) => {
+    const handled = vi.spyOn(Circuits.prototype, 'handle');
+    const inputs = () => handled.mock.calls.map(([input]) => input);
+    const legs = () =>
+      inputs().flatMap((input) =>
+        input.type === 'open' && input.opening.ticket.peer === peer.id ? [input.leg] : [],
+      );
+    const closed = () => inputs().filter((input) => input.type === 'closed' && legs().includes(input.leg));
+    return { legs, closed };
+  };
+
+  it('is open before the answer comes, and carries the circuit', async () => {
+    const alice = await meeting.peer('alice');
+    const { legs } = heardOf(alice);
+    const send = bob.deployment.send.bind(bob.deployment);
+    const waited = vi.waitFor(() => expect(legs()).toHaveLength(1));
+    vi.spyOn(bob.deployment, 'send').mockImplementation((message) => {
+      void waited.then(() => send(message));
+      return true;
+    });
+    const session = await alice.connect(bob.id, { paths: ['relay'] });
+    await session.ping();
+    expect(legs()).toHaveLength(1);
+  });
+
+  it('is given up when the offer is refused', async () => {
+    const alice = await meeting.peer('alice');
+    const carol = await meeting.peer('carol');
+    const { legs, closed } = heardOf(alice);
+    await expect(alice.connect(carol.id)).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
+    await vi.waitFor(() => expect(closed()).toHaveLength(1));
+    expect(legs()).toHaveLength(1);
+  });
+
+  it('is not opened for a session without the relay', async () => {
+    const alice = await meeting.peer('alice');
+    const { legs } = heardOf(alice);
+    await alice.connect(bob.id, { paths: ['tcp'] });
+    expect(legs()).toEqual([]);
+  });
+});
+
 describe('news that a peer is gone', () => {
   it('end a session that no path contradicts, and only that of the instance which is gone', async () => {
     const caller = new Caller(meeting, bob);

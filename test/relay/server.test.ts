@@ -60,15 +60,15 @@ async function openBoth({
   circuit = circuitId(),
 }: Opened = {}): Promise<[Duplex, Duplex]> {
   const [a, b] = await Promise.all([
-    links[0].open(ticket(0, circuit), alice, [kinds[0]]),
-    links[1].open(ticket(1, circuit), bob, [kinds[1]]),
+    links[0].open(ticket(0, circuit), alice, { kinds: [kinds[0]] }),
+    links[1].open(ticket(1, circuit), bob, { kinds: [kinds[1]] }),
   ]);
   expect([a.kind, b.kind]).toEqual(kinds);
   return [a.pipe, b.pipe];
 }
 
 async function openOne(kind: CircuitKind, bytes: Uint8Array, link = deployment.link()): Promise<Duplex> {
-  return (await link.open(bytes, alice, [kind])).pipe;
+  return (await link.open(bytes, alice, { kinds: [kind] })).pipe;
 }
 
 async function readAll(pipe: Duplex): Promise<Buffer> {
@@ -144,6 +144,17 @@ describe('a circuit', () => {
     b.write('hello alice');
     const [forBob, forAlice] = await Promise.all([readBytes(b, 9), readBytes(a, 11)]);
     expect([forBob.toString(), forAlice.toString()]).toEqual(['hello bob', 'hello alice']);
+  });
+
+  it.each(EACH_KIND)('takes its first bytes with the opening over %s', async (kind) => {
+    await start();
+    const [greeting, circuit] = [Buffer.from('hello bob'), circuitId()];
+    const [a, b] = await Promise.all([
+      deployment.link().open(ticket(0, circuit), alice, { kinds: [kind], greeting }),
+      deployment.link().open(ticket(1, circuit), bob),
+    ]);
+    a.pipe.end(', and goodbye');
+    expect((await readAll(b.pipe)).toString()).toBe('hello bob, and goodbye');
   });
 
   it.each([false, true])(
@@ -286,7 +297,7 @@ describe('a ticket', () => {
     await start();
     const link = deployment.link();
     const circuit = circuitId();
-    const open = (bytes: Uint8Array, as = alice) => refusalOf(link.open(bytes, as, [kind]));
+    const open = (bytes: Uint8Array, as = alice) => refusalOf(link.open(bytes, as, { kinds: [kind] }));
     expect(await open(ticket(0, circuit, { expires: serverTime() - 1 }))).toBe('TICKET_EXPIRED');
     expect(await open(ticket(0, circuit, { relay: freshIdentity().id }))).toBe('TICKET_INVALID');
     expect(await open(ticket(0, circuit), bob)).toBe('TICKET_INVALID');
@@ -344,7 +355,7 @@ describe('a ticket', () => {
     const link = deployment.link();
     const circuits: Duplex[] = [];
     for (let i = 0; i < 32; i++) circuits.push(await openOne(kind, ticket(0, circuitId()), link));
-    expect(await refusalOf(link.open(ticket(0, circuitId()), alice, [kind]))).toBe('LIMIT');
+    expect(await refusalOf(link.open(ticket(0, circuitId()), alice, { kinds: [kind] }))).toBe('LIMIT');
     expect(circuits.filter(({ destroyed }) => !destroyed)).toHaveLength(32);
   });
 });

@@ -49,7 +49,7 @@ describe('a stranger who was refused', () => {
 
   it.each([false, true])('is told why (TLS: %s)', async (tls) => {
     deployment = await TestDeployment.start({ tls });
-    const leg = deployment.link().open(ticket(), freshIdentity(), ['relay-h1']);
+    const leg = deployment.link().open(ticket(), freshIdentity(), { kinds: ['relay-h1'] });
     await expect(leg).rejects.toMatchObject({ code: 'TICKET_INVALID' });
   });
 

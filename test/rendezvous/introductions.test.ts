@@ -68,6 +68,20 @@ describe('introductions', () => {
     expect([passedOn, bob.received('offer').length]).toEqual([19, 16]);
   });
 
+  it('grant tickets for the offerer’s leg at once where the offer asks for them', () => {
+    const { alice, bob } = pair();
+    alice.offer(bob);
+    expect(alice.received('renewed')).toEqual([]);
+    const session = bytes('another', 16);
+    const to = bob.identity.publicKey;
+    alice.send({ t: 'offer', session, to, noise: bytes('noise 1', 48), tickets: true });
+    const [granted] = alice.received('renewed');
+    const mine = readTicket(granted!.tickets[0]!, DEPLOYMENT.id);
+    const theirs = readTicket(bob.received('offer')[1]!.tickets[0]!, DEPLOYMENT.id);
+    expect(granted).toMatchObject({ session });
+    expect(mine).toMatchObject({ leg: 0, peer: alice.identity.id, circuit: theirs.circuit });
+  });
+
   it('renew tickets of either leg without having kept the session, and of no circuit of others', () => {
     const { alice, bob } = pair();
     const session = alice.offer(bob);

@@ -144,6 +144,8 @@ const offer = v.object({
   /** To this registration of the peer's, rather than to the one that listens: for a session that there is. */
   instance: v.optional(instance),
   noise,
+  /** Asks for tickets for the offerer's leg at once, as `renewed`, and not only with the answer. */
+  tickets: v.optional(v.boolean()),
 });
 const forwardedOffer = v.object({
   t: v.literal('offer'),
@@ -172,7 +174,7 @@ const forwardedTrickle = v.object({
   box: bytesUpTo(4_096),
 });
 
-/** Fresh tickets for a session that lives on. */
+/** Fresh tickets for a session that lives on; `renewed` also comes to an offer that asked for tickets. */
 const renew = v.object({ t: v.literal('renew'), session, peer: id, leg: v.picklist([0, 1]) });
 const renewed = v.object({ t: v.literal('renewed'), session, tickets });
 
