@@ -11,6 +11,7 @@ import { RelayLink } from '../../src/net/relay-link.ts';
 import { SignalConnection, type SignalMessage, type SignalOptions } from '../../src/net/signal.ts';
 import { attachRelay } from '../../relay/attach.ts';
 import type { RendezvousOptions } from '../../rendezvous/options.ts';
+import type { RegistryOutput } from '../../rendezvous/registry-events.ts';
 import { RendezvousServer } from '../../rendezvous/server.ts';
 
 export function freshIdentity(): Identity {
@@ -33,12 +34,20 @@ export class TestDeployment {
   readonly home: string;
   readonly ca: string | undefined;
   readonly server: RendezvousServer;
+  /** What the rendezvous has told whoever runs it. */
+  readonly events: readonly RegistryOutput[];
   readonly #closers: (() => void | Promise<void>)[] = [];
 
-  private constructor(home: string, ca: string | undefined, server: RendezvousServer) {
+  private constructor(
+    home: string,
+    ca: string | undefined,
+    server: RendezvousServer,
+    events: readonly RegistryOutput[],
+  ) {
     this.home = home;
     this.ca = ca;
     this.server = server;
+    this.events = events;
   }
 
   static async start({
@@ -48,11 +57,13 @@ export class TestDeployment {
     const home = mkdtempSync(join(tmpdir(), 'sallyport-test-'));
     const files = tls ? selfSigned(home) : undefined;
     const security = files ? { tlsCert: files.tlsCert, tlsKey: files.tlsKey } : { insecure: true };
+    const events: RegistryOutput[] = [];
     const server = await RendezvousServer.start(
       { listen: '127.0.0.1:0', stunPort: 0, home, ...security, ...options },
       attachRelay,
+      (event) => events.push(event),
     );
-    return new TestDeployment(home, files?.ca, server);
+    return new TestDeployment(home, files?.ca, server, events);
   }
 
   /** A node that isn't connected yet: listen first. */

@@ -5,8 +5,6 @@ import type { TestDeployment } from './deployment.ts';
 /** A way to the rendezvous on which the answers can be held back, and then the kernel's buffers fill. */
 export interface StoppablePipe {
   readonly url: string;
-  /** The rendezvous has closed the first connection. */
-  readonly ended: boolean;
   /** How many connections were made. */
   readonly connections: number;
   /** Holds back the answers on every connection that there is, … */
@@ -19,13 +17,12 @@ export interface StoppablePipe {
 export async function stoppablePipe(deployment: TestDeployment): Promise<StoppablePipe> {
   const { port, hostname } = new URL(deployment.server.url);
   const pairs: [Socket, Socket][] = [];
-  let [ended, stopped] = [false, false];
+  let stopped = false;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
-    const isFirst = pairs.push([near, far]) === 1;
+    pairs.push([near, far]);
     near.on('error', () => far.destroy()).on('close', () => far.destroy());
     far.on('error', () => near.destroy()).on('close', () => near.destroy());
-    far.on('close', () => (ended ||= isFirst));
     near.pipe(far);
     if (!stopped) far.pipe(near);
   }).listen(0, '127.0.0.1');
@@ -36,9 +33,6 @@ export async function stoppablePipe(deployment: TestDeployment): Promise<Stoppab
   });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    get ended() {
-      return ended;
-    },
     get connections() {
       return pairs.length;
     },
