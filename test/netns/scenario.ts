@@ -48,6 +48,8 @@ export interface Meeting {
    * answer to a probe of its own (UDP) or a connection that it took for the peer's (TCP); `undefined` where one did not.
    */
   readonly confirmedMs: number | undefined;
+  /** From A's registration until both ends sent directly, for the first time; `undefined` where they never did. */
+  readonly bothDirectMs: number | undefined;
   /** What A confirmed its first direct way by; `technique` is that of the path which both ended up on. */
   readonly confirmedBy: string | undefined;
   /** What A sent and B sent for that: UDP probes, or SYNs; as their traces count them. */
@@ -68,12 +70,14 @@ interface DirectBytes {
 }
 
 interface MeetOptions {
-  /** How long to wait for a direct path, or for the reason why there is none. */
+  /** How long after the offer to wait for a direct path, or for the reason why there is none. */
   readonly patienceMs?: number;
   /** Instead of the scenario's own. */
   readonly paths?: string | undefined;
   /** How long to wait for the second kind of direct path once there is one. @default 700 */
   readonly lingerMs?: number;
+  /** Has the NAT count what passes. @default true */
+  readonly prove?: boolean;
 }
 
 /** In a meeting's `reason`, where no verdict came. */
@@ -83,6 +87,10 @@ const programs = fileURLToPath(new URL('programs', import.meta.url));
 const PROXY_PORT = 3128;
 /** After everything is settled, this much goes there and back: the NAT's counters have to show it. */
 export const PROOF_BYTES = 64 * 1024;
+const UNPROVEN: Proof = {
+  counted: { sent: { udp: 0, tcp: 0 }, received: { udp: 0, tcp: 0 } },
+  steady: true,
+};
 /** By then the commands' own words about what has passed have been read. */
 const NEWS_MS = 100;
 
@@ -133,6 +141,7 @@ export class Scenario {
     patienceMs = 15_000,
     paths = this.#options.paths,
     lingerMs = 700,
+    prove = true,
   }: MeetOptions = {}): Promise<Meeting> {
     const before = this.up.events.length;
     const restriction = paths === undefined ? [] : ['--paths', paths];
@@ -141,10 +150,10 @@ export class Scenario {
     const echoed = once(connect.child.stdout!, 'data').then(() => performance.now());
     connect.child.stdin!.write('x');
     const seen = await registered.then(() => performance.now());
-    const firstByteMs = (await Promise.race([echoed, failed(connect)])) - seen;
     const session = await connect.event('session');
-    if (paths !== 'relay') await this.#settled(connect, before, { patienceMs, lingerMs });
-    const proof = await this.#proveOnOnePath(connect, before);
+    if (paths !== 'relay') await this.#settled(connect, before, { until: seen + patienceMs, lingerMs });
+    const firstByteMs = (await Promise.race([echoed, failed(connect)])) - seen;
+    const proof = prove ? await this.#proveOnOnePath(connect, before) : UNPROVEN;
     // What is said later, as of a path that is improved on, is not what was proven.
     const meeting = meetingOf(connect, this.up, before, session, firstByteMs, proof);
     connect.child.stdin!.end();
@@ -306,9 +315,8 @@ export class Scenario {
   async #settled(
     connect: RunningCommand,
     before: number,
-    { patienceMs, lingerMs }: { patienceMs: number; lingerMs: number },
+    { until, lingerMs }: { until: number; lingerMs: number },
   ): Promise<void> {
-    const until = performance.now() + patienceMs;
     const both = () => [connect.events, this.up.events.slice(before)].map(activePath);
     const relayed = () => connect.events.some(({ event, stage }) => event === 'trace' && stage === 'verdict');
     while (performance.now() < until) {
@@ -403,6 +411,7 @@ function meetingOf(
     firstByteMs: Math.round(firstByteMs),
     directMs: firstDirect && firstDirect.ms - session.ms,
     confirmedMs: confirmedMs(connect, up, before),
+    bothDirectMs: bothDirectMs(connect, up, before),
     confirmedBy: confirmedBy === undefined ? undefined : String(confirmedBy['stage']),
     packets: [packetsOf(a), packetsOf(b)],
     kinds: [...new Set(ups.map(({ kind }) => String(kind)))],
@@ -430,6 +439,24 @@ function confirmedMs(connect: RunningCommand, up: RunningCommand, before: number
   if (offer === undefined || here === undefined || there === undefined) return undefined;
   const offeredAt = connect.startedAt + offer.ms;
   return Math.round(Math.max(connect.startedAt + here.ms, up.startedAt + there.ms) - offeredAt);
+}
+
+/** By the word of both ends, in the order of their clocks. */
+function bothDirectMs(connect: RunningCommand, up: RunningCommand, before: number): number | undefined {
+  const offer = connect.events.find(({ event }) => event === 'registered');
+  const moves = [
+    ...connect.events.filter(isActive).map((move) => ({ end: 0, move, at: connect.startedAt + move.ms })),
+    ...up.events
+      .slice(before)
+      .filter(isActive)
+      .map((move) => ({ end: 1, move, at: up.startedAt + move.ms })),
+  ].toSorted((one, other) => one.at - other.at);
+  const direct = [false, false];
+  for (const { end, move, at } of moves) {
+    direct[end] = move['direct'] === true;
+    if (offer && direct.every(Boolean)) return Math.round(at - connect.startedAt - offer.ms);
+  }
+  return undefined;
 }
 
 function packetsOf(events: readonly CommandEvent[]): number {

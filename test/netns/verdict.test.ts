@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PROOF_BYTES, type Meeting } from './scenario.ts';
-import { shortfallOf } from './verdict.ts';
+import { shortfallOf, shortfallUnderLoss } from './verdict.ts';
 
 const ALL = PROOF_BYTES + 1_000;
 const NONE = { udp: 0, tcp: 0 };
@@ -15,6 +15,7 @@ const meeting: Meeting = {
   firstByteMs: 1,
   directMs: 1,
   confirmedMs: 1,
+  bothDirectMs: 1,
   confirmedBy: 'simultaneous probes',
   packets: [1, 1],
   kinds: ['udp', 'tcp'],
@@ -53,5 +54,14 @@ describe('the proof by the NAT’s counters', () => {
   it('fails where they went by UDP and TCP was asked for, moved or not', () => {
     const byTcp = { ...meeting, a: 'tcp', b: 'tcp', steady: false };
     expect(shortfallOf(byTcp, 'tcp')).toContain('the NAT counted');
+  });
+});
+
+describe('the verdict under heavy loss', () => {
+  it('asks that both ends have sent directly within fifteen seconds, wherever they send by now', () => {
+    const relayed = { ...meeting, a: 'relay-h1', direct: false };
+    expect(shortfallUnderLoss({ ...relayed, bothDirectMs: 15_000 })).toBeUndefined();
+    expect(shortfallUnderLoss({ ...relayed, bothDirectMs: 15_001 })).toContain('after 15001 ms');
+    expect(shortfallUnderLoss({ ...relayed, bothDirectMs: undefined })).toContain('not direct');
   });
 });

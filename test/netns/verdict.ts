@@ -23,3 +23,14 @@ export function shortfallOf(meeting: Meeting, best: BestKind): string | undefine
     return `A says ${a} and B ${b}, the NAT counted ${there} and ${back} bytes`;
   return undefined;
 }
+
+/** From this loss per NAT and direction on, a path may be given up for the relay before the proof by the counters is done. */
+export const HEAVY_LOSS_PERCENT = 20;
+const DIRECT_WITHIN_MS = 15_000;
+
+/** Under heavy loss: by the word of both ends, who send directly only where both have proven the session's keys on that path. */
+export function shortfallUnderLoss({ bothDirectMs, a, b, reason }: Meeting): string | undefined {
+  if (bothDirectMs !== undefined && bothDirectMs <= DIRECT_WITHIN_MS) return undefined;
+  const when = bothDirectMs === undefined ? '' : `, direct after ${bothDirectMs} ms`;
+  return `not direct within ${DIRECT_WITHIN_MS} ms${when}; A sends by ${a}, B by ${b}: ${reason}`;
+}
