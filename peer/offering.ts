@@ -90,13 +90,14 @@ export class Offering {
     const leg = kinds.includes('relay') && !planOnly && !known ? this.#earlyLeg(circuits) : undefined;
     const onTickets = leg && ((tickets: readonly Uint8Array[]) => leg.take(tickets));
     try {
-      const addressed = { to, session, noise, instance: known?.instance, onTickets };
+      const read = (answer: Uint8Array) => handshake.read(answer);
+      const addressed = { to, session, noise, instance: known?.instance, read, onTickets };
       const answer = await this.#pending.send(addressed, giveUpAt, signal);
       if (!answer) {
         leg?.discard();
         return undefined;
       }
-      return { session, told, handshake, answer, leg, read: decodeAnswer(handshake.read(answer.noise)) };
+      return { session, told, handshake, answer, leg, read: decodeAnswer(answer.payload) };
     } catch (thrown) {
       leg?.discard();
       throw thrown;

@@ -1,5 +1,5 @@
 import { hex } from '../src/core/bytes.ts';
-import { SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
@@ -22,15 +22,21 @@ interface Offer {
   readonly noise: Uint8Array;
   /** The peer's registration that it is for, instead of the one that listens. */
   readonly instance: Uint8Array | undefined;
+  /** The payload of the answer. @throws SallyportError where it is no answer to this offer */
+  readonly read: (noise: Uint8Array) => Uint8Array;
   /** Hears of tickets for our leg as soon as the offer is passed on; they aren't asked for otherwise. */
   readonly onTickets?: ((tickets: readonly Uint8Array[]) => void) | undefined;
 }
 
 /** One that was not answered yet; `undefined` when it will not be. */
-interface PendingOffer {
-  readonly to: PeerId;
-  readonly answer: Deferred<Answer | undefined>;
-  readonly onTickets: Offer['onTickets'];
+interface PendingOffer extends Pick<Offer, 'to' | 'read' | 'onTickets'> {
+  readonly answer: Deferred<Answered | undefined>;
+  /** Of an answer that could not be read. */
+  failure?: SallyportError;
+}
+
+export interface Answered extends Pick<Answer, 'instance' | 'tickets'> {
+  readonly payload: Uint8Array;
 }
 
 /** However often an offer has to be made. */
@@ -64,21 +70,23 @@ export class PendingOffers {
    * @throws SallyportError `TIMEOUT`, `ABORTED`, `RENDEZVOUS_UNREACHABLE`, or what the other side refused it with
    */
   async send(
-    { to, session, noise, instance, onTickets }: Offer,
+    { to, session, noise, instance, read, onTickets }: Offer,
     giveUpAt: number,
     signal?: AbortSignal,
-  ): Promise<Answer | undefined> {
+  ): Promise<Answered | undefined> {
     const { deployment, clock } = this.#options;
     const key = hex(session);
-    const answer = deferred<Answer | undefined>();
+    const answer = deferred<Answered | undefined>();
+    const pending: PendingOffer = { to, answer, read, onTickets };
     const abort = () => answer.reject(new SallyportError('ABORTED', 'no longer wanted'));
-    const cancel = clock.setTimer(() => answer.reject(noAnswer()), Math.max(0, giveUpAt - clock.now()));
+    const giveUp = () => answer.reject(pending.failure ?? noAnswer());
+    const cancel = clock.setTimer(giveUp, Math.max(0, giveUpAt - clock.now()));
     let cancelCheck = () => {};
     const check = () => {
       deployment.check(); // the pong says that the offer is there
       cancelCheck = clock.setTimer(check, CHECK_MS);
     };
-    this.#pending.set(key, { to, answer, onTickets });
+    this.#pending.set(key, pending);
     signal?.addEventListener('abort', abort);
     try {
       const tickets = onTickets ? true : undefined;
@@ -109,9 +117,9 @@ export class PendingOffers {
   receive(message: Answer | Forwarded<'refuse'> | Forwarded<'error'>): void {
     switch (message.t) {
       case 'answer':
-        return this.#answerTo(message)?.resolve(message);
+        return this.#answer(message);
       case 'refuse':
-        return this.#answerTo(message)?.reject(this.#refusal(message.code));
+        return this.#pendingWith(message)?.answer.reject(this.#refusal(message.code));
       case 'error': {
         const pending = message.session && this.#pending.get(hex(message.session));
         return pending?.answer.reject(remoteFailure(message.code, message.message));
@@ -119,10 +127,24 @@ export class PendingOffers {
     }
   }
 
+  /**
+   * One that can't be read may be to an earlier offer of the same session: the rendezvous passes on again what went by a
+   * connection that was replaced. The right one may still come.
+   */
+  #answer({ noise, instance, tickets, ...of }: Answer): void {
+    const pending = this.#pendingWith(of);
+    if (!pending) return;
+    try {
+      pending.answer.resolve({ payload: pending.read(noise), instance, tickets });
+    } catch (thrown) {
+      pending.failure = asSallyportError(thrown);
+    }
+  }
+
   /** Only the peer that the offer went to is heard. */
-  #answerTo({ session, from }: { session: Uint8Array; from: Uint8Array }) {
+  #pendingWith({ session, from }: { session: Uint8Array; from: Uint8Array }): PendingOffer | undefined {
     const pending = this.#pending.get(hex(session));
-    return pending?.to === peerIdOf(from) ? pending.answer : undefined;
+    return pending?.to === peerIdOf(from) ? pending : undefined;
   }
 
   #refusal(code: string): SallyportError {

@@ -14,6 +14,13 @@ declare module 'noise-handshake' {
     readonly tx: Uint8Array | null;
     readonly rx: Uint8Array | null;
     readonly hash: Uint8Array | null;
+    /** What a message that is read changes. */
+    handshake: readonly unknown[];
+    digest: Uint8Array;
+    chainingKey: Uint8Array;
+    key: Uint8Array | null;
+    nonce: number;
+    re: Uint8Array | null;
     initialise(prologue: Uint8Array, remoteStatic?: Uint8Array): void;
     send(payload: Uint8Array): Uint8Array;
     recv(message: Uint8Array): Uint8Array;

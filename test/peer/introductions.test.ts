@@ -277,6 +277,23 @@ describe('an answer', () => {
     expect(await failed).toMatchObject({ code: 'HANDSHAKE_FAILED' });
     expect(alice.sessions.filter(({ role }) => role === 'initiator')).toHaveLength(0);
   });
+
+  it('to another offer of the same session is passed over, and the right one counts', async () => {
+    const [alice, bob] = [await meeting.peer('alice'), await meeting.peer('bob', ['any'])];
+    const send = alice.deployment.send.bind(alice.deployment);
+    vi.spyOn(alice.deployment, 'send').mockImplementation((message) => {
+      const isSent = send(message);
+      if (message.t === 'offer') {
+        const { session } = message;
+        const from = publicKeyOf(bob.id);
+        const [instance, noise] = [new Uint8Array(16), new Uint8Array(200).fill(3)];
+        alice.deployment.emit('message', { t: 'answer', session, from, instance, noise, tickets: [] });
+      }
+      return isSent;
+    });
+    const session = await alice.connect(bob.id);
+    expect(session.peer).toBe(bob.id);
+  });
 });
 
 describe('the offerer’s leg', () => {

@@ -52,12 +52,21 @@ export class Handshake {
   }
 
   /**
-   * Reads the other side's next message and returns its payload.
+   * Reads the other side's next message and returns its payload. One that isn't it leaves the handshake as it was.
    * @throws SallyportError `HANDSHAKE_FAILED` on anything that isn't it, or isn't from the peer of the context
    */
   read(message: Uint8Array): Uint8Array {
-    // The library zeroes parts of the buffer that it is handed, once the handshake is complete.
-    const payload = guarded(() => new Uint8Array(this.#noise.recv(Buffer.from(message))));
+    const { handshake, digest, chainingKey, key, nonce, re } = this.#noise;
+    // The library changes these two in place.
+    const before = { handshake: [...handshake], digest: Buffer.from(digest), chainingKey, key, nonce, re };
+    let payload: Uint8Array;
+    try {
+      // The library zeroes parts of the buffer that it is handed, once the handshake is complete.
+      payload = guarded(() => new Uint8Array(this.#noise.recv(Buffer.from(message))));
+    } catch (thrown) {
+      Object.assign(this.#noise, before);
+      throw thrown;
+    }
     const remote = this.#noise.rs;
     const expected = this.#initiator ? this.context.responder : this.context.initiator;
     if (!remote || peerIdOf(remote) !== expected) {

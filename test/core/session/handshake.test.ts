@@ -127,6 +127,19 @@ describe('the handshake', () => {
     );
   });
 
+  it('is as it was after a message that can not be read, such as an answer to another offer', () => {
+    const initiator = Handshake.initiator(alice, context);
+    const offer = initiator.write(utf8('offer'));
+    const { answer: another } = introduce();
+    for (const wrong of [another, new Uint8Array(200).fill(3), new Uint8Array(5)]) {
+      expect(() => initiator.read(wrong)).toThrow(expect.objectContaining({ code: 'HANDSHAKE_FAILED' }));
+    }
+    const responder = Handshake.responder(bob, context);
+    responder.read(offer);
+    expect(initiator.read(responder.write(utf8('answer')))).toEqual(utf8('answer'));
+    expect(initiator.result()).toEqual(responder.result());
+  });
+
   it('fails typed on garbage, bad points and short messages', () => {
     const garbage = [
       new Uint8Array(),
