@@ -88,9 +88,6 @@ const GONE_PING_MS = 5_000;
 /** What a peer may tell of its network; each piece costs up to twenty signatures' checks. */
 const UPDATES = { perSecond: 10, burst: 100 };
 
-/** Until there is a path, the connection to the rendezvous is checked this often. */
-const CHECK_MS = 1_500;
-
 /** Changes of our own network within this time travel as one update. */
 const GATHER_MS = 10;
 
@@ -358,9 +355,8 @@ export class Conversation {
   /** Everything goes by the rendezvous until there is a path. */
   #checkSignalling(): void {
     this.#cancelCheck?.();
-    if (this.session.path || this.session.end) return;
-    this.#options.deployment.check();
-    this.#cancelCheck = this.#options.clock.setTimer(() => this.#checkSignalling(), CHECK_MS);
+    const isAwaited = () => !this.session.path && !this.session.end;
+    this.#cancelCheck = this.#options.deployment.checkWhile(isAwaited);
   }
 
   #sendNetwork(): void {

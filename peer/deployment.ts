@@ -40,6 +40,9 @@ const RESOLVE_MS = 5_000;
 /** How often this host's addresses and clocks are looked at. */
 const WATCH_MS = 1_000;
 
+/** While something is awaited by the rendezvous, the connection to it is checked this often. */
+const CHECK_MS = 1_500;
+
 /** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
 export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly url: string;
@@ -147,6 +150,18 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** A path was lost, or is awaited: the connection to the rendezvous may be dead in silence, or held up by loss. */
   check(): void {
     this.#signal.check();
+  }
+
+  /** Checks now, and again and again while what goes by the rendezvous is awaited. Returns how to stop. */
+  checkWhile(isAwaited: () => boolean): () => void {
+    let cancel = () => {};
+    const again = () => {
+      if (!isAwaited()) return;
+      this.check();
+      cancel = this.#clock.setTimer(again, CHECK_MS);
+    };
+    again();
+    return () => cancel();
   }
 
   /** Whose name this is, by the rendezvous's word; `undefined` for nobody's. */

@@ -42,9 +42,6 @@ export interface Answered extends Pick<Answer, 'instance' | 'tickets'> {
 /** However often an offer has to be made. */
 export const ANSWER_TIMEOUT_MS = 10_000;
 
-/** While there is no answer, the connection that it would come by is checked this often. */
-const CHECK_MS = 1_500;
-
 /** Our offers on their way: which answer belongs to which, and which are lost. */
 export class PendingOffers {
   #options: PendingOffersOptions;
@@ -82,10 +79,6 @@ export class PendingOffers {
     const giveUp = () => answer.reject(pending.failure ?? noAnswer());
     const cancel = clock.setTimer(giveUp, Math.max(0, giveUpAt - clock.now()));
     let cancelCheck = () => {};
-    const check = () => {
-      deployment.check(); // the pong says that the offer is there
-      cancelCheck = clock.setTimer(check, CHECK_MS);
-    };
     this.#pending.set(key, pending);
     signal?.addEventListener('abort', abort);
     try {
@@ -93,7 +86,7 @@ export class PendingOffers {
       if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise, tickets })) {
         throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
       }
-      check();
+      cancelCheck = deployment.checkWhile(() => true); // the pong says that the offer is there
       return await answer.promise;
     } finally {
       cancel();
