@@ -68,12 +68,11 @@ function mayFlood(...names: NatName[]): boolean {
 function lossyRunOf(meeting: Meeting): Run {
   const { confirmedBy, bothDirectMs, packets, reason } = meeting;
   const shortfall = shortfallUnderLoss(meeting);
-  const times = shortfall === undefined ? { technique: confirmedBy, confirmedMs: bothDirectMs } : undefined;
+  const isDirect = shortfall === undefined;
   return {
     shortfall,
-    technique: undefined,
-    confirmedMs: undefined,
-    ...times,
+    technique: isDirect ? confirmedBy : undefined,
+    confirmedMs: isDirect ? bothDirectMs : undefined,
     packets: Math.max(...packets),
     reason,
   };
