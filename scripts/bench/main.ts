@@ -14,7 +14,18 @@ import { compare, type Outcome } from './compare.ts';
 import { COMPARISONS, LEFT_OUT } from './comparisons.ts';
 import { GRID, tryLink, TRIALS, type LinkOutcome } from './links.ts';
 import { START, start } from './start.ts';
-import { circumstances, document, linkSection, linkTable, loopbackSection, table } from './report.ts';
+import {
+  amountsTable,
+  circumstances,
+  document,
+  gridSection,
+  gridTable,
+  linkSection,
+  linkTable,
+  loopbackSection,
+  table,
+  type Amount,
+} from './report.ts';
 
 /** Measured by programs of their own, which print one JSON object. */
 const PROGRAMS = {
@@ -24,6 +35,8 @@ const PROGRAMS = {
   streams: () => ['scripts/bench/streams.mjs'],
   /** What idle sessions, streams and forwarded connections hold. */
   memory: () => ['scripts/bench/memory.mjs'],
+  /** What `peer up` takes while nobody wants anything of it. */
+  idle: () => ['--import', './scripts/ts.mjs', 'scripts/bench/idle.ts'],
 };
 const { values } = parseArgs({
   options: {
@@ -62,10 +75,14 @@ async function onLoopback(): Promise<void> {
     starts.forEach(print);
     outcomes.push(...starts);
   }
+  const amounts: Amount[] = [];
   for (const [name, args] of Object.entries(PROGRAMS)) {
-    if (asked.includes(name)) print({ name, ...run(args()) });
+    if (!asked.includes(name)) continue;
+    const said = run(args());
+    print({ name, ...said });
+    amounts.push(...(said.figures ?? []));
   }
-  conclude(table(outcomes), loopbackSection(outcomes));
+  conclude(`${table(outcomes)}\n\n${amountsTable(amounts)}`, loopbackSection(outcomes, amounts));
 }
 
 async function overLinks(): Promise<void> {
@@ -76,7 +93,8 @@ async function overLinks(): Promise<void> {
     outcomes.push(outcome);
     print(outcome);
   }
-  conclude(linkTable(outcomes), linkSection(outcomes));
+  if (values.grid) conclude(gridTable(outcomes), gridSection(outcomes));
+  else conclude(linkTable(outcomes), linkSection(outcomes));
 }
 
 function conclude(shown: string, section: string): void {
@@ -90,9 +108,11 @@ function print(value: object): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-function run(args: string[]): object {
+function run(args: string[]): { figures?: Amount[] } {
   const cwd = fileURLToPath(new URL('../..', import.meta.url));
-  return JSON.parse(execFileSync(process.execPath, args, { cwd, encoding: 'utf8' })) as object;
+  return JSON.parse(execFileSync(process.execPath, args, { cwd, encoding: 'utf8' })) as {
+    figures?: Amount[];
+  };
 }
 
 function count(name: 'mib' | 'rounds'): number {

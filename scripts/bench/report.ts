@@ -19,6 +19,14 @@ export function circumstances(): Record<string, string> {
   };
 }
 
+/** One thing that was counted, and the bound that it is held to. */
+export interface Amount {
+  readonly name: string;
+  readonly value: number;
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
 /** A Markdown table, also fit for a terminal. */
 export function table(outcomes: readonly Outcome[]): string {
   const rows = outcomes.flatMap(({ name, unit, ours, theirs }) => [
@@ -43,8 +51,18 @@ function markdown(all: readonly (readonly string[])[]): string {
   return [line(all[0]!), rule, ...all.slice(1).map(line)].join('\n');
 }
 
+/** Streams, memory, idle. */
+export function amountsTable(amounts: readonly Amount[]): string {
+  const rows = amounts.map(({ name, value, atLeast, atMost }) => {
+    const met = value >= (atLeast ?? -Infinity) && value <= (atMost ?? Infinity);
+    const bound = atLeast === undefined ? `≤ ${atMost}` : `≥ ${atLeast}`;
+    return [name, `${Number(value.toPrecision(3))}`, `${bound} ${met ? '✓' : '✗'}`];
+  });
+  return markdown([['', '', 'wanted'], ...rows]);
+}
+
 /** The section of docs/benchmarks.md about this machine's loopback. */
-export function loopbackSection(outcomes: readonly Outcome[]): string {
+export function loopbackSection(outcomes: readonly Outcome[], amounts: readonly Amount[]): string {
   const about = outcomes.map((outcome) => `- **${outcome.name}**: ${outcome.about}.`);
   return [
     '## On loopback',
@@ -52,6 +70,8 @@ export function loopbackSection(outcomes: readonly Outcome[]): string {
     table(outcomes),
     'Medians over the rounds. «Ours ÷ theirs» compares speeds within a round and is above 1 where we are faster. Processor: seconds per GiB, or milliseconds per connection or round trip, of the dialling, the listening and the middle process; «middle ×» is what ours takes in the middle for each second of theirs.',
     about.join('\n'),
+    'Many streams on one session by TCP; memory that a process grows by for each idle thing, beside what it is made of; a command that waits.',
+    amountsTable(amounts),
   ].join('\n\n');
 }
 
@@ -79,13 +99,33 @@ export function linkSection(outcomes: readonly LinkOutcome[]): string {
   ].join('\n\n');
 }
 
+/** A row for each link, a column for each that was tried. */
+export function gridTable(outcomes: readonly LinkOutcome[]): string {
+  const names = outcomes[0]?.results.map(({ name }) => name) ?? [];
+  const rows = outcomes.map(({ rttMs, lossPercent, rateMbit, results }) => [
+    `${rateMbit} Mbit/s`,
+    `${rttMs} ms`,
+    `${lossPercent} %`,
+    ...results.map(({ mbit }) => (mbit === undefined ? '–' : `${mbit}`)),
+  ]);
+  return markdown([['rate', 'round trip', 'loss', ...names], ...rows]);
+}
+
+/** The section of docs/benchmarks.md with every link. */
+export function gridSection(outcomes: readonly LinkOutcome[]): string {
+  const about = `${facts()} · TCP by ${tcpCongestionControl()}. Mbit/s of the payload, by the same wire and in the same way as above; «–»: no result within a minute.`;
+  return ['## Over every link', about, gridTable(outcomes)].join('\n\n');
+}
+
 /** docs/benchmarks.md with one section taken out of it and written anew. */
 export function document(before: string, section: string): string {
   const title = section.slice(0, section.indexOf('\n'));
   const others = before
     .split(/^(?=## )/m)
     .filter((part) => part.startsWith('## ') && !part.startsWith(title));
-  const sections = [section, ...others.map((part) => part.trim())].sort().reverse();
+  const sections = [section, ...others.map((part) => part.trim())];
+  const place = (each: string): number => SECTIONS.findIndex((name) => each.startsWith(`## ${name}\n`));
+  sections.sort((a, b) => place(a) - place(b));
   const head =
     '# Benchmarks\n\nWritten by `npm run bench -- --write` and `npm run bench -- --links --write`; each end ran in a process of its own.';
   return `${[head, ...sections].join('\n\n')}\n`;
@@ -128,3 +168,5 @@ function processorOf({ processor: { dial, listen, middle } }: Figures): string {
 }
 
 const TAIL_TARGET = 4;
+/** Of docs/benchmarks.md, in their order. */
+const SECTIONS = ['On loopback', 'Over emulated links', 'Over every link'];

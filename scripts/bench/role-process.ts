@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { processorTime } from './procfs.ts';
 
 /** What a process says; each message has one of these. */
 export interface Said {
@@ -58,10 +58,7 @@ export class RoleProcess {
 
   /** Seconds of processor since it began; `undefined` where there is no procfs. Asking the process itself would wait for its event loop. */
   get processorTime(): number | undefined {
-    const path = `/proc/${this.#child.pid}/stat`;
-    if (!existsSync(path)) return undefined;
-    const fields = readFileSync(path, 'utf8').split(') ')[1]!.split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND; // utime and stime, proc_pid_stat(5)
+    return processorTime(this.#child.pid!);
   }
 
   /** Waits for it, if need be; throws when the process ends instead, or says nothing for a minute. */
@@ -98,5 +95,3 @@ export class RoleProcess {
 const PROGRAM = fileURLToPath(new URL('process.mjs', import.meta.url));
 const PATIENCE_MS = 60_000;
 const LINGER_MS = 5_000;
-/** USER_HZ, the same on every Linux. */
-const TICKS_PER_SECOND = 100;
