@@ -179,9 +179,7 @@ export class Incoming {
     const ping = path.takePing(id, this.#now);
     if (!ping) return;
     const { token, rttMs } = ping;
-    path.liveness.ponged(this.#now);
-    path.unheardSince = undefined;
-    this.#paths.proven(path, this.#now);
+    this.#paths.heard(path, this.#now);
     if (token !== undefined) {
       this.#emit({ type: 'pong', token, path: path.info.id, rttMs });
     }

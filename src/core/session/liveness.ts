@@ -50,6 +50,15 @@ export class Liveness {
     return this.#pingAt;
   }
 
+  get progressAt(): Instant {
+    return this.#progressAt;
+  }
+
+  /** The present silence has been noticed. */
+  get doubted(): boolean {
+    return this.#doubted;
+  }
+
   pinged(now: Instant, active: boolean): void {
     this.#quickPings -= 1;
     this.#pingAt = now + (active ? ACTIVE_PING_MS : this.#standbyPingMs);
@@ -64,7 +73,11 @@ export class Liveness {
   /** The first pings follow one another at once, so that the round trip is known early. */
   ponged(now: Instant): void {
     this.#heard(now);
-    if (this.#quickPings > 0) this.#pingAt = now;
+    if (this.#quickPings > 0) this.pingSoon(now);
+  }
+
+  pingSoon(now: Instant): void {
+    this.#pingAt = now;
   }
 
   progressed(now: Instant): void {

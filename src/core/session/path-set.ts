@@ -73,10 +73,19 @@ export class PathSet {
   /** The peer's ATTACH has come. */
   confirm(path: Path, now: Instant): void {
     path.confirmed = true;
+    path.heardAt = now;
     this.#everConfirmed = true;
     this.#report(path, 'up', path.info.technique ?? 'attached');
     if (path === this.#active) this.#inUse(path);
     this.#select(now);
+  }
+
+  /** Its stream has answered. */
+  heard(path: Path, now: Instant): void {
+    path.liveness.ponged(now);
+    path.heardAt = now;
+    path.unheardSince = undefined;
+    this.proven(path, now);
   }
 
   /** The path has shown that it carries what this end sends. */
@@ -171,12 +180,13 @@ export class PathSet {
 
   /**
    * The sending path is silent. What silences one path often silences its like: the others are asked now, so that this
-   * end does not fall from one dead path to the next.
+   * end does not fall from one dead path to the next. Once is enough: what has answered since need not do so again.
    */
   #askOthers(now: Instant): void {
+    const silentSince = this.#active?.silentSince ?? now;
     this.#active?.liveness.doubt();
     for (const path of this.#paths.values()) {
-      if (path === this.#active || !path.confirmed) continue;
+      if (path === this.#active || !path.confirmed || path.heardAt > silentSince) continue;
       path.unheardSince ??= now;
       path.ping(false, now);
     }
@@ -219,15 +229,17 @@ export class PathSet {
     const bulk = [...this.#paths.values()].some((path) => path.bulk.isBulk(now));
     const choice = selectPath(usable, this.#active?.info.id, bulk);
     if (!choice || choice.move === 'stay') return;
+    const path = this.#paths.get(choice.id)!;
     const gate = this.#gateOf(choice.move);
     if (gate) {
       if (now < gate.opensAt) {
         this.#moveAt = gate.opensAt;
         return;
       }
+      if (now - path.heardAt > HEARD_LATELY_MS) return path.ask(now);
       gate.moved(now);
     }
-    this.#activate(this.#paths.get(choice.id)!, because + choice.reason, now);
+    this.#activate(path, because + choice.reason, now);
   }
 
   /** Falling back is never limited. Neither is the first upgrade: a NAT that restarts soon after it shall not cost the pause. */
@@ -279,6 +291,8 @@ export class PathSet {
   }
 }
 
+/** What is merely better is moved to once its stream has answered: a carrier that is repeating what was lost may hold up all that follows. */
+const HEARD_LATELY_MS = 500;
 /** A path that was asked whether it still works, and has not answered for so long, does not. */
 const UNHEARD_MS = 5_000;
 /** Sooner where another can be made in its place. */

@@ -10,6 +10,7 @@ import { Liveness, type PathLoad } from './liveness.ts';
 import type { SentFrame } from './resend.ts';
 import { RoundTrip } from './rtt.ts';
 import type { SelectablePath } from './selector.ts';
+import { Standstill } from './standstill.ts';
 
 /** What a path has carried, and how well. */
 export interface PathStats {
@@ -61,6 +62,8 @@ export class Path {
   confirmed = false;
   /** No sign of life for too long; not given up only because it is the last. */
   suspect = false;
+  /** When the peer last answered in its stream: that then flowed both ways. */
+  heardAt: Instant = -Infinity;
   /** When it was asked because the sending path had fallen silent; `undefined` once it has answered. */
   unheardSince: Instant | undefined;
   /** More waits to be sent than the path may take now: its delivery rate is its own, not the sender's. */
@@ -86,6 +89,7 @@ export class Path {
   /** TLS records of up to 16 KiB, estimated. */
   recordsIn = 0;
   recordsOut = 0;
+  readonly #standstill = new Standstill();
   #control: Uint8Array[] = [];
   readonly #pings = new Map<number, OutstandingPing>();
   #nextPing = 0;
@@ -158,6 +162,11 @@ export class Path {
     };
   }
 
+  /** Since when nothing that was sent here was acknowledged; `undefined` where nothing was sent. */
+  get silentSince(): Instant | undefined {
+    return this.inFlight > 0 ? this.liveness.progressAt : undefined;
+  }
+
   /** Queues an idempotent frame. A peer that asks for more answers than the path carries loses some. */
   queueControl(...chunks: Uint8Array[]): void {
     if (this.#control.length < MAX_CONTROL_CHUNKS) this.#control.push(...chunks);
@@ -205,7 +214,8 @@ export class Path {
   /** The newest of the frames sent here that one acknowledgement covered. */
   noteProgress(newest: SentFrame, now: Instant): void {
     this.rate.sample(newest, now, this.busy);
-    this.loadedRtt.sample(now - newest.sentAt);
+    if (this.liveness.doubted) this.#standstill.ended(now);
+    if (!this.#standstill.heldUp(newest.sentAt)) this.loadedRtt.sample(now - newest.sentAt);
     this.ackGaps.note(newest, now, this.busy && !this.rate.growing && this.#pausedUntil === undefined);
     this.#considerPause(now);
   }
@@ -219,14 +229,18 @@ export class Path {
     this.queueControl(encodeHeader(FrameType.PING, 0, 0, id));
   }
 
+  /** Whether its stream flows: one PING, which the carrier repeats until it is there. */
+  ask(now: Instant): void {
+    if (this.#pings.size === 0) this.ping(false, now);
+  }
+
   /** The PING that a PONG answers, and how long that took; `undefined` where it answers none. */
   takePing(id: number, now: Instant): { token: number | undefined; rttMs: number } | undefined {
     const ping = this.#pings.get(id);
     if (!ping) return undefined;
     this.#pings.delete(id);
     const rttMs = now - ping.sentAt;
-    this.rtt.sample(rttMs);
-    this.baseRtt.sample(rttMs, ping.undisturbed, now);
+    this.#noteAnswer(ping, rttMs, now);
     if (ping.undisturbed) this.#endPause(now);
     return { token: ping.token, rttMs };
   }
@@ -280,6 +294,13 @@ export class Path {
     if (this.#pausedUntil === undefined) return;
     this.#pausedUntil = undefined;
     this.ackGaps.restart(now);
+  }
+
+  #noteAnswer({ sentAt, undisturbed }: OutstandingPing, rttMs: number, now: Instant): void {
+    if (this.#standstill.heldUp(sentAt)) return;
+    if (this.#standstill.suspects(rttMs, this.rttMs ?? Infinity, now)) return this.liveness.pingSoon(now);
+    this.rtt.sample(rttMs);
+    this.baseRtt.sample(rttMs, undisturbed, now);
   }
 
   #dropOldestPing(): void {

@@ -151,6 +151,8 @@ interface Link {
   down: boolean;
   /** What would arrive before comes then: a lost packet holds up those behind it. Checks pass meanwhile. */
   heldUntil: number;
+  /** Nothing passes then. The carrier sends what was lost again after 1 s, and then after 2, 4, … */
+  isOut: (at: number) => boolean;
   /** When each end's transmitter is free again. */
   freeAt: Map<End, number>;
   /** When the last of what each end has sent arrives: nothing overtakes it. */
@@ -189,10 +191,11 @@ export class Pair {
   addPath(options: LinkOptions = {}): number {
     const id = this.#nextPath++;
     this.#links.set(id, {
-      options,
+      options: { ...options },
       black: false,
       down: false,
       heldUntil: 0,
+      isOut: () => false,
       freeAt: new Map(),
       lastArrival: new Map(),
       bytes: 0,
@@ -221,6 +224,11 @@ export class Pair {
     this.#links.get(id)!.heldUntil = this.now + ms;
   }
 
+  /** Nothing passes at these times; the carrier sends it again later. */
+  cutWhile(id: number, isOut: (at: number) => boolean): void {
+    this.#links.get(id)!.isOut = isOut;
+  }
+
   /** From now on the path behaves otherwise; what is under way keeps its time. */
   change(id: number, options: LinkOptions): void {
     Object.assign(this.#links.get(id)!.options, options);
@@ -228,8 +236,8 @@ export class Pair {
 
   /** As the peers do beside the session: one message there, and one back. */
   check(from: End, id: number): void {
-    const { options, black } = this.#links.get(id)!;
-    if (black) return;
+    const { options, black, isOut } = this.#links.get(id)!;
+    if (black || isOut(this.now)) return;
     this.at(this.now + 2 * (options.delayMs ?? 0), () => from.handle({ type: 'answered', path: id }));
   }
 
@@ -238,7 +246,8 @@ export class Pair {
   }
 
   closePath(id: number, graceful: boolean): void {
-    if (this.#links.get(id)!.black) return; // the other end isn't told
+    const { black, isOut } = this.#links.get(id)!;
+    if (black || isOut(this.now)) return; // the other end isn't told
     if (graceful) {
       const { delayMs = 0 } = this.#links.get(id)!.options;
       this.at(this.now + delayMs + 1, () => this.killPath(id, 'the carrier ended'));
@@ -260,7 +269,7 @@ export class Pair {
     for (let at = 0; at < bytes.length; at += this.chunkBytes) {
       const chunk = bytes.subarray(at, at + this.chunkBytes);
       const leaves = sentAt - (bytes.length - at - chunk.length) / rate;
-      const arrives = (Number.isFinite(leaves) ? leaves : sentAt) + delayMs;
+      const arrives = timeOfPassing(link, Number.isFinite(leaves) ? leaves : sentAt) + delayMs;
       const inOrder = Math.max(arrives, link.heldUntil, link.lastArrival.get(from) ?? 0);
       link.lastArrival.set(from, inOrder);
       this.at(inOrder, () => {
@@ -311,6 +320,15 @@ export class Pair {
     }
   }
 }
+
+/** When a packet that first leaves at `at` gets through. */
+function timeOfPassing({ isOut }: Link, at: number): number {
+  for (let pauseMs = RETRANSMISSION_MS; isOut(at); pauseMs *= 2) at += pauseMs;
+  return at;
+}
+
+/** The least of udx. */
+const RETRANSMISSION_MS = 1_000;
 
 /** Bytes that differ at every offset and for every seed. */
 export function pattern(length: number, seed = 1): Buffer {

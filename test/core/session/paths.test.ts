@@ -96,6 +96,25 @@ describe('moving between paths', () => {
     expect(Math.min(...pauses)).toBeGreaterThanOrEqual(10_000);
   });
 
+  it('waits with an upgrade until the stream of the better path answers', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    for (let failed = 0; failed < 2; failed += 1) {
+      const path = pair.addPath(direct);
+      pair.run(100);
+      pair.killPath(path);
+    }
+    const better = pair.addPath(direct);
+    pair.run(15_000);
+    const restoredAt = pair.now + 10_000; // the gate opens five seconds earlier
+    pair.cutWhile(better, (at) => at < restoredAt);
+    pair.run(9_000);
+    expect([pair.a.active, pair.b.active]).toEqual([first, first]);
+    expect(pair.a.states(better)).toEqual(['up']);
+    pair.run(60_000, () => pair.a.active === better);
+    expect(pair.now).toBeGreaterThan(restoredAt);
+  });
+
   it('upgrades at once again after a direct path that had lasted', () => {
     const pair = new Pair();
     pair.addPath(relay);
@@ -231,6 +250,25 @@ describe('death of a path', () => {
     expect(pair.a.wanted).toEqual(['no direct path: no answer to pings']);
   });
 
+  it('that the peer has noticed first is not followed by a fall to another dead path', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
+    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    const streams = [pair.a.open(), pair.b.open()] as const;
+    pair.run(2000);
+    expect(pair.b.active).toBe(tcp);
+    pair.blackhole(tcp);
+    pair.blackhole(udp);
+    const before = pair.b.events.length;
+    pair.a.write(streams[0], pattern(10_000));
+    pair.run(60);
+    pair.b.write(streams[1], pattern(10_000));
+    pair.run(10_000);
+    const moves = pair.b.events.slice(before).filter(({ state }) => state === 'active');
+    expect(moves.map(({ path }) => path.id)).toEqual([first]);
+  });
+
   it('is learnt from the peer, who has left it for the relay', () => {
     const pair = new Pair();
     const first = pair.addPath(relay);
@@ -294,6 +332,42 @@ describe('death of a path', () => {
     pair.run(10_000, () => pair.a.active !== slow);
     expect(pair.now - started).toBeGreaterThanOrEqual(2400);
     expect(pair.now - started).toBeLessThan(2500);
+  });
+
+  it('does not take longer to show on a path that has often stood still', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    const stream = pair.a.open();
+    pair.run(1000);
+    for (let silences = 0; silences < 5; silences += 1) {
+      const startedAt = pair.now;
+      pair.cutWhile(path, (at) => at >= startedAt && at < startedAt + 4_000);
+      pair.a.write(stream, pattern(20_000));
+      pair.run(20_000);
+    }
+    pair.addPath(relay);
+    pair.run(1000);
+    pair.blackhole(path);
+    pair.a.write(stream, pattern(1000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active !== path);
+    expect(pair.now - started).toBe(1500);
+  });
+
+  it('waits for a way that has become longer, and stays so', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const path = pair.addPath(direct);
+    pair.run(1000);
+    pair.change(path, { delayMs: 1000 });
+    pair.run(400_000);
+    const rttMs = pair.a.machine.stats.paths.find(({ active }) => active)!.rttMs!;
+    expect(rttMs).toBeGreaterThan(1_900);
+    pair.blackhole(path);
+    pair.a.write(pair.a.open(), pattern(1000));
+    const started = pair.now;
+    pair.run(10_000, () => pair.a.active !== path);
+    expect(pair.now - started).toBeGreaterThan(5_000);
   });
 
   it('does not befall a slow path that keeps delivering, even both ways at once', () => {
