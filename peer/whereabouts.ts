@@ -6,27 +6,31 @@ import type { Candidate } from '../src/core/punch/candidate.ts';
  * round, so none of them arrives any more once that end has moved to another network or its NAT has a new address.
  */
 export class Whereabouts {
-  #addresses: Record<4 | 6, string[]>;
+  readonly #addresses: ReadonlySet<string>;
+  readonly #ways: ReadonlySet<string>;
 
-  /** @param candidates newest first, as below */
   constructor(candidates: readonly Candidate[]) {
-    this.#addresses = publicAddresses(candidates);
+    const seen = seenAddresses(candidates);
+    this.#addresses = new Set([...seen.values()].flat());
+    this.#ways = new Set(seen.keys());
   }
 
-  /** True where it was seen last at another address than ever before; with several to begin with, a pool, that is usual. */
+  /** True where one of the ways out leads from none of these addresses any more; what follows it there is no news. */
   hasMoved(candidates: readonly Candidate[]): boolean {
-    const now = publicAddresses(candidates);
-    return ([4, 6] as const).some((family) => {
-      const [before, newest] = [this.#addresses[family], now[family][0]];
-      return before.length === 1 && newest !== undefined && newest !== before[0];
-    });
+    const isElsewhere = (addresses: string[]) => !addresses.some((address) => this.#addresses.has(address));
+    return [...seenAddresses(candidates)].some(
+      ([way, addresses]) => this.#ways.has(way) && isElsewhere(addresses),
+    );
   }
 }
 
-function publicAddresses(candidates: readonly Candidate[]): Record<4 | 6, string[]> {
-  const addresses = (family: number) => {
-    const all = candidates.filter(({ type, endpoint }) => type !== 'host' && familyOf(endpoint) === family);
-    return [...new Set(all.map(({ endpoint }) => endpoint.address))];
-  };
-  return { 4: addresses(4), 6: addresses(6) };
+/** By family and transport: each notices by itself that it is elsewhere. */
+function seenAddresses(candidates: readonly Candidate[]): Map<string, string[]> {
+  const addresses = new Map<string, string[]>();
+  for (const { type, transport, endpoint } of candidates) {
+    if (type !== 'srflx') continue;
+    const way = `${familyOf(endpoint)} ${transport}`;
+    addresses.set(way, [...(addresses.get(way) ?? []), endpoint.address]);
+  }
+  return addresses;
 }

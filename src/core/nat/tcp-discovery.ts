@@ -186,7 +186,7 @@ export class TcpDiscovery implements Machine<TcpDiscoveryInput, TcpDiscoveryOutp
     if (!mapped) return;
     this.#refreshAt = now + REFRESH_MS;
     const before = this.#observed.find(({ server }) => server === connection.to);
-    this.#candidates.add(mapped, attestation, now);
+    this.#candidates.add(connection.to, mapped, attestation, now);
     const candidate = this.#candidates.newest;
     if (candidate) this.#outputs.push({ type: 'mapped', candidate });
     if (!before) this.#observed.push({ server: connection.to, mapped });

@@ -178,7 +178,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   #observe(test: BindingTest, mapped: Endpoint, now: Instant): void {
-    const isNew = this.#candidates.add(mapped, test.reply?.attestation, now);
+    const isNew = this.#candidates.add(test.to, mapped, test.reply?.attestation, now);
     this.#refreshAt = now + REFRESH_MS;
     const candidate = this.#candidates.newest;
     if (candidate && (isNew || test.purpose === 'refresh')) this.#outputs.push({ type: 'mapped', candidate });

@@ -180,6 +180,18 @@ describe('UDP discovery', () => {
     expect(measured.candidates.at(-1)?.endpoint.address).toBe('198.51.100.77');
     expect(measured.profile?.publicAddresses).toEqual(['198.51.100.77']);
   });
+
+  it('measures again when a network that had been left is come back to', () => {
+    const { world, a, server, natA } = internet('ei/apd', 1);
+    const measured = measureUdp(a, startStun(server));
+    world.runFor(5_000);
+    const home = measured.profile!.publicAddresses;
+    for (const addresses of [['198.51.100.77'], home]) {
+      natA!.rebind(addresses);
+      world.runFor(30_000);
+      expect(measured.profile!.publicAddresses).toEqual(addresses);
+    }
+  });
 });
 
 describe('TCP discovery', () => {
