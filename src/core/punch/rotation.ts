@@ -19,8 +19,8 @@ export interface RotationOutput {
  * `REPLACED_IN_A_ROW` is left to itself.
  */
 export class Rotation implements Machine<RotationInput, RotationOutput> {
-  /** The newest path, and since when it is up. */
-  #path: { readonly id: PathId; readonly since: Instant } | undefined;
+  /** Those that are up, and since when. The newest is watched; the others are about to be left for it. */
+  #paths: { readonly id: PathId; readonly since: Instant }[] = [];
   #rotateAt: Instant | undefined;
   #lastAgeMs: number | undefined;
   /** The age that no path is expected to outlive. */
@@ -33,8 +33,10 @@ export class Rotation implements Machine<RotationInput, RotationOutput> {
   }
 
   handle({ type, path }: RotationInput, now: Instant): void {
-    if (type === 'up') this.#up(path, now);
-    else if (path === this.#path?.id) this.#lost(now - this.#path.since);
+    if (type === 'up') return this.#up(path, now);
+    const newest = this.#paths.at(-1);
+    this.#paths = this.#paths.filter(({ id }) => id !== path);
+    if (newest?.id === path) this.#lost(now - newest.since);
   }
 
   handleTimeout(now: Instant): void {
@@ -50,17 +52,26 @@ export class Rotation implements Machine<RotationInput, RotationOutput> {
   }
 
   #up(id: PathId, now: Instant): void {
-    if (this.#path) this.#replaced++;
-    this.#path = { id, since: now };
-    this.#rotateAt = undefined;
-    if (this.#lifetimeMs === undefined || this.#replaced >= REPLACED_IN_A_ROW) return;
-    this.#rotateAt = now + ROTATE_AT_SHARE * this.#lifetimeMs;
+    if (this.#paths.length > 0) this.#replaced++;
+    this.#paths.push({ id, since: now });
+    this.#watch();
+  }
+
+  /** The newest, which after the loss of a newer one may be rather old. */
+  #watch(): void {
+    const newest = this.#paths.at(-1);
+    const isDue = newest && this.#lifetimeMs !== undefined && this.#replaced < REPLACED_IN_A_ROW;
+    this.#rotateAt = isDue ? newest.since + ROTATE_AT_SHARE * this.#lifetimeMs! : undefined;
   }
 
   #lost(ageMs: number): void {
-    const before = this.#lastAgeMs;
-    this.#path = this.#rotateAt = undefined;
     this.#replaced = 0;
+    this.#judge(ageMs);
+    this.#watch();
+  }
+
+  #judge(ageMs: number): void {
+    const before = this.#lastAgeMs;
     this.#lastAgeMs = ageMs;
     if (this.#lifetimeMs !== undefined && ageMs > OUTLIVED * this.#lifetimeMs) this.#lifetimeMs = undefined;
     if (before === undefined || Math.min(ageMs, before) < LEAST_MS) return;

@@ -49,6 +49,17 @@ describe('rotation of direct paths by UDP', () => {
     }
   });
 
+  it('goes on with the older of two where the newer is lost at once', () => {
+    const paths = new Paths();
+    for (const age of [30_000, 30_000]) paths.lives(age);
+    paths.up();
+    const since = paths.now;
+    paths.now += 500;
+    expect(paths.lives(300)).toBe(true);
+    expect(paths.rotatesWithin(60_000)).toBe(true);
+    expect(paths.now - since).toBe(24_000);
+  });
+
   it.each([
     ['ages that differ', [30_000, 20_000, 30_000, 40_000]],
     ['paths that die young', [3_000, 3_000, 3_000, 3_000]],
