@@ -3,41 +3,26 @@ import { SallyportError } from '../src/core/errors.ts';
 import { publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
-import { encodePurpose } from '../src/core/protocol/open.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import {
-  decodeUpdate,
-  encodeUpdate,
-  type Round,
-  type RoundStart,
-  type UpdateFields,
-} from '../src/core/session/introduction.ts';
+import type { RoundStart, Update } from '../src/core/session/introduction.ts';
 import { Epochs } from '../src/core/session/epochs.ts';
 import type { HandshakeResult } from '../src/core/session/handshake.ts';
-import {
-  otherRole,
-  type Opener,
-  type Sealer,
-  type SessionKeys,
-  type SessionRole,
-} from '../src/core/session/keys.ts';
-import { TokenBucket } from '../src/core/token-bucket.ts';
+import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
-import type { SessionStream } from '../src/net/session-stream.ts';
+import { Announcements } from './announcements.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import type { Deployment } from './deployment.ts';
 import type { EarlyLeg } from './early-leg.ts';
-import { LengthPrefixed, withLength } from './length-prefixed.ts';
 import type { Network } from './network.ts';
-import { NetworkNews } from './network-news.ts';
 import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
 import { Session, type PathReport } from './session.ts';
 import { Sightings } from './sightings.ts';
+import { Updates } from './updates.ts';
 
 export interface ConversationOptions {
   readonly role: SessionRole;
@@ -85,37 +70,24 @@ export interface Resumed {
 /** How long a path may take to show that the peer is there after all. */
 const GONE_PING_MS = 5_000;
 
-/** What a peer may tell of its network; each piece costs up to twenty signatures' checks. */
-const UPDATES = { perSecond: 10, burst: 100 };
-
-/** Changes of our own network within this time travel as one update. */
-const GATHER_MS = 10;
-
 /**
- * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and the sealed updates
- * that the two ends send each other, over the session itself where it has a path, else through the rendezvous.
+ * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and what the two ends tell
+ * each other of their networks.
  */
 export class Conversation {
   readonly session: Session;
   #options: ConversationOptions;
   #epochs: Epochs;
-  #punching!: Punching;
+  #punching: Punching;
   #circuit: CircuitKeeper | undefined;
   #tickets: readonly Uint8Array[];
   #earlyLeg: EarlyLeg | undefined;
-  #sealer!: Sealer;
-  #opener!: Opener;
-  #instance: Uint8Array;
+  #updates: Updates;
+  #announcements: Announcements;
   #resumption: Resumption;
   #rotation: PathRotation;
-  #updates: SessionStream | undefined;
-  /** The one on which the peer's news come. */
-  #incoming: SessionStream | undefined;
-  #incomingRate: TokenBucket;
-  #cancelUpdate: (() => void) | undefined;
   #cancelExpiry: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
-  #news = new NetworkNews();
   #sightings: Sightings;
   #directPaths = new Set<string>();
 
@@ -125,12 +97,27 @@ export class Conversation {
     this.#epochs = new Epochs(keys);
     this.#tickets = options.tickets;
     this.#earlyLeg = options.earlyLeg;
-    this.#instance = options.instance;
     this.#sightings = new Sightings(deployment, peer);
-    this.#news.told(options.told);
-    this.#incomingRate = new TokenBucket(UPDATES.perSecond, UPDATES.burst, clock.now());
     this.session = new Session({ role, id, peer, keys, kinds, clock });
-    this.#rekey(keys, role === 'initiator');
+    this.#updates = new Updates({
+      session: this.session,
+      id,
+      keys,
+      instance: options.instance,
+      deployment,
+      clock,
+      onUpdate: (update) => this.#onUpdate(update),
+    });
+    this.#announcements = new Announcements({
+      kinds,
+      told: options.told,
+      network: options.network,
+      clock,
+      mayTell: () => this.#punching.allowed && this.confirmed && !this.session.end,
+      onNews: () => this.#punching.refreshLocal(),
+      send: (update) => this.#updates.send(update),
+    });
+    this.#punching = this.#newPunching(keys, role === 'initiator');
     this.#resumption = new Resumption({
       session: this.session,
       clock,
@@ -144,7 +131,6 @@ export class Conversation {
       this.#epochs.prove();
       this.#confirm();
     });
-    this.session.on('updates', (stream) => this.#readUpdates(stream));
     this.session.driver.on('need-path', () => {
       deployment.check();
       this.#punching.wake();
@@ -169,7 +155,7 @@ export class Conversation {
 
   /** The peer's registration that offers of ours go to: the initiator offers to whoever listens, since it did so before. */
   get offeredTo(): Uint8Array | undefined {
-    return this.session.role === 'initiator' ? undefined : this.#instance;
+    return this.session.role === 'initiator' ? undefined : this.#updates.instance;
   }
 
   /** Both ends have the keys: dial the relay and punch. */
@@ -184,10 +170,7 @@ export class Conversation {
 
   /** A sealed update from the peer, through the rendezvous. */
   openBox(box: Uint8Array, instance: Uint8Array): void {
-    const update = this.#opener.open(box);
-    if (!update) return;
-    this.#instance = instance;
-    this.#onUpdate(update);
+    this.#updates.open(box, instance);
   }
 
   /**
@@ -198,13 +181,13 @@ export class Conversation {
   resume({ epoch, result, offered, instance, remote, start }: Resumed): void {
     const keys = this.#epochs.renew(epoch, result);
     if (!keys) throw new SallyportError('PROTOCOL_ERROR', `epoch ${epoch} does not follow`);
-    this.#instance = instance;
     this.#punching.stop();
     this.#circuit?.stop();
     this.session.renew(keys);
-    this.#rekey(keys, offered);
+    this.#updates.renew(keys, instance);
+    this.#punching = this.#newPunching(keys, offered);
     this.#resumption.resumed();
-    this.#news.forgotten();
+    this.#announcements.forgotten();
     this.begin(remote, start);
   }
 
@@ -213,7 +196,7 @@ export class Conversation {
     this.#resumption.hurry();
     if (this.session.path || this.session.end) return;
     if (!this.confirmed) return this.#options.answerAgain?.();
-    this.#news.forgotten();
+    this.#announcements.forgotten();
     this.#introduceNetwork();
   }
 
@@ -225,15 +208,12 @@ export class Conversation {
   /** Something about our own network was measured, or changed. */
   networkChanged(): void {
     this.#punching.refreshLocal();
-    this.#cancelUpdate ??= this.#options.clock.setTimer(() => {
-      this.#cancelUpdate = undefined;
-      this.#sendNetwork();
-    }, GATHER_MS);
+    this.#announcements.tellSoon();
   }
 
   /** The rendezvous has evidence that the peer's process is gone; a path that answers knows better. */
   async peerGone(peer: PeerId, instance: Uint8Array): Promise<void> {
-    if (peer !== this.session.peer || !equalBytes(instance, this.#instance)) return;
+    if (peer !== this.session.peer || !equalBytes(instance, this.#updates.instance)) return;
     const answered = await this.session.ping({ timeoutMs: GONE_PING_MS }).then(
       () => true,
       () => false,
@@ -248,7 +228,7 @@ export class Conversation {
   }
 
   end(): void {
-    this.#cancelUpdate?.();
+    this.#announcements.stop();
     this.#cancelExpiry?.();
     this.#cancelCheck?.();
     this.#resumption.stop();
@@ -257,12 +237,10 @@ export class Conversation {
     this.#circuit?.stop();
   }
 
-  /** From here on boxes, probes and paths are those of these keys. */
-  #rekey(keys: SessionKeys, confirmed: boolean): void {
+  /** With probes and paths of these keys. */
+  #newPunching(keys: SessionKeys, confirmed: boolean): Punching {
     const { role, peer, kinds, network, clock, deployment } = this.#options;
-    this.#sealer = keys.sealer(role);
-    this.#opener = keys.opener(otherRole(role));
-    this.#punching = new Punching({
+    return new Punching({
       role,
       peer,
       keys,
@@ -272,9 +250,9 @@ export class Conversation {
       clock,
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
-      propose: (round) => this.#propose(round),
-      tellFresh: (candidate, round) => void this.#send({ candidates: [candidate], round }),
-      tellSample: (candidate) => void this.#send({ samples: [candidate] }),
+      propose: (round) => this.#announcements.propose(round),
+      tellFresh: (candidate, round) => void this.#updates.send({ candidates: [candidate], round }),
+      tellSample: (candidate) => void this.#updates.send({ samples: [candidate] }),
       onPath: (path) => {
         if (this.#isCurrent(keys)) this.session.addDirectPath(path);
         else path.pipe.destroy();
@@ -323,33 +301,17 @@ export class Conversation {
     this.#cancelExpiry?.();
     this.#punching.confirm();
     this.#circuit?.confirm();
-    this.#sendNetwork();
+    this.#announcements.tell();
   }
 
   #expire(): void {
     this.session.driver.destroy('TIMEOUT', 'the peer did not prove that it holds the keys of the session');
   }
 
-  get #face(): { candidates: Candidate[]; profile: NatProfile; samples: Candidate[] } {
-    const { network, kinds } = this.#options;
-    const all = [...network.publicCandidates, ...network.hostCandidates];
-    const candidates = all.filter(({ transport }) => kinds.includes(transport)).slice(0, LIMITS.candidates);
-    const samples = network.samples.map(({ candidate }) => candidate);
-    return { candidates, profile: network.profile, samples };
-  }
-
-  /** A round begins with what both networks are now. */
-  #propose(round: Round): boolean {
-    const face = this.#face;
-    if (!this.#send({ ...face, round })) return false;
-    this.#news.told(face);
-    return true;
-  }
-
   /** Our network, or at least that we hold the keys. */
   #introduceNetwork(): void {
-    if (this.#punching.allowed) this.#sendNetwork();
-    else if (this.confirmed) this.#send({});
+    if (this.#punching.allowed) this.#announcements.tell();
+    else if (this.confirmed) this.#updates.send({});
   }
 
   /** Everything goes by the rendezvous until there is a path. */
@@ -359,63 +321,7 @@ export class Conversation {
     this.#cancelCheck = this.#options.deployment.checkWhile(isAwaited);
   }
 
-  #sendNetwork(): void {
-    if (!this.#punching.allowed || !this.confirmed || this.session.end) return;
-    const news = this.#news.of(this.#face);
-    if (!news) return;
-    this.#punching.refreshLocal();
-    this.#send(news);
-  }
-
-  /** False where there is no way to the peer, not even by the rendezvous. */
-  #send(update: UpdateFields): boolean {
-    const bytes = encodeUpdate(update);
-    const stream = this.session.path && (this.#updates ??= this.#openUpdates());
-    if (stream) {
-      stream.write(withLength(bytes));
-      return true;
-    }
-    const { id, peer, deployment } = this.#options;
-    const box = this.#sealer.seal(bytes);
-    return deployment.send({
-      t: 'trickle',
-      session: id,
-      to: publicKeyOf(peer),
-      instance: this.#instance,
-      box,
-    });
-  }
-
-  /** `undefined` where the session takes no more streams, as while it closes. */
-  #openUpdates(): SessionStream | undefined {
-    try {
-      const stream = this.session.driver.open(encodePurpose({ for: 'updates' }));
-      stream.on('error', () => {});
-      stream.once('close', () => (this.#updates = undefined));
-      return stream;
-    } catch {
-      return undefined;
-    }
-  }
-
-  #readUpdates(stream: SessionStream): void {
-    this.#incoming?.destroy();
-    this.#incoming = stream;
-    const messages = new LengthPrefixed((bytes) => this.#onUpdate(bytes));
-    stream.on('error', () => {});
-    stream.on('data', (chunk: Uint8Array) => {
-      try {
-        messages.push(chunk);
-      } catch (thrown) {
-        stream.destroy(thrown as Error);
-      }
-    });
-    stream.on('end', () => stream.end());
-  }
-
-  #onUpdate(bytes: Uint8Array): void {
-    if (!this.#incomingRate.take(this.#options.clock.now())) return;
-    const { candidates, profile, samples = [], round } = decodeUpdate(bytes);
+  #onUpdate({ candidates, profile, samples = [], round }: Update): void {
     const news = {
       profile,
       candidates: candidates && this.#sightings.mark(candidates),
@@ -430,8 +336,8 @@ export class Conversation {
   /** The peer proposed a round: it has forgotten what it knew of our network. */
   async #tellAnew(): Promise<void> {
     await this.#options.network.refreshed(REFRESH_MS);
-    this.#news.forgotten();
-    this.#sendNetwork();
+    this.#announcements.forgotten();
+    this.#announcements.tell();
   }
 
   #onPath({ direct, kind, state, remote }: PathReport): void {
