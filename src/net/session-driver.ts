@@ -119,12 +119,13 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const info: PathInfo = { ...path, id: this.#nextPathId };
     const { id } = info;
     this.#nextPathId += 1;
-    // TLS on a TCP socket calls back for each record of a turn. On other pipes it runs inside the callback that brought them all.
+    // TLS on a TCP socket calls back for each record of a turn, and whoever waits for a few bytes shall not wait for the turn to be over. On
+    // other pipes TLS runs inside the callback that brought them all.
     const [kernelPaced, driver] = [info.kind === 'tcp', this.#driver];
     const events = {
       bytes: (bytes: Uint8Array) => {
         const input = { type: 'path-bytes', path: id, bytes } as const;
-        if (kernelPaced) driver.handleThisTurn(input);
+        if (kernelPaced && bytes.length > FEW_BYTES) driver.handleThisTurn(input);
         else driver.handleSoon(input);
       },
       written: (bytes: number) => this.#driver.handle({ type: 'path-written', path: id, bytes }),
@@ -306,3 +307,5 @@ function abortWith(stream: SessionStream, signal: AbortSignal): void {
 }
 
 const RESET_BY_PEER = 'the peer reset the stream';
+/** Bulk comes in TLS records of 16 KiB. */
+const FEW_BYTES = 4096;

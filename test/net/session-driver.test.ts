@@ -141,6 +141,22 @@ describe('SessionDriver', () => {
     await sending;
   });
 
+  it('passes a few bytes from TCP on before the turn that brought them is over', async () => {
+    const pair = loopback();
+    const socket = await pair.addPath();
+    const [from, to] = await pair.open();
+    const order: string[] = [];
+    from.on('data', () => order.push('data'));
+    const push = socket.push.bind(socket);
+    socket.push = (chunk: Buffer | null) => {
+      setImmediate(() => order.push('turn over'));
+      return push(chunk);
+    };
+    to.write('a');
+    await expect.poll(() => order).toContain('turn over');
+    expect(order).toEqual(['data', 'turn over']);
+  });
+
   it('tells the peer why a stream was reset', async () => {
     const pair = loopback();
     await pair.addPath();
