@@ -131,6 +131,12 @@ export class UdxPipe extends Duplex {
     if (!this.#closed) this.#stream.trySend(bytes);
   }
 
+  /** To a reader who takes what comes: by way of the readable side each chunk would be looked at again a tick later. */
+  override push(chunk: Uint8Array | null): boolean {
+    if (chunk === null || this.readableFlowing !== true || this.readableLength > 0) return super.push(chunk);
+    return this.emit('data', chunk);
+  }
+
   /** udx has no receive window to close: what comes is pushed, whether asked for or not. */
   override _read(): void {}
 

@@ -125,6 +125,23 @@ describe('a udx pipe', () => {
     expect(got.bytes / got.chunks).toBeGreaterThan(3_000); // a packet carries 1,452 at most
   });
 
+  it('keeps what comes while its reader has paused, in order', async () => {
+    const { near, far } = await pair();
+    const got: string[] = [];
+    far.on('data', (chunk: Buffer) => got.push(chunk.toString()));
+    near.write('a');
+    await expect.poll(() => got).toEqual(['a']);
+    far.pause();
+    near.write('b');
+    await expect.poll(() => far.readableLength).toBe(1);
+    near.write('c');
+    await expect.poll(() => far.readableLength).toBe(2);
+    expect(got).toEqual(['a']);
+    far.resume();
+    near.write('d');
+    await expect.poll(() => got.join('')).toBe('abcd');
+  });
+
   it('delivers everything written before end() although the writer destroys it right after', async () => {
     const { near, far } = await pair();
     const done = digest(far);
