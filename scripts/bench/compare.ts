@@ -96,9 +96,14 @@ async function tryRival(
 }
 
 function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
-  return exercise === 'bulk'
-    ? { exercise, parameters: { bytes, warmUpSeconds: WARM_UP_SECONDS } }
-    : { exercise, parameters: { times: exercise === 'connect' ? CONNECTIONS : ROUND_TRIPS } };
+  switch (exercise) {
+    case 'bulk':
+      return { exercise, parameters: { bytes, warmUpSeconds: WARM_UP_SECONDS } };
+    case 'ping':
+      return { exercise, parameters: { times: ROUND_TRIPS, warmUpSeconds: WARM_UP_SECONDS } };
+    case 'connect':
+      return { exercise, parameters: { times: CONNECTIONS } };
+  }
 }
 
 function against(

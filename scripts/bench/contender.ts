@@ -15,7 +15,8 @@ export interface Contender {
 /** What both ends do on the wire between them, with its parameters: those of exercises.mjs that end after so much work. */
 export type Exercise =
   | { readonly exercise: 'bulk'; readonly parameters: BulkParameters }
-  | { readonly exercise: 'connect' | 'ping'; readonly parameters: { readonly times: number } };
+  | { readonly exercise: 'connect'; readonly parameters: { readonly times: number } }
+  | { readonly exercise: 'ping'; readonly parameters: PingParameters };
 
 /** The same: those that end after some time. */
 export interface TimedExercise {
@@ -26,6 +27,11 @@ export interface TimedExercise {
 interface BulkParameters {
   /** A multiple of 4 MiB. */
   readonly bytes: number;
+  readonly warmUpSeconds: number;
+}
+
+interface PingParameters {
+  readonly times: number;
   readonly warmUpSeconds: number;
 }
 

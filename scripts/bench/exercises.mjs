@@ -103,23 +103,26 @@ const latency = {
   },
 };
 
-/** One byte to and fro on an open wire, again and again. The first thousand are not counted. */
+/** One byte to and fro on an open wire, again and again. The first seconds are not counted, as with bulk. */
 const ping = {
   /** @returns {Promise<{ seconds: number, tail: number }>} the median of `times`, and what 99 of 100 stay below */
-  async dial({ connect }, { times, began }) {
+  async dial({ connect }, { times, warmUpSeconds, began }) {
     const wire = await connect();
     let answered;
     wire.onBytes(() => answered());
-    const taken = [];
-    for (let time = -WARM_UP_PINGS; time < times; time += 1) {
-      if (time === 0) began();
+    const once = async () => {
       const start = performance.now();
       await new Promise((resolve) => {
         answered = resolve;
         wire.write(ONE);
       });
-      if (time >= 0) taken.push((performance.now() - start) / 1000);
-    }
+      return (performance.now() - start) / 1000;
+    };
+    const warm = performance.now() + warmUpSeconds * 1000;
+    while (performance.now() < warm) await once();
+    began();
+    const taken = [];
+    while (taken.length < times) taken.push(await once());
     taken.sort((a, b) => a - b);
     return { seconds: taken[Math.floor(times / 2)], tail: taken[Math.floor(times * 0.99)] };
   },
@@ -152,7 +155,6 @@ async function pings(wire, seconds) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const PING_EVERY_MS = 50;
 const FEW_BYTES = 256;
-const WARM_UP_PINGS = 1000;
 
 async function sendBlocks(wire, answers, blocks) {
   answers.ask(blocks);
