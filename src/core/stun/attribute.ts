@@ -32,6 +32,9 @@ export const ATTRIBUTE = {
 
 export const HEADER_LENGTH = 20;
 
+/** From here on a type that isn't known may be ignored (RFC 8489 §18.3). */
+export const COMPREHENSION_OPTIONAL = 0x8000;
+
 /** Where an attribute's value lies within its message. */
 export interface AttributeSpan {
   readonly type: number;
@@ -75,6 +78,14 @@ export function walkAttributes(bytes: Uint8Array): AttributeSpan[] {
     offset = start + aligned(length);
   }
   return spans;
+}
+
+/** Writes the header of a message that fills `bytes`, and returns the offset behind it. */
+export function writeHeader(bytes: Uint8Array, type: number, transactionId: Uint8Array): number {
+  const length = bytes.length - HEADER_LENGTH;
+  bytes.set([type >> 8, type & 0xff, length >> 8, length & 0xff, 0x21, 0x12, 0xa4, 0x42]);
+  bytes.set(transactionId, 8);
+  return HEADER_LENGTH;
 }
 
 /** Writes one attribute at `offset` and returns the offset behind it; `bytes` is zeroed there. */

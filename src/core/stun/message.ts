@@ -6,6 +6,7 @@ import type { Attestation } from '../punch/candidate.ts';
 import {
   aligned,
   ATTRIBUTE,
+  COMPREHENSION_OPTIONAL,
   malformed,
   uint16At,
   walkAttributes,
@@ -177,7 +178,6 @@ function isAddressValue(bytes: Uint8Array, { start, length }: AttributeSpan): bo
   return (length === 8 && bytes[start + 1] === 1) || (length === 20 && bytes[start + 1] === 2);
 }
 
-const COMPREHENSION_OPTIONAL = 0x8000;
 const anything = () => true;
 const VALUE_FITS = new Map<number, (bytes: Uint8Array, span: AttributeSpan) => boolean>([
   [ATTRIBUTE.MAPPED_ADDRESS, isAddressValue],
