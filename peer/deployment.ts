@@ -40,8 +40,10 @@ const RESOLVE_MS = 5_000;
 /** How often this host's addresses and clocks are looked at. */
 const WATCH_MS = 1_000;
 
-/** While something is awaited by the rendezvous, the connection to it is checked this often. */
+/** While something is awaited by the rendezvous, the connection to it is checked this often, … */
 const CHECK_MS = 1_500;
+/** … for the first time after so long: most of what is awaited has come by then, and the check would delay it. */
+const FIRST_CHECK_MS = 100;
 
 /** The servers that this peer uses: its registration at the rendezvous, and warm connections to the relays. */
 export class Deployment extends EventEmitter<DeploymentEvents> {
@@ -152,15 +154,14 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#signal.check();
   }
 
-  /** Checks now, and again and again while what goes by the rendezvous is awaited. Returns how to stop. */
+  /** Checks soon, and again and again while what goes by the rendezvous is awaited. Returns how to stop. */
   checkWhile(isAwaited: () => boolean): () => void {
-    let cancel = () => {};
     const again = () => {
       if (!isAwaited()) return;
       this.check();
       cancel = this.#clock.setTimer(again, CHECK_MS);
     };
-    again();
+    let cancel = this.#clock.setTimer(again, FIRST_CHECK_MS);
     return () => cancel();
   }
 
