@@ -35,6 +35,7 @@ export interface LegOptions {
 const NOTHING = new Uint8Array();
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
+const REPLACE_MS = 15;
 /** What didn't get through may have met the network's mood rather than a middlebox. */
 const MEMORY_MS = 600_000;
 
@@ -140,6 +141,12 @@ export class RelayLink {
     this.#cancelRetry = this.#clock.setTimer(() => this.#warmAgain(), this.#backoff.next());
   }
 
+  /** A little later, so that the next one's dialling doesn't delay what this one was opened for; who needs it sooner dials it. */
+  #replaceStanding(): void {
+    this.#cancelRetry?.();
+    if (this.#wanted) this.#cancelRetry = this.#clock.setTimer(() => this.#warmAgain(), REPLACE_MS);
+  }
+
   #warmAgain(): void {
     this.warm().catch(() => undefined);
   }
@@ -168,8 +175,7 @@ export class RelayLink {
       if (standing.proven) throw thrown;
       return undefined;
     } finally {
-      // Only now, so that the next one's dialling doesn't delay this one's opening.
-      if (this.#wanted) this.#warmAgain();
+      this.#replaceStanding();
     }
   }
 

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { issueTicket } from '../../src/core/protocol/ticket.ts';
 import { loadIdentity } from '../../src/net/identity-file.ts';
+import { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
+import { ManualClock } from '../peer/manual-clock.ts';
 import { freshIdentity, TestDeployment } from '../rendezvous/deployment.ts';
 import { Middlebox, type MiddleboxOptions } from './middlebox.ts';
 
@@ -80,6 +82,19 @@ describe('the way to a relay', () => {
     const { box, link } = await through({});
     await link.warm();
     await expect(link.open(ticket(), freshIdentity())).rejects.toMatchObject({ code: 'TICKET_INVALID' });
+    await expect.poll(() => box.connections).toBe(2);
+  });
+
+  it('makes the next standing connection a little after a leg was opened', async () => {
+    const { box } = await through({});
+    const clock = new ManualClock();
+    const link = new RelayLink({ url: box.url, environment: {}, clock });
+    deployment.onClose(() => link.close());
+    await link.warm();
+    expect((await link.open(ticket(), alice)).kind).toBe('relay-h1');
+    await clock.pass(14);
+    expect(box.connections).toBe(1);
+    await clock.pass(1);
     await expect.poll(() => box.connections).toBe(2);
   });
 
