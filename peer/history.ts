@@ -51,6 +51,8 @@ function successOf(
 const MOST = 200;
 /** Networks change: what worked longer ago says little. */
 const KEPT_MS = 14 * 24 * 3_600_000;
+/** What was written less long ago isn't written again. */
+const FRESH_MS = 3_600_000;
 
 /**
  * What worked last with each peer between two networks, for `peer plan`. The file only helps: where it can't be read,
@@ -67,7 +69,9 @@ export class History {
   }
 
   remember(success: Omit<Success, 'at'>): void {
-    const others = this.#read().filter((other) => !isSamePlace(other, success));
+    const known = this.#read();
+    if (known.some((entry) => isSamePlace(entry, success) && this.#isFresh(entry, success))) return;
+    const others = known.filter((other) => !isSamePlace(other, success));
     const entries = [{ ...success, at: this.#now() }, ...others].slice(0, MOST);
     try {
       writePrivateFile(this.#path, `${JSON.stringify(entries)}\n`);
@@ -81,6 +85,12 @@ export class History {
     return this.#read()
       .filter((entry) => entry.peer === peer && ours.has(entry.here) && theirs.has(entry.there))
       .toSorted((a, b) => b.at - a.at)[0];
+  }
+
+  /** It says the same already: to write a file to the disk takes longer than all else that ends a session. */
+  #isFresh({ at, transport, technique }: Success, success: Omit<Success, 'at'>): boolean {
+    const isSame = transport === success.transport && technique === success.technique;
+    return isSame && this.#now() - at < FRESH_MS;
   }
 
   #read(): Success[] {

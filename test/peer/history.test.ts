@@ -47,6 +47,20 @@ describe('what worked last', () => {
     expect(last()).toBeUndefined();
   });
 
+  it('is written once an hour where it is the same', () => {
+    history().remember(found);
+    const written = () => (JSON.parse(readFileSync(file, 'utf8')) as { at: number }[]).map(({ at }) => at);
+    const [first] = written();
+    now += 3_599_999;
+    history().remember(found);
+    expect(written()).toEqual([first]);
+    history().remember({ ...found, technique: 'prediction' });
+    expect(written()).toEqual([now]);
+    now += 3_600_000;
+    history().remember({ ...found, technique: 'prediction' });
+    expect(written()).toEqual([now]);
+  });
+
   it('is kept for two hundred places, in a file that only the user can read', () => {
     for (let place = 0; place < 250; place++) history().remember({ ...found, there: `203.0.113.${place}` });
     const entries = JSON.parse(readFileSync(file, 'utf8')) as { there: string }[];
