@@ -2,11 +2,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { compileAtOnce } from '../../../dist/src/cli/compile.js';
 import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
 import { HOST, wireOf } from '../wire.mjs';
 
-collectSeldom(); // as the commands do
+// as the commands do: at once, and once they are up
+collectSeldom();
 
 const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
@@ -15,17 +17,20 @@ process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 
 export async function middle() {
   const rendezvous = await Rendezvous.start({ listen: `${HOST}:0`, insecure: true, open: true, home });
+  compileAtOnce();
   return rendezvous.url;
 }
 
 export async function listen(rendezvous, _variant, onWire) {
   const peer = await Peer.start({ home, rendezvous, allow: ['any'] });
+  compileAtOnce();
   peer.handle('bench', (stream) => onWire(wireOf(stream)));
   return peer.id;
 }
 
 export async function dial(id, rendezvous, variant) {
   const peer = await Peer.start({ home, rendezvous });
+  compileAtOnce();
   return async () => {
     const session = await peer.connect(id, { paths: [variant] });
     const stream = await session.open('bench');
