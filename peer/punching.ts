@@ -236,7 +236,7 @@ export class Punching {
     this.#obstacles = [];
     this.#found = this.#attaching = false;
     this.#whereabouts = new Whereabouts(this.#options.network.publicCandidates);
-    const { role, peer, keys, kinds, network, clock, onTrace, tellSample } = this.#options;
+    const { role, peer, keys, kinds, network, clock, onTrace, tellFresh, tellSample } = this.#options;
     const traversal = new Traversal({
       role,
       peer,
@@ -246,6 +246,7 @@ export class Punching {
       freshUdp: fresh?.udp,
       clock,
       round: number,
+      tellPort: (candidate) => tellFresh(candidate),
       tellSample,
       onTrace,
       onPath: (path) => {

@@ -27,6 +27,7 @@ import { askStunOverTcp } from '../src/net/stun-sample.ts';
 import { forsake } from '../src/net/tcp.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
+import { openFreshTcpPort } from './fresh-tcp-port.ts';
 import type { Network } from './network.ts';
 import type { TaggedConnection } from './tagged-connections.ts';
 import type { MessagePort } from './session-datagrams.ts';
@@ -59,6 +60,8 @@ export interface TraversalOptions {
   /** Which round of this session it is; both ends count alike. */
   readonly round: number;
   readonly onPath: (path: DirectPath) => void;
+  /** Tells the peer of a port that this round dials from instead of the held one. */
+  readonly tellPort: (candidate: Candidate) => void;
   /** Tells the peer at once where this end's NAT counts its ports. */
   readonly tellSample: (candidate: Candidate) => void;
   readonly onTrace: (line: TraceLine) => void;
@@ -82,6 +85,9 @@ export class Traversal {
   #connections = new Map<ConnectionId, Socket>();
   /** Local ports that the agent gave a name. */
   #ports = new Map<LocalPort, number>();
+  /** In place of the held port over IPv4, where that leads to this peer already. */
+  #freshTcpPort: number | undefined;
+  #asksFreshTcpPort = false;
   /** Ends the samples that are under way. */
   #ended = new AbortController();
   /** The tags that incoming connections began with. */
@@ -217,8 +223,7 @@ export class Traversal {
 
   #dial(connection: ConnectionId, to: Endpoint, from: LocalPort): void {
     const family = familyOf(to);
-    const localPort =
-      from === 'held' ? this.#options.network.heldPortOf(family) : (this.#ports.get(from) ?? 0);
+    const localPort = from === 'held' ? this.#heldPortOf(family) : (this.#ports.get(from) ?? 0);
     if (localPort === undefined) {
       return this.handle({ type: 'dial-failed', connection, code: 'EADDRNOTAVAIL' });
     }
@@ -231,9 +236,9 @@ export class Traversal {
       socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })),
     );
     socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (this.#connections.delete(connection)) {
-        this.handle({ type: 'dial-failed', connection, code: error.code ?? 'EUNKNOWN' });
-      }
+      if (!this.#connections.delete(connection)) return;
+      if (from === 'held' && family === 4 && error.code === 'EADDRNOTAVAIL') this.#leaveHeldPort();
+      this.handle({ type: 'dial-failed', connection, code: error.code ?? 'EUNKNOWN' });
     });
     socket.once('connect', () => {
       socket.setTimeout(0);
@@ -244,6 +249,30 @@ export class Traversal {
         local,
         remote,
       }));
+    });
+  }
+
+  #heldPortOf(family: Family): number | undefined {
+    const fresh = family === 4 ? this.#freshTcpPort : undefined;
+    return fresh ?? this.#options.network.heldPortOf(family);
+  }
+
+  /**
+   * A path of another session has this very pair of ports (PROTOCOL §6). One end has to dial from another, and the peer
+   * to that: the initiator, since it would lead nowhere if both did.
+   */
+  #leaveHeldPort(): void {
+    const { role, network, onTrace, tellPort } = this.#options;
+    if (role !== 'initiator' || this.#asksFreshTcpPort) return;
+    this.#asksFreshTcpPort = true;
+    void openFreshTcpPort(network.stun, this.#ended.signal).then((fresh) => {
+      if (!fresh) return;
+      this.#release.push(() => fresh.close());
+      if (this.#stopped) return fresh.close();
+      this.#freshTcpPort = fresh.port;
+      const text = 'another session with this peer has the held port; this one dials from a port of its own';
+      onTrace({ transport: 'tcp', stage: 'plan', text });
+      tellPort(fresh.candidate);
     });
   }
 

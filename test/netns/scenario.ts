@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SallyportError } from '../../src/core/errors.ts';
 import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
@@ -229,6 +230,26 @@ export class Scenario {
     const child = this.lab.hosts[host].spawn(process.execPath, [join(programs, name), ...args]);
     const [line] = (await once(child.stdout!, 'data')) as [Buffer];
     return Number(line.toString());
+  }
+
+  /** Several sessions from one process on host A to B, none of which ends before the others: what each is direct by. */
+  async librarySessions(
+    count: number,
+    kinds: string,
+  ): Promise<{ kind?: string; local?: string; remote?: string }[]> {
+    const script = join(programs, 'sessions.mjs');
+    const args = [
+      script,
+      join(this.#folder.path, 'library'),
+      this.#urlFrom('a'),
+      this.id,
+      kinds,
+      String(count),
+    ];
+    const child = this.lab.hosts.a.spawn(process.execPath, args);
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: child.stdout! })) lines.push(line);
+    return lines.map((line) => JSON.parse(line) as { kind?: string; local?: string; remote?: string });
   }
 
   /** The options by which `peer connect` is kept to the scenario's kinds of path. */

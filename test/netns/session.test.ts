@@ -53,6 +53,19 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     expect(await shortfalls(a, b, [['relay']])).toEqual([]);
   });
 
+  it('finds its way by TCP beside another between the same two peers, from another port', async () => {
+    const scenario = await Scenario.start({ a: 'ei/apd', b: 'ei/apd', delayMs: 10 });
+    try {
+      const [first, second, third] = await scenario.librarySessions(3, 'tcp,relay');
+      expect(first).toMatchObject({ kind: 'tcp' });
+      expect(second).toMatchObject({ kind: 'tcp', remote: first!.remote });
+      expect(third).toMatchObject({ kind: 'tcp', remote: first!.remote });
+      expect(new Set([first, second, third].map((path) => path!.local)).size).toBe(3);
+    } finally {
+      await scenario.close();
+    }
+  });
+
   it('is remembered by what it was direct by, for the next plan', async () => {
     const scenario = await Scenario.start({ a: 'ei/apd', b: 'ei/apd', delayMs: 10 });
     try {
