@@ -8,7 +8,7 @@ import {
   encodeAnswer,
   INTRODUCTION_VERSION,
   MAX_ROUND_TRIP_MS,
-  MAX_START_LEAD_MS,
+  startLeadMs,
   type Offer,
   type RoundStart,
 } from '../src/core/session/introduction.ts';
@@ -38,8 +38,6 @@ export interface Acquaintance {
 
 /** How long a plan waits for our own NATs to be measured. */
 const DIAGNOSIS_MS = 3_000;
-/** After the answer's arrival at the initiator, by the answerer's estimate: a quarter of the round trip, and at most so much. */
-const START_MARGIN_MS = 10;
 /** Where no relay carries the session meanwhile, an offer waits this many round trips at most for our own UDP mapping. */
 const MAPPING_ROUND_TRIPS = 1.5;
 
@@ -283,12 +281,10 @@ export class Introductions {
     }
   }
 
-  /** T0 is when the answer reaches the initiator, by the answerer's reckoning, and a little more. */
   #startOf(offer: Offer): RoundStart {
     const { deployment } = this.#options;
     const roundTripMs = Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs + offer.roundTripMs);
-    const leadMs = Math.min(MAX_START_LEAD_MS, roundTripMs / 2 + Math.min(START_MARGIN_MS, roundTripMs / 4));
-    return { at: deployment.serverTime() + leadMs, roundTripMs };
+    return { at: deployment.serverTime() + startLeadMs(roundTripMs), roundTripMs };
   }
 
   #sightings(peer: PeerId): Sightings {

@@ -9,7 +9,12 @@ import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { KEEPALIVE_MS, keepaliveMs } from '../src/core/session/keepalive.ts';
-import { MAX_START_LEAD_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
+import {
+  confirmationMs,
+  MAX_START_LEAD_MS,
+  type Round,
+  type RoundStart,
+} from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
@@ -262,7 +267,8 @@ export class Punching {
     this.refreshLocal();
     traversal.handle({ type: 'remote', ...this.#remote });
     traversal.handle({ type: 'prime' });
-    const go = () => traversal.start(this.#startOf(start), start.roundTripMs);
+    const confirmMs = number === 0 ? confirmationMs(start.roundTripMs) : 0;
+    const go = () => traversal.start(this.#startOf(start), start.roundTripMs, confirmMs);
     if (this.#confirmed) go();
     else this.#held = go;
   }

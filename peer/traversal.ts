@@ -141,9 +141,12 @@ export class Traversal {
     if (!this.#stopped) this.#driver.handle(input);
   }
 
-  /** @param at T0 on the local clock */
-  start(at: Instant, roundTripMs: number): void {
-    this.handle({ type: 'start', at, roundTripMs });
+  /**
+   * @param at T0 on the local clock
+   * @param confirmMs so much later the answerer begins
+   */
+  start(at: Instant, roundTripMs: number, confirmMs: number): void {
+    this.handle({ type: 'start', at, roundTripMs, confirmMs });
   }
 
   /** Ends the round; paths that were handed over stay. */

@@ -6,7 +6,7 @@ import { plan, type Plan } from './plan.ts';
 import type { Stage } from './stage.ts';
 import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { isSequential, sharesPublicAddress, type PathChoice } from './situation.ts';
-import type { HeldPortUse } from './tcp-open.ts';
+import type { FirstSyn, HeldPortUse } from './tcp-open.ts';
 
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 
@@ -70,6 +70,13 @@ export class Agenda {
   /** Public addresses of the peer's NAT, of which any mapping may take any. */
   poolThere(transport: Transport): readonly string[] {
     return this.#there[transport].publicAddresses;
+  }
+
+  get firstSyn(): FirstSyn {
+    const isOpen = ({ tcp }: NatProfile): boolean =>
+      tcp.mapping === 'none' && (tcp.filtering === 'none' || tcp.filtering === 'unknown');
+    if (isOpen(this.#here) && isOpen(this.#there)) return 'after the listeners';
+    return this.stageOf('udp') ? 'with the other' : 'at once';
   }
 
   heldPortUse(family: Family): HeldPortUse {

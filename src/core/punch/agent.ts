@@ -93,6 +93,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
       budget,
       roundMs: () => this.#agenda.roundMs('tcp'),
       searchTechnique: () => this.#searches.tcp.technique,
+      firstSyn: () => this.#agenda.firstSyn,
       onRefused: (socket, to, now) => this.#searches.tcp.refused(socket, to, now),
     });
     const floods = options.floods ?? new FloodBudget();
@@ -173,7 +174,7 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
         this.#prepareSearches(now);
         return this.#checks.prime(this.#options.primerTtl ?? DEFAULT_PRIMER_TTL, now);
       case 'start':
-        return this.#start(input.at, input.roundTripMs, now);
+        return this.#start(input, now);
       case 'datagram':
         if (this.#searches.udp.takeSample(input.socket, input.bytes, now)) return;
         return this.#checks.datagram(input.socket, input.bytes, input.from, now);
@@ -237,14 +238,14 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     else this.#tcp.add(candidate, now);
   }
 
-  #start(at: Instant, roundTripMs: number, now: Instant): void {
+  #start({ at, roundTripMs, confirmMs }: StartInput, now: Instant): void {
     this.#startAt = at;
     this.#roundTripMs = roundTripMs;
     for (const transport of ['udp', 'tcp'] as const) {
       this.#trace(transport, 'plan', this.#agenda.describe(transport), now);
     }
     this.#checks.start(at, now);
-    this.#tcp.start(at, roundTripMs, now);
+    this.#tcp.start(at, roundTripMs, now, confirmMs);
     this.#followSearch(now);
   }
 
@@ -316,6 +317,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     this.#outputs.push({ type: 'trace', transport, stage, text, packets, elapsedMs });
   }
 }
+
+type StartInput = Extract<PunchInput, { type: 'start' }>;
 
 function sameCandidate(a: Candidate, b: Candidate): boolean {
   return a.transport === b.transport && sameEndpoint(a.endpoint, b.endpoint);

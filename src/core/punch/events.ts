@@ -50,7 +50,13 @@ export type PunchInput =
   /** The answerer has read the offer, the offerer the answer: one low-TTL probe opens this end's filter early, and a NAT that counts its ports is asked where it stands. */
   | { readonly type: 'prime' }
   /** `at` is T0 on this end's clock; both ends are given the same `roundTripMs`, their estimate by way of the server. */
-  | { readonly type: 'start'; readonly at: Instant; readonly roundTripMs: number }
+  | {
+      readonly type: 'start';
+      readonly at: Instant;
+      readonly roundTripMs: number;
+      /** The responder begins about so much later than T0, since it waits for word of the initiator's; by default both begin then. */
+      readonly confirmMs?: number | undefined;
+    }
   | {
       readonly type: 'datagram';
       /** 0 for the shared socket of the source's family, else one that `send` named. */

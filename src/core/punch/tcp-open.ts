@@ -23,9 +23,23 @@ export interface TcpOpeningOptions {
   readonly roundMs: () => number;
   /** What a connection counts as that a port search's dial led to. */
   readonly searchTechnique: () => Technique;
+  readonly firstSyn: () => FirstSyn;
   /** A port search's dial was answered by RST. */
   readonly onRefused: (socket: number, to: Endpoint, now: Instant) => void;
 }
+
+/**
+ * When the first SYN leaves the held port. Where two cross, the kernel takes the time from its own SYN-ACK to the other's
+ * for a round trip. If one SYN leaves just before the other arrives that is next to nothing, and BBR, which reckons with
+ * the least round trip of the last ten seconds, sends but a few packets in each.
+ */
+export type FirstSyn =
+  /** At T0: there may be no other way, and nothing is sooner. */
+  | 'at once'
+  /** The initiator's waits until the responder may begin, so that they cross in the middle. */
+  | 'with the other'
+  /** In the second slot: no NAT is known to be between the two, so that mostly a plain dial does it. */
+  | 'after the listeners';
 
 /** What the held port does towards the peer's mapping. */
 export type HeldPortUse =
@@ -65,6 +79,8 @@ export class TcpOpening implements PortProbes {
   #startAt: Instant | undefined;
   #turns: Turns | undefined;
   #patience = 0;
+  /** When both ends may begin. */
+  #bothFrom: Instant = 0;
   #listening = false;
   #ended = false;
   #dialed = 0;
@@ -134,8 +150,10 @@ export class TcpOpening implements PortProbes {
     if (!this.isSettled) this.#shots.fire(socket, to, now);
   }
 
-  start(at: Instant, roundTripMs: number, now: Instant): void {
+  /** @param confirmMs the responder begins so much later than T0, or than now if that is over */
+  start(at: Instant, roundTripMs: number, now: Instant, confirmMs = 0): void {
     this.#startAt = at;
+    this.#bothFrom = this.#options.role === 'initiator' ? Math.max(at, now) + confirmMs : at;
     this.#shots.start(roundTripMs);
     this.#turns = new Turns(at, roundTripMs);
     this.#patience = patienceOf(roundTripMs);
@@ -233,6 +251,7 @@ export class TcpOpening implements PortProbes {
 
   #dial(target: TcpTarget, now: Instant): void {
     if (target.attemptsLeft <= 0) target.nextAt = undefined;
+    else if (this.#isFromHeldPort(target) && now < this.#firstSynAt) target.nextAt = this.#firstSynAt;
     else if (!this.#mayDial(target, now) || !this.#mayDisturb(target, now)) {
       target.nextAt = this.#retryAt(target, now);
     } else {
@@ -240,6 +259,17 @@ export class TcpOpening implements PortProbes {
       this.#targets.dial(target, id, now + this.#patience);
       const from = this.#isFromHeldPort(target) ? 'held' : 'any';
       this.#options.emit({ type: 'dial', connection: id, to: target.endpoint, from });
+    }
+  }
+
+  get #firstSynAt(): Instant {
+    switch (this.#options.firstSyn()) {
+      case 'at once':
+        return this.#startAt!;
+      case 'with the other':
+        return this.#bothFrom;
+      case 'after the listeners':
+        return this.#turns!.nextSlotAt(this.#startAt!);
     }
   }
 

@@ -70,8 +70,8 @@ export class TcpOpenings implements PortProbes {
     this.#of[4].spray(socket, to, now);
   }
 
-  start(at: Instant, roundTripMs: number, now: Instant): void {
-    for (const opening of this.#all) opening.start(at, roundTripMs, now);
+  start(at: Instant, roundTripMs: number, now: Instant, confirmMs?: number): void {
+    for (const opening of this.#all) opening.start(at, roundTripMs, now, confirmMs);
   }
 
   connected(id: ConnectionId, local: Endpoint, remote: Endpoint, now: Instant): void {

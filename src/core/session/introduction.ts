@@ -21,6 +21,19 @@ export const MAX_ROUND_TRIP_MS = 10_000;
 /** T0 is at most this far ahead, whoever sets it (docs/protocol.md, "Introduction"). */
 export const MAX_START_LEAD_MS = 2_000;
 
+/** What T0 is later than the answer's arrival, so that a little delay on its way doesn't matter. */
+const START_MARGIN_MS = 10;
+
+/** From the answer to T0, which is when the answer reaches the offerer, by the answerer's reckoning, and a little more. */
+export function startLeadMs(roundTripMs: number): number {
+  return Math.min(MAX_START_LEAD_MS, roundTripMs / 2 + Math.min(START_MARGIN_MS, roundTripMs / 4));
+}
+
+/** From that T0 until the offerer's first box, sent when the answer came, lets the answerer begin. */
+export function confirmationMs(roundTripMs: number): number {
+  return Math.max(0, roundTripMs - startLeadMs(roundTripMs));
+}
+
 const roundTripMs = v.pipe(milliseconds, v.maxValue(MAX_ROUND_TRIP_MS));
 
 /** When a round of punching starts, the same for both ends. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { NatBehavior } from '../../sim/nat-behavior.ts';
 import { ProbeBudget } from '../../../src/core/punch/probe-budget.ts';
-import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
+import { TcpOpening, type FirstSyn } from '../../../src/core/punch/tcp-open.ts';
 import type { PunchOutput } from '../../../src/core/punch/events.ts';
 import { traverse } from './traversal.ts';
 
@@ -68,6 +68,7 @@ describe('an initiator with several connections', () => {
       emit: (output) => void outputs.push(output),
       roundMs: () => 10_000,
       searchTechnique: () => 'birthday',
+      firstSyn: () => 'at once',
       onRefused: () => {},
     });
     const endpoints = [1, 2].map((host) => ({ address: `198.51.100.${host}`, port: 5_000 }));
@@ -108,5 +109,48 @@ describe('an initiator with several connections', () => {
     expect(outputs.at(-1)).toEqual({ type: 'cancel-dial', connection: 'dial-2' });
     expect(opening.finished).toBe(true);
     expect(opening.deadline).toBeUndefined();
+  });
+});
+
+describe('the first dial of an initiator from its held port', () => {
+  const CONFIRM_MS = 30;
+
+  /** When it leaves, after T0. */
+  function dialedAt(firstSyn: FirstSyn, startedAt = 0): number | undefined {
+    let now = startedAt;
+    let dialed: number | undefined;
+    const opening = new TcpOpening({
+      budget: new ProbeBudget(),
+      role: 'initiator',
+      emit: (output) => {
+        if (output.type === 'dial' && output.from === 'held') dialed ??= now;
+      },
+      roundMs: () => 10_000,
+      searchTechnique: () => 'birthday',
+      firstSyn: () => firstSyn,
+      onRefused: () => {},
+    });
+    const endpoint = { address: '198.51.100.1', port: 5_000 };
+    opening.useHeldPort('simultaneous open', now);
+    opening.add({ type: 'srflx', transport: 'tcp', endpoint, attested: true }, now);
+    opening.start(0, 80, now, CONFIRM_MS);
+    for (; now < 400; now++) opening.handleTimeout(now);
+    return dialed;
+  }
+
+  it('waits for the responder, so that the two SYNs cross in the middle', () => {
+    expect(dialedAt('with the other')).toBe(CONFIRM_MS);
+  });
+
+  it('waits as long where it began late, since the responder heard of it late', () => {
+    expect(dialedAt('with the other', 50)).toBe(50 + CONFIRM_MS);
+  });
+
+  it('leaves at T0 where it may be the only way', () => {
+    expect(dialedAt('at once')).toBe(0);
+  });
+
+  it('waits for the second slot where a plain dial ought to do', () => {
+    expect(dialedAt('after the listeners')).toBe(250);
   });
 });
