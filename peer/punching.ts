@@ -75,6 +75,9 @@ const RESPONDER_PATIENCE_MS = 700;
 /** Until a proposal that found no way to the peer is made again. */
 const UNTOLD_MS = 300;
 
+/** Probes of a peer whose round has not ended yet are answered for so long: it repeats the last of them for 5 s. */
+const ANSWERED_MS = 6_000;
+
 /** How long fresh mappings are waited for in a new round. */
 export const REFRESH_MS = 1_000;
 
@@ -98,6 +101,7 @@ export class Punching {
   /** The session has not yet said whether it uses the path that it was handed last. */
   #attaching = false;
   #cancelRetry: (() => void) | undefined;
+  #cancelLeave: (() => void) | undefined;
   /** A start that waits for the peer to confirm the keys (until then one primer is all we send). */
   #held: (() => void) | undefined;
   #confirmed: boolean;
@@ -230,8 +234,7 @@ export class Punching {
 
   #run(number: number, start: RoundStart, news: News, fresh?: FreshPort): void {
     this.#cancelRetry?.();
-    this.#traversal?.stop();
-    this.#traversal = undefined;
+    this.#leave();
     this.#remote.candidates = [];
     this.#busy = true;
     this.#rotating = fresh !== undefined;
@@ -312,11 +315,19 @@ export class Punching {
   stop(): void {
     this.#stopped = true;
     this.#cancelRetry?.();
+    this.#leave();
+  }
+
+  /** Gives up the round, if there is one. */
+  #leave(): void {
+    this.#cancelLeave?.();
     this.#traversal?.stop();
+    this.#traversal = undefined;
   }
 
   #onDone(): void {
     this.#busy = false;
+    this.#cancelLeave = this.#options.clock.setTimer(() => this.#leave(), ANSWERED_MS);
     if (this.#stopped || this.#found || this.#rotating) return;
     const { here, there } = this.#circumstances.profiles;
     this.#options.onFailed(verdictOf(this.#obstacles, here, there));

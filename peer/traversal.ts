@@ -80,8 +80,8 @@ const LEAST_REPEAT_MS = 50;
 /** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
 export class Traversal {
   #options: TraversalOptions;
-  #agent: PunchAgent;
-  #driver: Driver<PunchInput, PunchOutput>;
+  /** Gone with its agent once the round was stopped: a path that came of it may refer to this for days. */
+  #driver: Driver<PunchInput, PunchOutput> | undefined;
   #connections = new Map<ConnectionId, Socket>();
   /** Local ports that the agent gave a name. */
   #ports = new Map<LocalPort, number>();
@@ -108,7 +108,7 @@ export class Traversal {
   constructor(options: TraversalOptions) {
     const { role, keys, peer, kinds, network, clock } = options;
     this.#options = options;
-    this.#agent = new PunchAgent({
+    const agent = new PunchAgent({
       role,
       kinds,
       peer,
@@ -122,11 +122,11 @@ export class Traversal {
       floods: network.floods,
       probes: network.probes,
     });
-    this.#driver = new Driver(this.#agent, clock, (output) => this.#carryOut(output));
+    this.#driver = new Driver(agent, clock, (output) => this.#carryOut(output));
     // What isn't allowed isn't taken either, however well the peer authenticates it (`--paths`).
     if (options.freshUdp) this.#listenTo(0, options.freshUdp);
     else if (kinds.includes('udp')) {
-      const owns = (bytes: Uint8Array) => this.#agent.owns(bytes);
+      const owns = (bytes: Uint8Array) => agent.owns(bytes);
       const receive = (bytes: Uint8Array, from: Endpoint) =>
         this.handle({ type: 'datagram', socket: 0, bytes, from });
       this.#release.push(network.own({ owns, receive }));
@@ -138,7 +138,7 @@ export class Traversal {
   }
 
   handle(input: PunchInput): void {
-    if (!this.#stopped) this.#driver.handle(input);
+    if (!this.#stopped) this.#driver?.handle(input);
   }
 
   /**
@@ -154,7 +154,8 @@ export class Traversal {
     if (this.#stopped) return;
     this.handle({ type: 'stop' });
     this.#stopped = true;
-    this.#driver.stop();
+    this.#driver?.stop();
+    this.#driver = undefined;
     for (const release of this.#release) release();
     for (const socket of this.#connections.values()) forsake(socket);
     this.#closeSockets((number) => number === this.#pathSocket);
