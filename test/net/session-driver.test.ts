@@ -145,16 +145,17 @@ describe('SessionDriver', () => {
     const pair = loopback();
     const socket = await pair.addPath();
     const [from, to] = await pair.open();
-    const order: string[] = [];
-    from.on('data', () => order.push('data'));
+    let newest = { over: false };
     const push = socket.push.bind(socket);
     socket.push = (chunk: Buffer | null) => {
-      setImmediate(() => order.push('turn over'));
+      const turn = { over: false };
+      newest = turn;
+      setImmediate(() => (turn.over = true));
       return push(chunk);
     };
+    const passedOn = new Promise((resolve) => from.once('data', () => resolve({ ...newest })));
     to.write('a');
-    await expect.poll(() => order).toContain('turn over');
-    expect(order).toEqual(['data', 'turn over']);
+    expect(await passedOn).toEqual({ over: false });
   });
 
   it('tells the peer why a stream was reset', async () => {
