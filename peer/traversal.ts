@@ -1,6 +1,4 @@
-import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { equalBytes } from '../src/core/bytes.ts';
 import type { Family } from '../src/core/address.ts';
 import { familyOf, formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { asSallyportError } from '../src/core/errors.ts';
@@ -8,14 +6,7 @@ import type { PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { PunchAgent } from '../src/core/punch/agent.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
-import type {
-  ConnectionId,
-  LocalPort,
-  PunchInput,
-  PunchOutput,
-  TcpPath,
-  UdpPath,
-} from '../src/core/punch/events.ts';
+import type { PunchInput, PunchOutput, TcpPath, UdpPath } from '../src/core/punch/events.ts';
 import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
@@ -24,12 +15,9 @@ import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
 import { askStunOverTcp } from '../src/net/stun-sample.ts';
-import { forsake } from '../src/net/tcp.ts';
 import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
-import { WILDCARD } from '../src/net/wildcard.ts';
-import { openFreshTcpPort } from './fresh-tcp-port.ts';
 import type { Network } from './network.ts';
-import type { TaggedConnection } from './tagged-connections.ts';
+import { DIAL_TIMEOUT_MS, RoundConnections } from './round-connections.ts';
 import type { MessagePort } from './session-datagrams.ts';
 import type { TraceLine } from './trace.ts';
 
@@ -70,8 +58,6 @@ export interface TraversalOptions {
   readonly onDone: () => void;
 }
 
-const DIAL_TIMEOUT_MS = 10_000;
-
 /** For the keys of a path that probes have proven. Its first bytes are repeated for as long. */
 const SECURING_MS = 10_000;
 /** A peer on a busy host takes some time to answer. */
@@ -82,22 +68,15 @@ export class Traversal {
   #options: TraversalOptions;
   /** Gone with its agent once the round was stopped: a path that came of it may refer to this for days. */
   #driver: Driver<PunchInput, PunchOutput> | undefined;
-  #connections = new Map<ConnectionId, Socket>();
-  /** Local ports that the agent gave a name. */
-  #ports = new Map<LocalPort, number>();
-  /** In place of the held port over IPv4, where that leads to this peer already. */
-  #freshTcpPort: number | undefined;
-  #asksFreshTcpPort = false;
+  /** Where TCP is allowed. */
+  #connections: RoundConnections | undefined;
   /** Ends the samples that are under way. */
   #ended = new AbortController();
-  /** The tags that incoming connections began with. */
-  #tags = new Map<ConnectionId, Uint8Array>();
   /** Sockets of this round alone, by the number that the agent gave them; 0 is one that stands in for the shared one. */
   #sockets = new Map<number, UdpSocket>();
   #udpPipe: UdxPipe | undefined;
   /** The one that carries the path, if it isn't the shared one. */
   #pathSocket: number | undefined;
-  #accepted = 0;
   #listening = new Set<Family>();
   /** Ways that were found and are being secured. */
   #securing = 0;
@@ -132,8 +111,9 @@ export class Traversal {
       this.#release.push(network.own({ owns, receive }));
     }
     if (kinds.includes('tcp')) {
-      const { tagIn } = keys.path('tcp', role);
-      this.#release.push(network.accept(tagIn, (connection) => this.#onAccepted(connection)));
+      const { tellPort, onTrace } = options;
+      const handle = (input: PunchInput) => this.handle(input);
+      this.#connections = new RoundConnections({ role, keys, network, handle, tellPort, onTrace });
     }
   }
 
@@ -157,7 +137,7 @@ export class Traversal {
     this.#driver?.stop();
     this.#driver = undefined;
     for (const release of this.#release) release();
-    for (const socket of this.#connections.values()) forsake(socket);
+    this.#connections?.stop();
     this.#closeSockets((number) => number === this.#pathSocket);
     this.#ended.abort();
     for (const family of this.#listening) this.#options.network.stopListeningHeld(family);
@@ -172,11 +152,11 @@ export class Traversal {
       case 'close-sockets':
         return this.#closeSockets((number) => number === 0 || number === output.except);
       case 'dial':
-        return this.#dial(output.connection, output.to, output.from);
+        return this.#connections?.dial(output.connection, output.to, output.from);
       case 'sample':
         return void this.#sample(output.socket, output.to, output.bytes);
       case 'cancel-dial':
-        return this.#drop(output.connection);
+        return this.#connections?.drop(output.connection);
       case 'listen-held':
         this.#listening.add(output.family);
         return void this.#options.network.listenHeld(output.family);
@@ -225,111 +205,11 @@ export class Traversal {
     }
   }
 
-  #dial(connection: ConnectionId, to: Endpoint, from: LocalPort): void {
-    const family = familyOf(to);
-    const localPort = from === 'held' ? this.#heldPortOf(family) : (this.#ports.get(from) ?? 0);
-    if (localPort === undefined) {
-      return this.handle({ type: 'dial-failed', connection, code: 'EADDRNOTAVAIL' });
-    }
-    const binding = from === 'any' ? {} : { localAddress: WILDCARD[family], localPort };
-    const options = { host: to.address, port: to.port, allowHalfOpen: true, noDelay: true, ...binding };
-    const socket = connect(options);
-    if (localPort === 0 && from !== 'any') this.#rememberPort(from, socket);
-    this.#connections.set(connection, socket);
-    socket.setTimeout(DIAL_TIMEOUT_MS, () =>
-      socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })),
-    );
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (!this.#connections.delete(connection)) return;
-      if (from === 'held' && family === 4 && error.code === 'EADDRNOTAVAIL') this.#leaveHeldPort();
-      this.handle({ type: 'dial-failed', connection, code: error.code ?? 'EUNKNOWN' });
-    });
-    socket.once('connect', () => {
-      socket.setTimeout(0);
-      socket.removeAllListeners('error');
-      this.#onConnected(connection, socket, (local, remote) => ({
-        type: 'dialed',
-        connection,
-        local,
-        remote,
-      }));
-    });
-  }
-
-  #heldPortOf(family: Family): number | undefined {
-    const fresh = family === 4 ? this.#freshTcpPort : undefined;
-    return fresh ?? this.#options.network.heldPortOf(family);
-  }
-
-  /**
-   * A path of another session has this very pair of ports (PROTOCOL §6). One end has to dial from another, and the peer
-   * to that: the initiator, since it would lead nowhere if both did.
-   */
-  #leaveHeldPort(): void {
-    const { role, network, onTrace, tellPort } = this.#options;
-    if (role !== 'initiator' || this.#asksFreshTcpPort) return;
-    this.#asksFreshTcpPort = true;
-    void openFreshTcpPort(network.stun, this.#ended.signal).then((fresh) => {
-      if (!fresh) return;
-      this.#release.push(() => fresh.close());
-      if (this.#stopped) return fresh.close();
-      this.#freshTcpPort = fresh.port;
-      const text = 'another session with this peer has the held port; this one dials from a port of its own';
-      onTrace({ transport: 'tcp', stage: 'plan', text });
-      tellPort(fresh.candidate);
-    });
-  }
-
-  /** Node binds the socket in the next tick; its port is asked for in the one after that. */
-  #rememberPort(name: LocalPort, socket: Socket): void {
-    process.nextTick(() => {
-      if (socket.localPort !== undefined) this.#ports.set(name, socket.localPort);
-    });
-  }
-
   /** One that fails says nothing; the next try takes another sample. */
   async #sample(socket: number, server: Endpoint, request: Uint8Array): Promise<void> {
     const { signal } = this.#ended;
     const answer = await askStunOverTcp({ server, request, signal }).catch(() => undefined);
     if (answer) this.handle({ type: 'sampled', socket, bytes: answer });
-  }
-
-  #onAccepted({ socket, tag, held }: TaggedConnection): void {
-    if (!equalBytes(tag, this.#options.keys.path('tcp', this.#options.role).tagIn))
-      return void socket.destroy();
-    const connection = `accepted-${this.#accepted++}`;
-    this.#tags.set(connection, tag);
-    this.#connections.set(connection, socket);
-    this.#onConnected(connection, socket, (local, remote) => ({
-      type: 'accepted',
-      connection,
-      local,
-      remote,
-      held,
-    }));
-  }
-
-  #onConnected(
-    connection: ConnectionId,
-    socket: Socket,
-    input: (local: Endpoint, remote: Endpoint) => PunchInput,
-  ): void {
-    const { localAddress, localPort, remoteAddress, remotePort } = socket;
-    if (
-      localAddress === undefined ||
-      localPort === undefined ||
-      remoteAddress === undefined ||
-      remotePort === undefined
-    ) {
-      return this.#drop(connection);
-    }
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => {
-      if (this.#connections.delete(connection)) this.handle({ type: 'broken', connection });
-    });
-    this.handle(
-      input({ address: localAddress, port: localPort }, { address: remoteAddress, port: remotePort }),
-    );
   }
 
   #useUdp({ socket: number, remote, technique, lan, roundTripMs }: UdpPath): void {
@@ -373,14 +253,15 @@ export class Traversal {
 
   #useTcp({ connection, local, remote, technique, lan }: TcpPath): void {
     const { role, keys, onPath } = this.#options;
-    const socket = this.#connections.get(connection);
-    if (!socket) return;
-    const tag = this.#tags.get(connection);
+    const connections = this.#connections;
+    const socket = connections?.get(connection);
+    if (!connections || !socket) return;
+    const tag = connections.tagOf(connection);
     this.#securing++;
     const security = { role: tlsRole(role), keys: keys.path('tcp', role), tag, timeoutMs: DIAL_TIMEOUT_MS };
     const secured = secure(socket, security).then(
       (secured) => {
-        this.#connections.delete(connection);
+        connections.letGo(connection);
         this.handle({ type: 'secured', connection });
         onPath({
           kind: 'tcp',
@@ -396,7 +277,7 @@ export class Traversal {
       },
       (thrown: unknown) => {
         this.#failed('tcp', thrown);
-        if (this.#connections.delete(connection)) this.handle({ type: 'broken', connection });
+        if (connections.letGo(connection)) this.handle({ type: 'broken', connection });
       },
     );
     void secured.finally(() => this.#secured());
@@ -415,12 +296,6 @@ export class Traversal {
     if (this.#stopped) return;
     const text = `the connection was made, but not secured: ${asSallyportError(thrown).message}`;
     this.#options.onTrace({ transport, stage: 'plan', text, packets: 0, elapsedMs: 0 });
-  }
-
-  #drop(connection: ConnectionId): void {
-    const socket = this.#connections.get(connection);
-    this.#connections.delete(connection);
-    if (socket) forsake(socket);
   }
 }
 
