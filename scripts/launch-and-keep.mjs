@@ -5,5 +5,6 @@ import { pathToFileURL } from 'node:url';
 
 const [bundle] = process.argv.splice(2, 1);
 const { launchAndKeep } = await import(new URL('../cli/launch.js', pathToFileURL(bundle)).href);
-// What was compiled with other flags than the default ones would not be used; src/cli/heap.ts has set this one.
-launchAndKeep(bundle, createRequire(bundle), () => setFlagsFromString('--heap-growing-percent=0'));
+// What was compiled with other flags than the default ones would not be used: those that src/cli/heap.ts and compile.ts set.
+const DEFAULTS = ['--heap-growing-percent=0', '--no-always-sparkplug', '--lazy-feedback-allocation'];
+launchAndKeep(bundle, createRequire(bundle), () => DEFAULTS.forEach((flag) => setFlagsFromString(flag)));

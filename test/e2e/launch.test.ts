@@ -65,6 +65,26 @@ describe('code compiled ahead', () => {
     expect(printed()).toBe(OTHER_VERSION);
   });
 
+  it.each(['peer', 'rendezvous', 'relay'])('is taken by V8 as the build has made it of %s', (name) => {
+    const bin = join(root, 'dist/src/bin');
+    const [source, sealed] = [
+      readFileSync(join(bin, `${name}.cjs`)),
+      readFileSync(join(bin, `${name}.compiled`)),
+    ];
+    const code = sealed.subarray(32);
+    const node = `${process.version} ${process.platform} ${process.arch} `;
+    const digest = createHash('sha256').update(node).update(source).update(code).digest();
+    const isOfThisNode = digest.equals(sealed.subarray(0, 32)); // else it isn't offered to V8
+    const program = `
+      const { readFileSync } = require('node:fs');
+      const file = ${JSON.stringify(join(bin, name))};
+      const cachedData = readFileSync(file + '.compiled').subarray(32);
+      const source = readFileSync(file + '.cjs', 'latin1');
+      console.log(new (require('node:vm').Script)(source, { filename: file + '.cjs', cachedData }).cachedDataRejected);`;
+    const { stdout } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' });
+    expect(stdout.trim()).toBe(isOfThisNode ? 'false' : 'true');
+  });
+
   it('is not used for other source', () => {
     changeSource();
     expect(printed()).toBe(OTHER_VERSION);
