@@ -13,7 +13,7 @@ import {
 } from '../src/core/invite.ts';
 import type { HandshakeContext } from '../src/core/session/handshake.ts';
 import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
-import { allowRuleText, type AllowFile } from './allow-list.ts';
+import { allowListOf, allowRuleText, type AllowFile } from './allow-list.ts';
 
 /** An invite that somebody has proven to hold. */
 export interface OpenInvite {
@@ -55,11 +55,13 @@ export class InviteFolder {
     return this.#names().length === 0;
   }
 
-  /** @throws SallyportError `NOT_AUTHORIZED`, the same for every invite that can't be used */
+  /** @throws SallyportError `NOT_AUTHORIZED`, the same for every invite that can't be used; `CONFIG_INVALID` where the allow list can't be read */
   check(proof: InviteProof, context: HandshakeContext): OpenInvite {
     const path = this.#pathOf(proof.key);
     const stored = provesInvite(proof, context) ? read(path) : undefined;
     if (!stored || stored.expires <= Date.now()) throw refusal();
+    // As the file is now: a session with a guest that was denied a moment ago would only have to be ended.
+    if (allowListOf(this.#allowFile.rules()).isDenied(context.initiator)) throw refusal();
     const { services } = stored;
     return {
       services,
