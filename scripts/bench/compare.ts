@@ -159,7 +159,8 @@ export function rounded(value: number): number {
 const GIB = 1024 ** 3;
 /** hyperdht's connection through its relay stalls now and then. */
 const RIVAL_TRIES = 2;
-const WARM_UP_SECONDS = 2;
+/** Until V8 has compiled what is hot: with two busy processes on two processors that takes some seconds. */
+const WARM_UP_SECONDS = 5;
 /** In one round; with the one that isn't counted, as many as a rendezvous takes of a pair at once. */
 const CONNECTIONS = 4;
 const ROUND_TRIPS = 20_000;

@@ -106,9 +106,9 @@ async function measure(name) {
   process.send({ bytes: ((await settled()) - before) / many });
 }
 
-/** Resident bytes, once everything has become quiet. */
+/** Resident bytes, once everything has become quiet: a round of punching is let go after 6 s. */
 async function settled() {
-  for (let round = 0; round < 4; round += 1) {
+  for (let round = 0; round < 10; round += 1) {
     await pause(700);
     await inspector.post('HeapProfiler.collectGarbage'); // gives emptied pages back as well, which `gc()` does not
   }
