@@ -76,7 +76,8 @@ export class Agenda {
     const isOpen = ({ tcp }: NatProfile): boolean =>
       tcp.mapping === 'none' && (tcp.filtering === 'none' || tcp.filtering === 'unknown');
     if (isOpen(this.#here) && isOpen(this.#there)) return 'after the listeners';
-    return this.stageOf('udp') ? 'with the other' : 'at once';
+    const isDropped = this.#role === 'initiator' && this.#here.tcp.strays === 'drop';
+    return isDropped && this.stageOf('udp') ? 'after the other' : 'at once';
   }
 
   heldPortUse(family: Family): HeldPortUse {

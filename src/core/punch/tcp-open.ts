@@ -29,15 +29,15 @@ export interface TcpOpeningOptions {
 }
 
 /**
- * When the first SYN leaves the held port. Where two cross, the kernel takes the time from its own SYN-ACK to the other's
- * for a round trip. If one SYN leaves just before the other arrives that is next to nothing, and BBR, which reckons with
- * the least round trip of the last ten seconds, sends but a few packets in each.
+ * When the first SYN leaves the held port. Where two cross, either kernel takes the time from its own SYN-ACK to the
+ * other's for a round trip; the two times are one round trip together, so that one or both are far too short. BBR reckons with the
+ * least round trip of the last ten seconds, and sends but a few packets in each for so long.
  */
 export type FirstSyn =
-  /** At T0: there may be no other way, and nothing is sooner. */
+  /** At T0: nothing is sooner, and there may be no other way. */
   | 'at once'
-  /** The initiator's waits until the responder may begin, so that they cross in the middle. */
-  | 'with the other'
+  /** The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. */
+  | 'after the other'
   /** In the second slot: no NAT is known to be between the two, so that mostly a plain dial does it. */
   | 'after the listeners';
 
@@ -59,6 +59,9 @@ export type HeldPortUse =
 /** The responder dials the initiator's listeners this much later, since mostly the other direction has worked. */
 const REVERSED_DIAL_DELAY_MS = 300;
 
+/** For a responder that is slow to begin. */
+const DROPPED_MARGIN_MS = 20;
+
 /** Gaps between dials to the same listener. */
 const LISTENER_RETRY_MS = 500;
 
@@ -79,8 +82,8 @@ export class TcpOpening implements PortProbes {
   #startAt: Instant | undefined;
   #turns: Turns | undefined;
   #patience = 0;
-  /** When both ends may begin. */
-  #bothFrom: Instant = 0;
+  /** When the responder's first SYN has come as far as this end's NAT. */
+  #otherDroppedAt: Instant = 0;
   #listening = false;
   #ended = false;
   #dialed = 0;
@@ -153,7 +156,7 @@ export class TcpOpening implements PortProbes {
   /** @param confirmMs the responder begins so much later than T0, or than now if that is over */
   start(at: Instant, roundTripMs: number, now: Instant, confirmMs = 0): void {
     this.#startAt = at;
-    this.#bothFrom = this.#options.role === 'initiator' ? Math.max(at, now) + confirmMs : at;
+    this.#otherDroppedAt = Math.max(at, now) + confirmMs + roundTripMs / 2 + DROPPED_MARGIN_MS;
     this.#shots.start(roundTripMs);
     this.#turns = new Turns(at, roundTripMs);
     this.#patience = patienceOf(roundTripMs);
@@ -266,8 +269,8 @@ export class TcpOpening implements PortProbes {
     switch (this.#options.firstSyn()) {
       case 'at once':
         return this.#startAt!;
-      case 'with the other':
-        return this.#bothFrom;
+      case 'after the other':
+        return this.#otherDroppedAt;
       case 'after the listeners':
         return this.#turns!.nextSlotAt(this.#startAt!);
     }
