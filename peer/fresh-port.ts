@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { equalBytes } from '../src/core/bytes.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
+import { mappingIn } from '../src/core/punch/own-mapping.ts';
 import type { StunService } from '../src/core/punch/sampler.ts';
-import { bindingRequest, readResponse } from '../src/core/stun/request.ts';
+import { bindingRequest } from '../src/core/stun/request.ts';
 import { REQUEST_SCHEDULE } from '../src/core/stun/transaction.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
@@ -30,10 +30,8 @@ export async function openFreshPort(
   const request = bindingRequest(transactionId, stun.credentials);
   const { promise, resolve } = deferred<Candidate | undefined>();
   const read = (bytes: Uint8Array): void => {
-    const response = readResponse(bytes, stun.credentials);
-    if (!response?.mapped || !equalBytes(response.transactionId, transactionId)) return;
-    const { mapped: endpoint, attestation } = response;
-    resolve({ type: 'srflx', transport: 'udp', endpoint, attestation });
+    const mapping = mappingIn(bytes, transactionId, 'udp', stun.credentials);
+    if (mapping) resolve(mapping);
   };
   udp.on('datagram', read);
   const timers = REQUEST_SCHEDULE.map((ms) => clock.setTimer(() => udp.send(request, server), ms));

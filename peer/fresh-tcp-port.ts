@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { equalBytes } from '../src/core/bytes.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
+import { mappingIn } from '../src/core/punch/own-mapping.ts';
 import type { StunService } from '../src/core/punch/sampler.ts';
 import { StunFramer } from '../src/core/stun/framing.ts';
-import { bindingRequest, readResponse } from '../src/core/stun/request.ts';
+import { bindingRequest } from '../src/core/stun/request.ts';
 import { dialTcp } from '../src/net/tcp.ts';
 
 /** A TCP port over IPv4 that leads to nobody yet, and where the rendezvous has seen it now. */
@@ -36,11 +36,10 @@ export async function openFreshTcpPort(
   try {
     for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
       for (const message of framer.push(chunk as Uint8Array)) {
-        const response = readResponse(message, stun.credentials);
-        if (!response?.mapped || !equalBytes(response.transactionId, transactionId)) continue;
-        const { mapped: endpoint, attestation } = response;
+        const candidate = mappingIn(message, transactionId, 'tcp', stun.credentials);
+        if (!candidate) continue;
         signal.removeEventListener('abort', close);
-        return { port, candidate: { type: 'srflx', transport: 'tcp', endpoint, attestation }, close };
+        return { port, candidate, close };
       }
     }
   } catch {

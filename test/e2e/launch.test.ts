@@ -11,6 +11,12 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Of the same length, so that V8 takes what was compiled of the one for the other. */
 const OTHER_VERSION = VERSION.replaceAll(/\d/g, '9');
 
+/** What says whose code it is, in front of it. */
+function digestOf(source: string | Buffer, code: Uint8Array, platform: string): Buffer {
+  const node = `${process.version} ${platform} ${process.arch} `;
+  return createHash('sha256').update(node).update(source).update(code).digest();
+}
+
 describe('code compiled ahead', () => {
   let folder: string;
   let compiled: string;
@@ -45,9 +51,7 @@ describe('code compiled ahead', () => {
   /** Has what was compiled pass for this source's. */
   function sealFor(source: string, platform: string = process.platform): void {
     const code = readFileSync(compiled).subarray(32);
-    const node = `${process.version} ${platform} ${process.arch} `;
-    const digest = createHash('sha256').update(node).update(source).update(code).digest();
-    writeFileSync(compiled, Buffer.concat([digest, code]));
+    writeFileSync(compiled, Buffer.concat([digestOf(source, code, platform), code]));
   }
 
   it('is there for each command, and used', () => {
@@ -72,9 +76,7 @@ describe('code compiled ahead', () => {
       readFileSync(join(bin, `${name}.compiled`)),
     ];
     const code = sealed.subarray(32);
-    const node = `${process.version} ${process.platform} ${process.arch} `;
-    const digest = createHash('sha256').update(node).update(source).update(code).digest();
-    const isOfThisNode = digest.equals(sealed.subarray(0, 32)); // else it isn't offered to V8
+    const isOfThisNode = digestOf(source, code, process.platform).equals(sealed.subarray(0, 32)); // else it isn't offered to V8
     const program = `
       const { readFileSync } = require('node:fs');
       const file = ${JSON.stringify(join(bin, name))};

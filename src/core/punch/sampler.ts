@@ -1,9 +1,9 @@
-import { hex } from '../bytes.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
-import { bindingRequest, readResponse, type StunCredentials } from '../stun/request.ts';
+import { bindingRequest, type StunCredentials } from '../stun/request.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import type { PunchOutput } from './events.ts';
+import { mappingIn } from './own-mapping.ts';
 
 /** STUN servers of the deployment, and this peer's registration there. */
 export interface StunService {
@@ -20,7 +20,7 @@ export interface PortSamplerOptions {
 
 /** A request that is not answered yet. */
 interface Question {
-  readonly transaction: string;
+  readonly transactionId: Uint8Array;
   readonly bytes: Uint8Array;
   /** When it is due to be sent again. */
   readonly repeats: Instant[];
@@ -78,7 +78,7 @@ export class PortSampler {
     const bytes = bindingRequest(transactionId, stun.credentials);
     // TCP repeats by itself.
     const repeats = transport === 'udp' ? RETRANSMISSIONS.map((offset) => now + offset) : [];
-    this.#asked.set(socket, { transaction: hex(transactionId), bytes, repeats });
+    this.#asked.set(socket, { transactionId, bytes, repeats });
     if (transport === 'udp') this.#send(socket, bytes);
     else emit({ type: 'sample', socket, to: this.#server, bytes });
   }
@@ -91,12 +91,10 @@ export class PortSampler {
   /** The mapping that the server saw, where `bytes` is its answer to a request from `socket`; else `undefined`. */
   read(socket: number, bytes: Uint8Array): Candidate | undefined {
     const { transport, stun } = this.#options;
-    const response = readResponse(bytes, stun.credentials);
-    if (!response?.mapped) return undefined;
-    if (this.#asked.get(socket)?.transaction !== hex(response.transactionId)) return undefined;
-    this.#asked.delete(socket);
-    const { mapped: endpoint, attestation } = response;
-    return { type: 'srflx', transport, endpoint, attestation };
+    const asked = this.#asked.get(socket);
+    const mapping = asked && mappingIn(bytes, asked.transactionId, transport, stun.credentials);
+    if (mapping) this.#asked.delete(socket);
+    return mapping;
   }
 
   /** A request that is sent once more has the same mapping, so its answer says the same. */
