@@ -92,6 +92,8 @@ function dialOne(
 function dialFailure(name: string, cause: NodeJS.ErrnoException): SallyportError {
   switch (cause.code) {
     case 'ECONNREFUSED':
+    // Accepted and reset before we had heard of the first.
+    case 'ECONNRESET':
     case 'ENOENT':
       return new SallyportError('TARGET_REFUSED', `${name} refused the connection`, { cause });
     case 'EMFILE':

@@ -4,6 +4,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { SallyportError } from '../../src/core/errors.ts';
 import { parseEndpoint } from '../../src/core/endpoint.ts';
@@ -174,6 +175,23 @@ describe('a forward', () => {
 });
 
 describe('a target', () => {
+  it('that resets a connection before we have heard that it was accepted has refused it', async () => {
+    // In a thread of its own, so that it can do so while this one stands still.
+    const server = new Worker(
+      `const { parentPort } = require('node:worker_threads');
+       const server = require('node:net').createServer((socket) => socket.resetAndDestroy());
+       server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+      { eval: true },
+    );
+    const [port] = (await once(server, 'message')) as [number];
+    // After the dial, and before anything is heard of it.
+    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300));
+    await expect(dialTarget({ via: 'tcp', host: '127.0.0.1', port }, true)).rejects.toMatchObject({
+      code: 'TARGET_REFUSED',
+    });
+    await server.terminate();
+  });
+
   it('that refuses, has no address or is not to be reached, each has its code', async () => {
     const failure = (host: string, port: number, checked = true) =>
       dialTarget({ via: 'tcp', host, port }, checked).catch((error: SallyportError) => error.code);
