@@ -2,6 +2,7 @@ import { CommanderError, InvalidArgumentError, Option, type Command } from 'comm
 import { asSallyportError, SallyportError } from '../core/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Reporter, type ReporterOptions } from './reporter.ts';
+import { readSwitches } from './switches.ts';
 
 /** An option with its environment twin: `--public-address` is `SALLYPORT_PUBLIC_ADDRESS`. */
 export function option(flags: string, description: string): Option {
@@ -33,6 +34,7 @@ export function integerBetween(low: number, high: number): (text: string) => num
  */
 export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
   endQuietlyOnClosedOutput();
+  applyToAll(program, (command) => readSwitches(command, process.env));
   process.on('uncaughtException', (thrown) => process.exit(reportFailure(thrown, argv)));
   applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
   let status: number = EXIT.done;
@@ -84,15 +86,17 @@ function reporterFor(argv: readonly string[]): Reporter {
   return new Reporter({ json: asked('json'), verbose: asked('verbose') });
 }
 
-/** `peer status | head -1` is no failure, and who destroyed a stream with an error of ours tells of that error. */
+/**
+ * `peer status | head -1` is no failure, and who destroyed a stream with an error of ours tells of that error. On stderr there
+ * is nothing but what is said of the work: a full disk under a server's log ends no server.
+ */
 function endQuietlyOnClosedOutput(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (cause: NodeJS.ErrnoException) => {
-      if (cause instanceof SallyportError || cause.code === 'EPIPE') return;
-      const code = cause.code === 'ENOSPC' ? 'DISK_FULL' : 'STREAM_RESET';
-      throw new SallyportError(code, `what was printed could not be written (${cause.code})`, { cause });
-    });
-  }
+  process.stderr.on('error', () => undefined);
+  process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
+    if (cause instanceof SallyportError || cause.code === 'EPIPE') return;
+    const code = cause.code === 'ENOSPC' ? 'DISK_FULL' : 'STREAM_RESET';
+    throw new SallyportError(code, `what was printed could not be written (${cause.code})`, { cause });
+  });
 }
 
 function applyToAll(command: Command, apply: (command: Command) => void): void {

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -65,9 +66,9 @@ describe('rendezvous start', () => {
   });
 
   it('shows the public URL that it was given, and takes no name for an address', async () => {
-    const named = new Command('rendezvous', [...LOOPBACK, '--public-url', 'https://rendezvous.example.org']);
+    const named = new Command('rendezvous', [...LOOPBACK, '--public-url', 'http://rendezvous.example.org']);
     expect(String((await named.event('listening'))['join'])).toMatch(
-      /^https:\/\/rendezvous\.example\.org#id=/,
+      /^http:\/\/rendezvous\.example\.org#id=/,
     );
     named.child.kill('SIGTERM');
     const refused = new Command('rendezvous', [...LOOPBACK, '--public-address', 'rendezvous.example.org']);
@@ -92,16 +93,51 @@ describe('rendezvous start', () => {
     expect((stun as string[])[0]).toMatch(/^192\.0\.2\.1:\d+$/);
   });
 
+  it('takes a switch in the environment for what it says', async () => {
+    const switches = { SALLYPORT_INSECURE: 'no', SALLYPORT_OPEN: '' };
+    const refused = new Command('rendezvous', ['--listen', '127.0.0.1:0', '--stun-port', '0'], switches);
+    expect(await refused.exit).toBe(2);
+    expect(refused.lines).toMatchObject([{ event: 'error', message: 'no TLS certificate was given' }]);
+  });
+
+  it.runIf(existsSync('/dev/full'))('goes on where its log is on a full disk', async () => {
+    const script = ['--import', './scripts/ts.mjs', 'src/bin/rendezvous.ts', 'start', ...LOOPBACK];
+    const stdio = ['ignore', 'ignore', openSync('/dev/full', 'w')] as const;
+    const port = String(await freePort());
+    const args = [...script, '--listen', `127.0.0.1:${port}`, '--home', home];
+    const child = spawn(process.execPath, args, { stdio: [...stdio] });
+    running.push(child);
+    const answer = async (): Promise<number> =>
+      (await fetch(`http://127.0.0.1:${port}/healthz`).catch(() => undefined))?.status ?? 0;
+    await expect.poll(answer, { timeout: 60_000, interval: 200 }).toBe(200);
+    child.kill('SIGTERM');
+    expect((await once(child, 'exit'))[0]).toBe(0);
+  });
+
   it.each([
     ['without TLS', ['--listen', '127.0.0.1:0']],
     ['with an unknown option', ['--nonsense']],
     ['with a port that is none', [...LOOPBACK, '--stun-port', '70000']],
     ['with --open and a token file', [...LOOPBACK, '--open', '--token-file', 'x']],
+    ['with TLS that --public-url doesn’t have', [...LOOPBACK, '--public-url', 'https://rendezvous.example']],
+    ['with the first address for a second', [...LOOPBACK, '--alt-address', '127.0.0.1']],
     ['with a second address alone', ['--listen', '0.0.0.0:0', '--insecure', '--alt-address', '127.0.0.2']],
   ])('refuses to start %s', async (_how, args) => {
     const rendezvous = new Command('rendezvous', args);
     expect(await rendezvous.exit).toBe(2);
     expect(rendezvous.lines).toMatchObject([{ event: 'error', code: 'USAGE' }]);
+  });
+
+  it.each([
+    [['--listen', '127.0.0.1:0', '--tls-cert', 'x'], 'no --tls-key was given', /--tls-key/],
+    [[...LOOPBACK, '--alt-address', '192.0.2.9'], /EADDRNOTAVAIL/, /has to be one of this host’s/],
+    [['--insecure', '--listen', '192.0.2.9:80'], /EADDRNOTAVAIL/, /an address of this host/],
+  ])('says of %j what is wrong and what to do', async (args, message, hint) => {
+    const rendezvous = new Command('rendezvous', args);
+    expect(await rendezvous.exit).toBe(2);
+    expect(rendezvous.lines).toMatchObject([
+      { message: expect.stringMatching(message), hint: expect.stringMatching(hint) },
+    ]);
   });
 });
 
@@ -124,8 +160,34 @@ describe('relay start', () => {
     const lost = new Command('relay', [...LOOPBACK, '--rendezvous', 'http://127.0.0.1:9']);
     const confused = new Command('relay', [...LOOPBACK, '--rendezvous', 'ftp://x']);
     expect(await Promise.all([stranger.exit, lost.exit, confused.exit])).toEqual([3, 5, 2]);
-    expect(stranger.lines).toMatchObject([{ code: 'TOKEN_INVALID' }]);
+    expect(stranger.lines).toMatchObject([
+      { code: 'TOKEN_INVALID', hint: expect.stringContaining('relay start --rendezvous') },
+    ]);
     expect(lost.lines).toMatchObject([{ code: 'RENDEZVOUS_UNREACHABLE' }]);
     expect(confused.lines).toMatchObject([{ code: 'URL_INVALID' }]);
   }, 120_000);
+
+  it('tells people once that the rendezvous is away, however often it tries', async () => {
+    const rendezvous = new Command('rendezvous', LOOPBACK);
+    const { join: joinUrl } = await rendezvous.event('listening');
+    const script = ['--import', './scripts/ts.mjs', 'src/bin/relay.ts', 'start', ...LOOPBACK];
+    const args = [...script, '--home', home, '--rendezvous', String(joinUrl)];
+    const relay = spawn(process.execPath, args);
+    running.push(relay);
+    let said = '';
+    relay.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    await expect.poll(() => said, { timeout: 60_000 }).toMatch(/registered/);
+    rendezvous.child.kill('SIGKILL');
+    await expect.poll(() => said, { timeout: 60_000 }).toMatch(/ECONNREFUSED/);
+    await new Promise((resolve) => setTimeout(resolve, 3_000)); // three more attempts
+    expect(said.match(/ECONNREFUSED/g)).toHaveLength(1);
+  });
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
