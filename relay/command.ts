@@ -37,11 +37,15 @@ async function run(options: RelayOptions & ReporterOptions): Promise<void> {
   const stop = stopSignal();
   const relay = await RelayServer.start(options);
   const refused = new Promise<SallyportError>((resolve) => relay.once('error', resolve));
-  relay.on('registered', (rendezvous) =>
-    reporter.event('registered', { id: relay.id, rendezvous }, 'registered'),
-  );
+  let told: string | undefined; // it is tried again every few seconds, mostly with the same outcome
+  relay.on('registered', (rendezvous) => {
+    told = undefined;
+    reporter.event('registered', { id: relay.id, rendezvous }, 'registered at the rendezvous');
+  });
   relay.on('down', ({ code, message }) => {
-    reporter.event('unregistered', { code, message }, `no rendezvous: ${message}`);
+    const words = message === told ? undefined : `no rendezvous: ${message}; it is tried again`;
+    told = message;
+    reporter.event('unregistered', { code, message }, words);
   });
   const { id, url, stun } = relay;
   const endpoints = [...new Set([...stun.udp, ...stun.tcp].map(formatEndpoint))];

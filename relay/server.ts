@@ -9,7 +9,7 @@ import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 import { readJoinToken } from '../src/net/join-token.ts';
 import { hostOf } from '../src/net/origin.ts';
-import { reachableAddress, urlOf } from '../src/net/public-url.ts';
+import { publicOrigin, reachableAddress, urlOf } from '../src/net/public-url.ts';
 import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { SignalConnection } from '../src/net/signal.ts';
 import { stateHome } from '../src/net/state-home.ts';
@@ -120,7 +120,7 @@ export class RelayServer extends EventEmitter<RelayEvents> {
 }
 
 function publicUrlOf({ publicUrl }: RelayOptions, front: Front): string {
-  if (publicUrl !== undefined) return parseRendezvousUrl(publicUrl).url;
+  if (publicUrl !== undefined) return publicOrigin(publicUrl, front.secure);
   const { address, port } = front.endpoint;
   return urlOf({ address: reachableAddress(address, undefined), port }, front.secure);
 }

@@ -81,6 +81,11 @@ export function stunAddresses(bound: string, { publicAddress, altAddress }: Rend
       hint: 'give --public-address, or --listen with an address of this host',
     });
   }
+  if (canonicalAddress(primary) === canonicalAddress(altAddress)) {
+    throw new SallyportError('USAGE', `--alt-address is the first address again, ${altAddress}`, {
+      hint: 'give a second address of this host, or leave it out',
+    });
+  }
   return [primary, altAddress] as const;
 }
 

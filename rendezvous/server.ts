@@ -5,11 +5,11 @@ import type { Endpoint } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
-import { formatRendezvousUrl, parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
+import { formatRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 import { loadJoinToken } from '../src/net/join-token.ts';
-import { reachableAddress, urlOf } from '../src/net/public-url.ts';
+import { publicOrigin, reachableAddress, urlOf } from '../src/net/public-url.ts';
 import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { stateHome } from '../src/net/state-home.ts';
 import type { StunServerOptions } from '../src/net/stun-server.ts';
@@ -61,7 +61,7 @@ export class RendezvousServer {
   ): Promise<RendezvousServer> {
     const tls = readTls(options);
     checkAddresses(options);
-    if (options.publicUrl !== undefined) parseRendezvousUrl(options.publicUrl);
+    if (options.publicUrl !== undefined) publicOrigin(options.publicUrl, tls !== undefined);
     if (options.open && options.tokenFile !== undefined) {
       throw new SallyportError('USAGE', '--open and --token-file exclude each other');
     }
@@ -117,7 +117,7 @@ export class RendezvousServer {
   get url(): string {
     const { front } = this.#parts;
     const { publicUrl, publicAddress } = this.#options;
-    if (publicUrl !== undefined) return parseRendezvousUrl(publicUrl).url;
+    if (publicUrl !== undefined) return publicOrigin(publicUrl, front.secure);
     const address = reachableAddress(front.endpoint.address, publicAddress);
     return urlOf({ address, port: front.endpoint.port }, front.secure);
   }

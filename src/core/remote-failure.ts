@@ -15,8 +15,12 @@ export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, '\ufffd');
 }
 
+/** What to do about `TOKEN_INVALID`, for every role that registers. */
+export const TAKE_JOIN_URL =
+  'take the join URL that the rendezvous printed, whole: `peer join <url>`, or `relay start --rendezvous <url>`';
+
 const HINTS: Partial<Record<ErrorCode, string>> = {
-  TOKEN_INVALID: 'run `peer join <url>` with the join URL that the rendezvous printed',
+  TOKEN_INVALID: TAKE_JOIN_URL,
   ALREADY_REGISTERED: 'stop the other one, or give this one a key of its own with --home',
   PEER_OFFLINE: 'check the id, and that `peer up` runs there with the same rendezvous',
   RATE_LIMITED: 'wait a little and try again',

@@ -213,7 +213,14 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: FrontOptions)
     });
   }
   return new SallyportError('USAGE', `can't listen on ${where}: ${error.code ?? error.message}`, {
-    hint: error.code === 'EACCES' ? 'ports below 1024 need privileges; try --listen 0.0.0.0:8443' : undefined,
+    hint: LISTEN_HINTS[error.code ?? ''],
     cause: error,
   });
 }
+
+const LISTEN_HINTS: Record<string, string> = {
+  EACCES: 'ports below 1024 need privileges; try --listen 0.0.0.0:8443',
+  EADDRNOTAVAIL: 'it has to be an address of this host; 0.0.0.0 stands for all of them',
+  ENOTFOUND: 'this name has no address; 0.0.0.0 stands for all addresses of this host',
+  EAI_AGAIN: 'this name has no address; 0.0.0.0 stands for all addresses of this host',
+};

@@ -31,7 +31,7 @@ export class MessageChannel {
         maxFragments: 16,
         maxBufferedChunks: 256,
       });
-      const fail = (cause: Error) => reject(lost(`no WebSocket at ${url.host}: ${cause.message}`, cause));
+      const fail = (cause: Error) => reject(noWebSocket(url, cause));
       // The option `handshakeTimeout` has no effect on a connection that was made already.
       const late = () => connection.destroy(new Error('no answer in time'));
       const timer = setTimeout(late, timeoutMs);
@@ -116,6 +116,14 @@ export class MessageChannel {
   }
 }
 
-function lost(message: string, cause?: Error): SallyportError {
-  return new SallyportError('RENDEZVOUS_UNREACHABLE', message, { cause });
+function noWebSocket(url: URL, cause: Error): SallyportError {
+  const scheme = url.protocol === 'http:' ? '; the URL of one with a certificate begins with https://' : '';
+  return new SallyportError('RENDEZVOUS_UNREACHABLE', `no WebSocket at ${url.host}: ${cause.message}`, {
+    hint: `check that this is the URL of a rendezvous${scheme}`,
+    cause,
+  });
+}
+
+function lost(message: string): SallyportError {
+  return new SallyportError('RENDEZVOUS_UNREACHABLE', message);
 }

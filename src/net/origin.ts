@@ -39,8 +39,8 @@ export async function connectOrigin(
   const url = new URL(origin.url);
   const late = AbortSignal.timeout(origin.timeoutMs ?? LIMITS.handshakeStepMs);
   const timeout = signal ? AbortSignal.any([late, signal]) : late;
+  const proxy = proxyFor(url, origin.environment ?? process.env);
   try {
-    const proxy = proxyFor(url, origin.environment ?? process.env);
     const raw = proxy ? await openTunnel(proxy, url, timeout) : await openTcp(url, timeout);
     raw.setNoDelay(true);
     raw.setKeepAlive(true, 30_000);
@@ -49,7 +49,7 @@ export async function connectOrigin(
     const socket = await secure(raw, url, alpn, origin.ca, timeout);
     return { socket, protocol: socket.alpnProtocol || undefined, proxied };
   } catch (thrown) {
-    throw unreachableError(thrown, url, unreachable);
+    throw unreachableError(thrown, url, proxy, unreachable);
   }
 }
 
@@ -92,13 +92,28 @@ export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }
 
-function unreachableError(thrown: unknown, url: URL, code: ErrorCode): SallyportError {
+function unreachableError(
+  thrown: unknown,
+  url: URL,
+  proxy: URL | undefined,
+  code: ErrorCode,
+): SallyportError {
   if (thrown instanceof SallyportError && thrown.code !== 'RENDEZVOUS_UNREACHABLE') return thrown;
   const timedOut =
     thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.name === 'AbortError');
   const why = timedOut ? 'no answer in time' : asSallyportError(thrown).message || 'connection failed';
-  return new SallyportError(code, `can't reach ${url.host}: ${why}`, {
-    hint: `check that the server is up and that ${url.host} is reachable from here`,
+  const where = proxy ? `${url.host} through the proxy ${proxy.host}` : url.host;
+  const known = hints.find(([pattern]) => pattern.test(`${(thrown as NodeJS.ErrnoException).code} ${why}`));
+  return new SallyportError(code, `can't reach ${where}: ${why}`, {
+    hint: known?.[1] ?? `check that the server is up and that ${url.host} is reachable from here`,
     cause: thrown,
   });
 }
+
+/** What helps against a failure of TLS, by Node's code and words for it. */
+const hints: readonly (readonly [RegExp, string])[] = [
+  [/ALTNAME/, 'the URL needs a name that the certificate is for'],
+  [/EXPIRED|NOT_YET_VALID/, 'the certificate has to be renewed, or this host’s clock is wrong'],
+  [/SELF_SIGNED|UNABLE_TO_(VERIFY|GET)/, 'NODE_EXTRA_CA_CERTS=<file> trusts an authority of your own'],
+  [/EPROTO|WRONG_VERSION|before secure TLS/, 'the URL of a server started with --insecure begins with http://'],
+];

@@ -13,7 +13,7 @@ import {
   type ToNode,
   type ToRendezvous,
 } from '../core/protocol/rendezvous.ts';
-import { remoteFailure } from '../core/remote-failure.ts';
+import { remoteFailure, TAKE_JOIN_URL } from '../core/remote-failure.ts';
 import { exporterOf } from './knock.ts';
 import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, hostOf, type Origin } from './origin.ts';
@@ -125,7 +125,7 @@ async function greet(
   const proof = token === undefined ? undefined : tokenProof(token, identity.id, context);
   if (challenge.admission === 'token' && !proof) {
     throw new SallyportError('TOKEN_INVALID', 'this rendezvous admits by join token', {
-      hint: 'run `peer join <url>` with the join URL that the rendezvous printed',
+      hint: TAKE_JOIN_URL,
     });
   }
   return { deployment, auth: { t: 'auth', signature: signAuth(identity, context), proof, secret } };

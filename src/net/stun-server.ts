@@ -90,13 +90,8 @@ export class StunServer {
       try {
         return await this.#bind(wanted);
       } catch (cause) {
-        const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
-        if (inUse && wanted === 0 && attempt < ATTEMPTS) continue;
-        const message = `STUN port ${wanted} can't be bound on ${this.#addresses.join(' and ')}`;
-        throw new SallyportError(inUse ? 'PORT_IN_USE' : 'UNSUPPORTED', message, {
-          hint: 'choose another with --stun-port, or 0 for any',
-          cause,
-        });
+        if (isInUse(cause) && wanted === 0 && attempt < ATTEMPTS) continue;
+        throw bindError(cause, wanted, this.#addresses);
       }
     }
   }
@@ -150,6 +145,21 @@ export class StunServer {
       otherPort: this.#ports[1 - index] ?? 0,
     };
   }
+}
+
+function isInUse(cause: unknown): boolean {
+  return (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
+}
+
+function bindError(cause: unknown, port: number, addresses: readonly string[]): SallyportError {
+  const where = `STUN port ${port} can't be bound on ${addresses.join(' and ')}`;
+  const hint = 'choose another with --stun-port, or 0 for any';
+  if (isInUse(cause)) return new SallyportError('PORT_IN_USE', `${where}: it is taken`, { hint, cause });
+  const { code } = cause as NodeJS.ErrnoException;
+  return new SallyportError('UNSUPPORTED', `${where}: ${code ?? String(cause)}`, {
+    hint: code === 'EADDRNOTAVAIL' ? 'every address has to be one of this host’s interfaces' : undefined,
+    cause,
+  });
 }
 
 /** Asked for each diverted answer, which are few: a host's addresses change. */

@@ -22,7 +22,9 @@ export function readTls({
   }
   if (insecure) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) {
-    throw new SallyportError('USAGE', 'no TLS certificate was given', {
+    const missing =
+      tlsCert === tlsKey ? 'no TLS certificate' : tlsKey === undefined ? 'no --tls-key' : 'no --tls-cert';
+    throw new SallyportError('USAGE', `${missing} was given`, {
       hint: 'give --tls-cert FILE and --tls-key FILE, or --insecure for cleartext HTTP',
     });
   }

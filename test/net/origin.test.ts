@@ -1,0 +1,44 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { connectOrigin } from '../../src/net/origin.ts';
+import { TestDeployment } from '../rendezvous/deployment.ts';
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+});
+
+async function failure(url: string, environment = {}): Promise<unknown> {
+  return connectOrigin({ url, environment }, [], 'RENDEZVOUS_UNREACHABLE').catch((error: unknown) => error);
+}
+
+async function portOf(server: ReturnType<typeof createServer>): Promise<number> {
+  closing.push(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+describe('a server that can’t be reached', () => {
+  it('has a hint that fits its certificate', async () => {
+    const deployment = await TestDeployment.start({ tls: true });
+    closing.push(() => deployment.close());
+    expect(await failure(deployment.server.url)).toMatchObject({
+      hint: expect.stringContaining('NODE_EXTRA_CA_CERTS'),
+    });
+  });
+
+  it('may speak no TLS', async () => {
+    const port = await portOf(createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
+    expect(await failure(`https://127.0.0.1:${port}`)).toMatchObject({
+      hint: expect.stringContaining('http://'),
+    });
+  });
+
+  it('is told apart from a proxy that can’t', async () => {
+    const HTTP_PROXY = 'http://127.0.0.1:9';
+    expect(await failure('http://192.0.2.1', { HTTP_PROXY })).toMatchObject({
+      message: expect.stringContaining('192.0.2.1 through the proxy 127.0.0.1:9: connect ECONNREFUSED'),
+    });
+  });
+});
