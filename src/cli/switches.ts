@@ -5,7 +5,9 @@ import type { Command } from 'commander';
  * no here. No to `--relay` is yes to `--no-relay`.
  */
 export function readSwitches(command: Command, environment: NodeJS.ProcessEnv): void {
-  const switches = command.options.filter((created) => !created.required && !created.optional && created.envVar);
+  const switches = command.options.filter(
+    (created) => !created.required && !created.optional && created.envVar,
+  );
   for (const { envVar, long } of switches) {
     if (!NO.test(environment[envVar!] ?? 'unset')) continue;
     const opposite = switches.find((other) => other.long === long?.replace('--', '--no-'));

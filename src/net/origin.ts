@@ -115,5 +115,8 @@ const hints: readonly (readonly [RegExp, string])[] = [
   [/ALTNAME/, 'the URL needs a name that the certificate is for'],
   [/EXPIRED|NOT_YET_VALID/, 'the certificate has to be renewed, or this host’s clock is wrong'],
   [/SELF_SIGNED|UNABLE_TO_(VERIFY|GET)/, 'NODE_EXTRA_CA_CERTS=<file> trusts an authority of your own'],
-  [/EPROTO|WRONG_VERSION|before secure TLS/, 'the URL of a server started with --insecure begins with http://'],
+  [
+    /EPROTO|WRONG_VERSION|before secure TLS/,
+    'the URL of a server started with --insecure begins with http://',
+  ],
 ];
