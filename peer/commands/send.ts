@@ -81,7 +81,7 @@ async function transfer(session: Session, entries: readonly Entry[], reporter: R
 /** One line for each file to scripts; people are told of what failed. */
 export function tellOutcome({ error, ...outcome }: FileOutcome, reporter: Reporter): void {
   const fields = { ...outcome, code: error?.code, message: error?.message };
-  reporter.event('file', fields, error && `not ${outcome.path}: ${error.message}`);
+  reporter.event('file', fields, error && `failed: ${error.message}`);
 }
 
 function goOnLater(error: SallyportError, stop: AbortSignal): SallyportError {

@@ -117,7 +117,7 @@ function reportSession(session: Session, reporter: Reporter): void {
   );
   session.on('closed', ({ code, message, remote }) => {
     const reason = code ?? 'done';
-    const words = `session with ${short} closed: ${message}`;
+    const words = `session with ${short} closed${code === undefined ? '' : `: ${message}`}`;
     reporter.event('closed', { session: session.id, peer: session.peer, reason, message, remote }, words);
   });
 }

@@ -349,6 +349,7 @@ describe.concurrent('a target', () => {
       expect(refused).toMatchObject({ status: 1, code: 'TARGET_REFUSED' });
       expect(refused.text).toMatch(/refused the connection; check that it runs there/);
       expect(unexposed).toMatchObject({ status: 3, code: 'NOT_AUTHORIZED' });
+      expect(unexposed.text).toMatch(/this peer; there: .*peer up --expose/);
       expect(unknown).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });
       expect(unknown.text).toMatch(/"web"; there: peer up --expose/);
       expect(pipe).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });

@@ -122,10 +122,14 @@ describe.concurrent('peer send', () => {
         const big = join(stage.folder, 'big');
         writeFileSync(big, randomBytes(8_000_000));
         const args = ['send', id, big, '--home', stage.home('alice'), '--rendezvous', url];
-        expect(await complaintIn(stage.run('peer', args))).toMatchObject({ status: 1, code: 'DISK_FULL' });
+        const full = stage.run('peer', args);
+        expect(await complaintIn(full)).toMatchObject({ status: 1, code: 'DISK_FULL' });
+        expect((await full.ended).stderr).toMatch(/^failed: big: the disk is full$/m);
         expect(readdirSync(dir)).toEqual([expect.stringMatching(/\.part$/)]);
         spawnSync('mount', ['-o', 'remount,size=16m', small]);
-        expect((await stage.run('peer', args).ended).status).toBe(0);
+        const { status, stderr } = await stage.run('peer', args).ended;
+        expect(status).toBe(0);
+        expect(stderr).toMatch(/^session with \S+ closed$/m);
         expect(sha256(join(dir, 'big'))).toBe(sha256(big));
       } finally {
         spawnSync('umount', ['-l', small]);
