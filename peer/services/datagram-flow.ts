@@ -49,7 +49,7 @@ export class DatagramFlow {
     this.#datagrams = datagrams;
     this.#ready = end === 'dials';
     const release = datagrams.take(stream.id, (bytes) => {
-      stream.bytesReceived += bytes.length;
+      stream.countDatagram('received', bytes.length);
       this.#deliver(bytes);
     });
     if (end === 'dials') stream.write(READY);
@@ -68,7 +68,7 @@ export class DatagramFlow {
     if (bytes.length > MAX_DATAGRAM || this.#stream.writableEnded || this.#stream.destroyed) return;
     this.#touch();
     if (this.#ready && this.#datagrams.send(this.#stream.id, bytes)) {
-      this.#stream.bytesSent += bytes.length;
+      this.#stream.countDatagram('sent', bytes.length);
       return;
     }
     this.#queue.push(bytes);

@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import { NO_BYTES } from '../core/byte-count.ts';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 
@@ -18,9 +19,8 @@ export interface StreamCarrier {
  */
 export class SessionStream extends Duplex {
   readonly id: StreamId;
-  /** Handed to the session, and received from the peer. */
-  bytesSent = 0;
-  bytesReceived = 0;
+  #bytesSent = NO_BYTES;
+  #bytesReceived = NO_BYTES;
   readonly #carrier: StreamCarrier;
   /** Received, and not yet taken by the readable side. */
   #received: Uint8Array[] = [];
@@ -37,6 +37,22 @@ export class SessionStream extends Duplex {
     this.#carrier = carrier;
   }
 
+  /** Bytes handed to the session. */
+  get bytesSent(): number {
+    return this.#bytesSent + 0;
+  }
+
+  /** Bytes received from the peer. */
+  get bytesReceived(): number {
+    return this.#bytesReceived + 0;
+  }
+
+  /** @internal What belongs to the stream and went beside it, by datagrams. */
+  countDatagram(way: 'sent' | 'received', bytes: number): void {
+    if (way === 'sent') this.#bytesSent += bytes;
+    else this.#bytesReceived += bytes;
+  }
+
   /** Ends both directions at once; the peer's stream fails with this code and message. */
   reset(code: ErrorCode = 'STREAM_RESET', message = 'the stream was reset'): void {
     this.destroy(new SallyportError(code, message));
@@ -45,7 +61,7 @@ export class SessionStream extends Duplex {
   /** @internal Bytes from the peer. */
   deliver(bytes: Uint8Array): void {
     if (this.destroyed) return;
-    this.bytesReceived += bytes.length;
+    this.#bytesReceived += bytes.length;
     if (!this.#wantsData || this.#received.length > 0) this.#received.push(bytes);
     else this.#pass(bytes);
   }
@@ -127,7 +143,7 @@ export class SessionStream extends Duplex {
   #send(chunks: readonly Uint8Array[], callback: (error?: Error | null) => void): void {
     if (this.#refused) return callback();
     this.#written = callback;
-    for (const { length } of chunks) this.bytesSent += length;
+    for (const { length } of chunks) this.#bytesSent += length;
     this.#carrier.write(this.id, chunks);
   }
 

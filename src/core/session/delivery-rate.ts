@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../byte-count.ts';
 import type { Instant } from '../machine.ts';
 
 /** What a frame notes of its path as it goes out, for the sample that its acknowledgement gives. */
@@ -18,7 +19,7 @@ export interface Departure {
  */
 export class DeliveryRate {
   /** Bytes acknowledged on this path, ever. */
-  #delivered = 0;
+  #delivered = NO_BYTES;
   #deliveredAt: Instant = 0;
   #deliveredSentAt: Instant = 0;
   #current = 0;
@@ -30,7 +31,8 @@ export class DeliveryRate {
   /** Full rounds of a busy path since the rate last grew by a quarter over what it was then. */
   #plateauRounds = 0;
   #plateau = 0;
-  #roundEndsAt = 0;
+  /** Bytes delivered by then. */
+  #roundEndsAt = NO_BYTES;
 
   /** Bytes per millisecond; `undefined` until something was acknowledged. */
   get bytesPerMs(): number | undefined {

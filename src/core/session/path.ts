@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../byte-count.ts';
 import type { Instant } from '../machine.ts';
 import { AckGaps } from './ack-gaps.ts';
 import { BaseRoundTrip } from './base-rtt.ts';
@@ -84,8 +85,8 @@ export class Path {
   carriedReliable = false;
   /** An ACK is owed here. */
   ackDue = false;
-  bytesIn = 0;
-  bytesOut = 0;
+  bytesIn = NO_BYTES;
+  bytesOut = NO_BYTES;
   /** TLS records of up to 16 KiB, estimated. */
   recordsIn = 0;
   recordsOut = 0;
@@ -267,8 +268,8 @@ export class Path {
       rttMs: this.rttMs,
       leastRttMs: this.rtt.least,
       rate: rate === undefined ? undefined : rate * 1000,
-      bytesIn: this.bytesIn,
-      bytesOut: this.bytesOut,
+      bytesIn: this.bytesIn + 0,
+      bytesOut: this.bytesOut + 0,
     };
   }
 

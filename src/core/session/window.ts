@@ -1,4 +1,5 @@
 import assert from 'node:assert';
+import { NO_BYTES } from '../byte-count.ts';
 import type { Instant } from '../machine.ts';
 import { protocolError } from './frame.ts';
 
@@ -36,12 +37,12 @@ export class ReceiveWindow {
   readonly #max: number;
   readonly #budget: WindowBudget | undefined;
   #size: number;
-  #received = 0;
-  #consumed = 0;
+  #received = NO_BYTES;
+  #consumed = NO_BYTES;
   /** The offset up to which the peer may send. */
-  #granted: number;
+  #granted = NO_BYTES;
   /** Where and when the current measurement of a window's worth began. */
-  #markOffset = 0;
+  #markOffset = NO_BYTES;
   #markAt: Instant | undefined;
 
   constructor(initial: number, max: number, budget?: WindowBudget) {
