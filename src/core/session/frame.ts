@@ -13,7 +13,7 @@ import { SallyportError } from '../errors.ts';
  * 0x40–0x7f are idempotent: the sequence field is theirs to use (below). An unknown one is ignored.
  *
  *     OPEN     stream; payload: opaque header, up to 16 KiB
- *     DATA     stream; payload: 1 to 65,504 bytes
+ *     DATA     stream; payload: 1 to 65,536 bytes
  *     WINDOW   stream, or 0 for the session; payload: u64 absolute offset up to which may be sent
  *     FIN      stream
  *     RESET    stream; payload: u64 final offset | u16 code | UTF-8 message
@@ -21,7 +21,7 @@ import { SallyportError } from '../errors.ts';
  *     ATTACH   first on every path; stream: the sender's number of the path; sequence: the next it expects;
  *              payload: u8 version | u8 role | u16 zero | u32 epoch | 16 bytes session id
  *     ACK      sequence: the next expected, so everything below has arrived
- *     DATAGRAM payload: up to 65,504 bytes
+ *     DATAGRAM payload: up to 65,536 bytes
  *     PING     sequence: a token
  *     PONG     sequence: the token of the PING
  *     ACTIVE   sequence: the first reliable frame that follows on this path
@@ -53,8 +53,8 @@ export interface FrameHeader {
 }
 
 export const FRAME_HEADER_BYTES = 16;
-/** 64 KiB less 32, so that a frame with its header and the AEAD's tag stays within 64 KiB. */
-export const MAX_FRAME_PAYLOAD = 64 * 1024 - 32;
+/** What files and sockets are read by: a chunk of either is one frame, with nothing left over. */
+export const MAX_FRAME_PAYLOAD = 64 * 1024;
 export const MAX_OPEN_HEADER = 16 * 1024;
 export const MAX_MESSAGE_BYTES = 512;
 
