@@ -121,7 +121,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#nextPathId += 1;
     // TLS on a TCP socket calls back for each record of a turn, and whoever waits for a few bytes shall not wait for the turn to be over. On
     // other pipes TLS runs inside the callback that brought them all.
-    const [kernelPaced, driver] = [info.kind === 'tcp', this.#driver];
+    const [kernelPaced, driver] = [info.kind === 'tcp' || info.kind === 'relay-h1', this.#driver];
     const events = {
       bytes: (bytes: Uint8Array) => {
         const input = { type: 'path-bytes', path: id, bytes } as const;
@@ -175,7 +175,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     return stream;
   }
 
-  /** Carried by the sending path; dropped where 64 wait already. At most 65,504 bytes. */
+  /** Carried by the sending path; dropped where 64 wait already. At most 65,536 bytes. */
   sendDatagram(bytes: Uint8Array): void {
     this.#driver.handleSoon({ type: 'datagram', bytes });
   }
