@@ -39,6 +39,8 @@ export class Liveness {
   /** The last check, and the last answer to one. */
   #checkedAt: Instant = -Infinity;
   #answeredAt: Instant = -Infinity;
+  /** From then on every check was answered. */
+  #answeringSince: Instant = -Infinity;
 
   constructor(now: Instant) {
     this.#provenAt = now;
@@ -92,7 +94,16 @@ export class Liveness {
   /** A check was answered: packets pass both ways, whatever holds up the streams. */
   answered(now: Instant): void {
     this.#heard(now);
+    if (now - this.#answeredAt > ANSWER_GAP_MS) this.#answeringSince = now;
     this.#answeredAt = now;
+  }
+
+  /**
+   * Check after check is answered, and still the streams stand: what was lost is over, and the carrier waits to send it
+   * again. Where packets are lost now and then, so are checks.
+   */
+  standsStill(load: PathLoad): boolean {
+    return load.inFlight > 0 && this.#doubted && this.#answeredAt - this.#answeringSince >= STEADY_MS;
   }
 
   /** Data is in flight that was not a moment ago, or the path is sent on anew. */
@@ -176,6 +187,10 @@ const STANDBY_PING_MS = 15_000;
 const IDLE_DEATH_MS = 15_000;
 /** Where two of three checks are lost, one of seven or eight still gets an answer before the path's time is over. */
 const CHECK_MS = 100;
+/** Longer, and a check between two answers was lost. */
+const ANSWER_GAP_MS = 1.5 * CHECK_MS;
+/** Five checks in a row: of those that lose one in three, fewer than one run in seven. */
+const STEADY_MS = 3.5 * CHECK_MS;
 /** Data that nothing has acknowledged for so long is not lost by chance, although checks pass. */
 const ANSWERING_MS = 10_000;
 const PINGS_AT_START = 3;

@@ -111,10 +111,18 @@ export class PathSet {
     else if (path.info.direct && !this.#hasDirect()) this.#needPath(`no direct path: ${reason}`);
   }
 
-  /** A check was answered: the path works, whatever holds up what it carries. */
+  /**
+   * A check was answered: the path works, whatever holds up what it carries. A carrier that waits to repeat what a cut has
+   * swallowed, for two seconds or more, is not waited for where another path answers; it is sent on again once its stream has answered.
+   */
   answered(path: Path, now: Instant): void {
     path.liveness.answered(now);
-    path.unheardSince = undefined;
+    const stands = path === this.#active && path.liveness.standsStill(this.#load(path));
+    path.unheardSince = stands ? now : undefined;
+    if (stands) {
+      if (path.info.direct) this.#upgrades.died(now);
+      path.ask(now);
+    }
     this.proven(path, now);
   }
 

@@ -7,8 +7,8 @@ import type { Instant } from '../machine.ts';
  */
 export class Standstill {
   #endedAt: Instant = -Infinity;
-  /** The last answer was late of a sudden; if the next is late as well, the way has become longer. */
-  #wasLate = false;
+  /** So many answers in a row were late; with `LATE_ANSWERS` the way has become longer. */
+  #late = 0;
 
   /** Something has come through after a silence. */
   ended(now: Instant): void {
@@ -20,11 +20,11 @@ export class Standstill {
     return sentAt < this.#endedAt;
   }
 
-  /** An answer came after so long: so late of a sudden that only another can tell whether that was a silence. */
+  /** An answer came after so long: so late of a sudden that only others can tell whether that was a silence. */
   suspects(ms: number, usualMs: number, now: Instant): boolean {
     const late = ms > Math.max(LATE_MS, LATE_ROUND_TRIPS * usualMs);
-    const sudden = late && !this.#wasLate;
-    this.#wasLate = late;
+    this.#late = late ? this.#late + 1 : 0;
+    const sudden = late && this.#late < LATE_ANSWERS;
     if (sudden) this.ended(now);
     return sudden;
   }
@@ -33,3 +33,5 @@ export class Standstill {
 /** As long as a silence may last before the sending path is doubted. */
 const LATE_MS = 750;
 const LATE_ROUND_TRIPS = 1.5;
+/** Cuts that follow one another hold up two in a row easily: the second is asked for as the first comes in. */
+const LATE_ANSWERS = 3;

@@ -151,6 +151,9 @@ interface Link {
   down: boolean;
   /** What would arrive before comes then: a lost packet holds up those behind it. Checks pass meanwhile. */
   heldUntil: number;
+  /** One check in so many is lost. */
+  losesOneIn: number;
+  checks: number;
   /** Nothing passes then. The carrier sends what was lost again after 1 s, and then after 2, 4, … */
   isOut: (at: number) => boolean;
   /** When each end's transmitter is free again. */
@@ -195,6 +198,8 @@ export class Pair {
       black: false,
       down: false,
       heldUntil: 0,
+      losesOneIn: Infinity,
+      checks: 0,
       isOut: () => false,
       freeAt: new Map(),
       lastArrival: new Map(),
@@ -220,8 +225,9 @@ export class Pair {
     this.#links.get(id)!.black = true;
   }
 
-  hold(id: number, ms: number): void {
-    this.#links.get(id)!.heldUntil = this.now + ms;
+  /** Its stream stands for so long; of the checks beside it, one in `losesOneIn` is lost. */
+  hold(id: number, ms: number, losesOneIn = Infinity): void {
+    Object.assign(this.#links.get(id)!, { heldUntil: this.now + ms, losesOneIn });
   }
 
   /** Nothing passes at these times; the carrier sends it again later. */
@@ -236,8 +242,10 @@ export class Pair {
 
   /** As the peers do beside the session: one message there, and one back. */
   check(from: End, id: number): void {
-    const { options, black, isOut } = this.#links.get(id)!;
-    if (black || isOut(this.now)) return;
+    const link = this.#links.get(id)!;
+    const { options, black, isOut, losesOneIn } = link;
+    link.checks += 1;
+    if (black || isOut(this.now) || link.checks % losesOneIn === 0) return;
     this.at(this.now + 2 * (options.delayMs ?? 0), () => from.handle({ type: 'answered', path: id }));
   }
 

@@ -206,7 +206,7 @@ describe('death of a path', () => {
     pair.addPath(relay);
     const second = pair.addPath(direct);
     pair.run(2000);
-    pair.hold(second, 4000);
+    pair.hold(second, 4000, 3);
     const stream = pair.a.open();
     pair.a.write(stream, pattern(10_000));
     pair.run(10_000);
@@ -223,11 +223,29 @@ describe('death of a path', () => {
     const first = pair.addPath(relay);
     const second = pair.addPath(direct);
     pair.run(2000);
-    pair.hold(second, Infinity);
+    pair.hold(second, Infinity, 3);
     pair.a.write(pair.a.open(), pattern(10_000));
     const started = pair.now;
     pair.run(60_000, () => pair.a.active === first);
     expect(pair.now - started).toBe(10_000);
+  });
+
+  it('is not concluded where every check is answered, but the relay carries on until the stream has answered too', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const second = pair.addPath(direct);
+    pair.run(2000);
+    pair.hold(second, 4000);
+    const stream = pair.a.open();
+    pair.a.write(stream, pattern(10_000));
+    pair.run(1_300);
+    expect(pair.a.active).toBe(first);
+    expect(pair.b.bytesOf(stream).equals(pattern(10_000))).toBe(true);
+    pair.run(2_600);
+    expect(pair.a.active).toBe(first);
+    pair.run(1_000);
+    expect(pair.a.active).toBe(second);
+    expect(pair.a.states(second)).toEqual(['up', 'active', 'active']);
   });
 
   it('that took its like with it falls back to the one that still answers, not from one dead path to the next', () => {
