@@ -45,8 +45,7 @@ exchange();
 const stream = sender.reserveStream();
 sender.handle({ type: 'open', stream, header: CHUNK.subarray(0, 1) }, now());
 exchange();
-let halfway = false;
-while (received < 3 * GIB) {
+for (let halfway = false; ;) {
   clock += step;
   for (const machine of [sender, receiver]) {
     if ((machine.deadline ?? Infinity) <= clock) machine.handleTimeout(clock);
@@ -56,8 +55,8 @@ while (received < 3 * GIB) {
     sender.handle({ type: 'write', stream, chunks: [CHUNK, CHUNK] }, clock);
   }
   exchange();
+  if (received >= 3 * GIB) break;
   if (halfway || received < 1.5 * GIB) continue;
   halfway = true;
   console.log('halfway');
 }
-console.log('done');
