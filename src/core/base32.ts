@@ -18,19 +18,25 @@ export function toBase32(bytes: Uint8Array): string {
 
 /** `undefined` for anything that `toBase32` would not have written. */
 export function fromBase32(text: string): Uint8Array | undefined {
-  const bytes: number[] = [];
+  const bytes = new Uint8Array((text.length * 5) >> 3);
+  let length = 0;
   let bits = 0;
   let value = 0;
-  for (const letter of text) {
-    const digit = ALPHABET.indexOf(letter);
-    if (digit < 0) return undefined;
+  for (let i = 0; i < text.length; i++) {
+    const digit = DIGITS[text.charCodeAt(i)] ?? NONE;
+    if (digit === NONE) return undefined;
     value = ((value << 5) | digit) & 0xfff;
     bits += 5;
     if (bits >= 8) {
       bits -= 8;
-      bytes.push((value >> bits) & 0xff);
+      bytes[length++] = value >> bits;
     }
   }
-  const decoded = Uint8Array.from(bytes);
-  return toBase32(decoded) === text ? decoded : undefined;
+  // What is left is filled up with zeros, and is no letter too many.
+  return bits < 5 && (value & ((1 << bits) - 1)) === 0 ? bytes : undefined;
 }
+
+const NONE = 255;
+/** By the letter's code. */
+const DIGITS = new Uint8Array(128).fill(NONE);
+for (let digit = 0; digit < ALPHABET.length; digit++) DIGITS[ALPHABET.charCodeAt(digit)] = digit;

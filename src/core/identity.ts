@@ -1,6 +1,6 @@
-import { createHash, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import sodium from 'sodium-native';
 import { fromBase32, toBase32 } from './base32.ts';
-import { base64url, concat } from './bytes.ts';
 import { SallyportError } from './errors.ts';
 
 declare const peerIdBrand: unique symbol;
@@ -19,24 +19,24 @@ export interface Identity {
   sign(context: string, ...message: Uint8Array[]): Uint8Array;
 }
 
-const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
-/** Of the public key in its DER (RFC 8410 §4); the key itself follows. */
-const SPKI_PREFIX_BYTES = 12;
+const PUBLIC_KEY_BYTES = 32;
+const SECRET_KEY_BYTES = 64;
+const SIGNATURE_BYTES = 64;
 
 /** The key pair that follows from 32 secret random bytes. */
 export function identityFromSeed(seed: Uint8Array): Identity {
-  const privateKey = createPrivateKey({
-    key: Buffer.concat([PKCS8_PREFIX, seed]),
-    format: 'der',
-    type: 'pkcs8',
-  });
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  const publicKey = new Uint8Array(spki.subarray(SPKI_PREFIX_BYTES));
+  const publicKey = new Uint8Array(PUBLIC_KEY_BYTES);
+  const secretKey = new Uint8Array(SECRET_KEY_BYTES);
+  sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
   return {
     id: peerIdOf(publicKey),
     publicKey,
-    secretKey: concat(seed, publicKey),
-    sign: (context, ...message) => new Uint8Array(sign(null, signedBytes(context, message), privateKey)),
+    secretKey,
+    sign(context, ...message) {
+      const signature = new Uint8Array(SIGNATURE_BYTES);
+      sodium.crypto_sign_detached(signature, signedBytes(context, message), secretKey);
+      return signature;
+    },
   };
 }
 
@@ -74,7 +74,7 @@ export function verifySignature(
   ...message: Uint8Array[]
 ): boolean {
   try {
-    return verify(null, signedBytes(context, message), verifyingKey(id), signature);
+    return sodium.crypto_sign_verify_detached(signature, signedBytes(context, message), publicKeyOf(id));
   } catch {
     return false;
   }
@@ -85,12 +85,6 @@ export function digest(...parts: Uint8Array[]): Uint8Array {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part);
   return new Uint8Array(hash.digest());
-}
-
-/** As a JWK (RFC 8037 §2), which OpenSSL takes at a tenth of what its decoder of DER costs. */
-function verifyingKey(id: PeerId): KeyObject {
-  const x = base64url(publicKeyOf(id));
-  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
 }
 
 /** `context ‖ 0 ‖ length of part ‖ part …`: no two lists of parts share their signed bytes. */
