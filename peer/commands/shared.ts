@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { compileAtOnce } from '../../src/cli/compile.ts';
 import { option, withSharedOptions } from '../../src/cli/run.ts';
 import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
@@ -47,7 +46,6 @@ export async function startPeer(
     portMapping: options.portMapping,
     ...more,
   });
-  compileAtOnce(); // not before: what starts a process runs once
   const registered = () =>
     reporter.event(
       'registered',

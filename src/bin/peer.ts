@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { peerProgram } from '../../peer/command.ts';
-import { collectSeldom } from '../cli/heap.ts';
+import { tuneOnceUp } from '../cli/once-up.ts';
 import { runCommandLine } from '../cli/run.ts';
 import { VERSION } from '../version.ts';
 
-collectSeldom();
+tuneOnceUp();
 void runCommandLine(peerProgram(VERSION), process.argv.slice(2));

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 import { attachRelay } from '../../relay/attach.ts';
 import { rendezvousCommand } from '../../rendezvous/command.ts';
-import { compileAtOnce } from '../cli/compile.ts';
-import { collectSeldom } from '../cli/heap.ts';
+import { tuneOnceUp } from '../cli/once-up.ts';
 import { runCommandLine } from '../cli/run.ts';
 import { VERSION } from '../version.ts';
 
-compileAtOnce();
-collectSeldom();
+tuneOnceUp();
 void runCommandLine(rendezvousCommand(attachRelay).version(VERSION), process.argv.slice(2));

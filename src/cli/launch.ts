@@ -16,11 +16,10 @@ export function launch(file: string, require: NodeJS.Require): void {
 }
 
 /** Runs a bundled command to its end, then keeps all that V8 has compiled of it by then. Only for building. */
-export function launchAndKeep(file: string, require: NodeJS.Require, restoreFlags: () => void): void {
+export function launchAndKeep(file: string, require: NodeJS.Require): void {
   const source = read(file);
   const script = new Script(source, { filename: file });
   process.on('exit', () => {
-    restoreFlags();
     const code = script.createCachedData();
     writeFileSync(compiledFile(file), Buffer.concat([digest(source, code), code]));
   });
