@@ -7,6 +7,12 @@ export class Batch {
     return this.#bytes;
   }
 
+  /** Before all that is in it. */
+  addFirst(chunk: Uint8Array): void {
+    this.chunks.unshift(chunk);
+    this.#bytes += chunk.length;
+  }
+
   add(chunks: readonly Uint8Array[]): void {
     for (const chunk of chunks) {
       this.chunks.push(chunk);

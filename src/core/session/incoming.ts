@@ -94,6 +94,11 @@ export class Incoming {
     if (at !== undefined && at <= now) this.#acknowledge(now);
   }
 
+  /** Something goes out in any case: an acknowledgement that only waits for its interval goes with it. */
+  acknowledgeAlong(now: Instant): void {
+    if (this.#receiver.unacknowledged >= this.#limits.ackBytes) this.#acknowledge(now);
+  }
+
   #receiveFrame(path: Path, header: FrameHeader, payload: Uint8Array): void {
     if (!path.confirmed && header.type !== FrameType.ATTACH)
       throw protocolError('the first frame is not ATTACH');

@@ -292,13 +292,14 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       if (path.room <= 0) continue;
       const batch = this.#batch;
       batch.add(path.takeControl());
-      if (path.ackDue) {
-        path.ackDue = false;
-        batch.add([encodeHeader(FrameType.ACK, 0, 0, this.#incoming.next)]);
-      }
       if (path === this.#paths.active) {
         this.#datagrams.addTo(batch, path.room);
         this.#sender.addTo(batch, path, this.#now);
+        if (batch.bytes > 0) this.#incoming.acknowledgeAlong(this.#now);
+      }
+      if (path.ackDue) {
+        path.ackDue = false;
+        batch.addFirst(encodeHeader(FrameType.ACK, 0, 0, this.#incoming.next));
       }
       if (batch.bytes > 0) {
         this.#batch = new Batch();

@@ -108,5 +108,5 @@ export class ReceiveWindow {
   }
 }
 
-/** Below this the turns of an event loop, not round trips, set the pace. */
-const FASTEST_WINDOW_MS = 20;
+/** Below this the turns of two event loops, not round trips, set the pace; and on a fast path a window's worth costs a frame each way. */
+const FASTEST_WINDOW_MS = 50;

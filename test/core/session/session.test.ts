@@ -189,6 +189,24 @@ describe('limits', () => {
   });
 });
 
+describe('an acknowledgement', () => {
+  it('goes with what goes in any case, once enough has come, and does not wait for its interval', () => {
+    const pair = new Pair();
+    pair.addPath({ delayMs: 1 });
+    const stream = pair.a.open();
+    pair.run(100);
+    pair.a.write(stream, pattern(32 * 1024));
+    pair.run(2);
+    expect(pair.a.machine.stats.unacknowledgedFrames).toBe(0); // the first goes at once, the next at least 5 ms later
+    pair.a.write(stream, pattern(32 * 1024, 2));
+    pair.run(1);
+    pair.b.write(stream, Buffer.from('answer'));
+    pair.run(1);
+    expect(pair.a.bytesOf(stream).toString()).toBe('answer');
+    expect(pair.a.machine.stats.unacknowledgedFrames).toBe(0);
+  });
+});
+
 describe('datagrams', () => {
   it('go over the sending path, the oldest of more than 64 dropped', () => {
     const pair = new Pair();
