@@ -67,6 +67,9 @@ export interface Resumed {
   readonly start: RoundStart;
 }
 
+/** Most circuits stand by then, where the relay is all that is allowed. */
+const CIRCUIT_MS = 1_000;
+
 /** How long a path may take to show that the peer is there after all. */
 const GONE_PING_MS = 5_000;
 
@@ -161,8 +164,10 @@ export class Conversation {
   /** Both ends have the keys: dial the relay and punch. */
   begin(remote: PeerFace, start: RoundStart): void {
     // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
-    // which sends nothing before that, so it leaves before anything else is done.
-    this.#introduceNetwork();
+    // which sends nothing before that, so it leaves before anything else is done; with the relay alone the circuit's TLS
+    // nearly always does so before long.
+    if (this.#punching.allowed) this.#introduceNetwork();
+    else this.#introduceUnlessConnected();
     this.#checkSignalling();
     this.#keepCircuit();
     this.#punching.begin(0, start, remote);
@@ -312,6 +317,11 @@ export class Conversation {
   #introduceNetwork(): void {
     if (this.#punching.allowed) this.#announcements.tell();
     else if (this.confirmed) this.#updates.send({});
+  }
+
+  #introduceUnlessConnected(): void {
+    const introduce = () => this.session.path || this.session.end || this.#introduceNetwork();
+    this.#options.clock.setTimer(introduce, CIRCUIT_MS);
   }
 
   /** Everything goes by the rendezvous until there is a path. */
