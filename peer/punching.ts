@@ -323,6 +323,7 @@ export class Punching {
     this.#cancelLeave?.();
     this.#traversal?.stop();
     this.#traversal = undefined;
+    this.#remote.candidates = []; // the next round begins with its own
   }
 
   #onDone(): void {

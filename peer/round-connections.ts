@@ -32,6 +32,8 @@ export const DIAL_TIMEOUT_MS = 10_000;
 export class RoundConnections {
   readonly #options: RoundConnectionsOptions;
   readonly #sockets = new Map<ConnectionId, Socket>();
+  /** Has what becomes of one no longer told here: a path lasts longer than the round that found it. */
+  readonly #forget = new Map<ConnectionId, () => void>();
   /** Local ports that the agent gave a name. */
   readonly #ports = new Map<LocalPort, number>();
   /** The tags that incoming connections began with. */
@@ -60,6 +62,8 @@ export class RoundConnections {
 
   /** It is somebody else's from here on. False where it was none of these any more. */
   letGo(connection: ConnectionId): boolean {
+    this.#forget.get(connection)?.();
+    this.#forget.delete(connection);
     return this.#sockets.delete(connection);
   }
 
@@ -86,16 +90,14 @@ export class RoundConnections {
     const socket = connect(options);
     if (localPort === 0 && from !== 'any') this.#rememberPort(from, socket);
     this.#sockets.set(connection, socket);
-    socket.setTimeout(DIAL_TIMEOUT_MS, () =>
-      socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })),
-    );
+    socket.setTimeout(DIAL_TIMEOUT_MS, timedOut);
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (!this.#sockets.delete(connection)) return;
       if (from === 'held' && family === 4 && error.code === 'EADDRNOTAVAIL') this.#leaveHeldPort();
       handle({ type: 'dial-failed', connection, code: error.code ?? 'EUNKNOWN' });
     });
     socket.once('connect', () => {
-      socket.setTimeout(0);
+      socket.setTimeout(0, timedOut);
       socket.removeAllListeners('error');
       this.#onConnected(connection, socket, (local, remote) => ({
         type: 'dialed',
@@ -166,10 +168,19 @@ export class RoundConnections {
       return this.drop(connection);
     }
     const { handle } = this.#options;
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => {
+    const closed = (): void => {
       if (this.#sockets.delete(connection)) handle({ type: 'broken', connection });
-    });
+    };
+    socket.on('error', failed).once('close', closed);
+    this.#forget.set(connection, () => socket.off('close', closed));
     handle(input({ address: localAddress, port: localPort }, { address: remoteAddress, port: remotePort }));
   }
+}
+
+function timedOut(this: Socket): void {
+  this.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' }));
+}
+
+function failed(this: Socket): void {
+  this.destroy();
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Family } from '../src/core/address.ts';
 import { familyOf, formatEndpoint, type Endpoint } from '../src/core/endpoint.ts';
@@ -104,17 +105,20 @@ export class Traversal {
     this.#driver = new Driver(agent, clock, (output) => this.#carryOut(output));
     // What isn't allowed isn't taken either, however well the peer authenticates it (`--paths`).
     if (options.freshUdp) this.#listenTo(0, options.freshUdp);
-    else if (kinds.includes('udp')) {
-      const owns = (bytes: Uint8Array) => agent.owns(bytes);
-      const receive = (bytes: Uint8Array, from: Endpoint) =>
-        this.handle({ type: 'datagram', socket: 0, bytes, from });
-      this.#release.push(network.own({ owns, receive }));
-    }
+    else if (kinds.includes('udp')) this.#shareUdp(agent);
     if (kinds.includes('tcp')) {
       const { tellPort, onTrace } = options;
       const handle = (input: PunchInput) => this.handle(input);
       this.#connections = new RoundConnections({ role, keys, network, handle, tellPort, onTrace });
     }
+  }
+
+  /** Apart from the constructor, whose other functions outlive the agent: those of one scope hold all that one of them names. */
+  #shareUdp(agent: PunchAgent): void {
+    const owns = (bytes: Uint8Array) => agent.owns(bytes);
+    const receive = (bytes: Uint8Array, from: Endpoint) =>
+      this.handle({ type: 'datagram', socket: 0, bytes, from });
+    this.#release.push(this.#options.network.own({ owns, receive }));
   }
 
   handle(input: PunchInput): void {
@@ -271,8 +275,7 @@ export class Traversal {
           technique,
           lan,
           rttMs: undefined,
-          // Merely closed, it would go on trying to say so, and keep this pair of ports from the next attempt.
-          abandon: () => socket.resetAndDestroy(),
+          abandon: resetting(socket),
         });
       },
       (thrown: unknown) => {
@@ -297,6 +300,11 @@ export class Traversal {
     const text = `the connection was made, but not secured: ${asSallyportError(thrown).message}`;
     this.#options.onTrace({ transport, stage: 'plan', text, packets: 0, elapsedMs: 0 });
   }
+}
+
+/** Merely closed, a connection would go on trying to say so, and keep its pair of ports from the next attempt. */
+function resetting(socket: Socket): () => void {
+  return () => void socket.resetAndDestroy();
 }
 
 /** The session's initiator is the TLS client on every path, whoever dialled (docs/protocol.md, "Attaching a path"). */
