@@ -30,6 +30,24 @@ describe('moving between paths', () => {
     expect(pair.b.bytesOf(stream).equals(pattern(8 * MIB))).toBe(true);
   });
 
+  it('begins with ATTACH, also where an acknowledgement is owed and goes along', () => {
+    const pair = new Pair();
+    const path = pair.addPath({ delayMs: 1 });
+    const stream = pair.a.open();
+    pair.run(100);
+    pair.a.write(stream, pattern(32 * 1024));
+    pair.run(2);
+    pair.a.write(stream, pattern(48 * 1024, 2));
+    pair.run(1);
+    for (const end of [pair.a, pair.b]) end.handle({ type: 'path-down', path, reason: 'cut' });
+    pair.b.write(stream, pattern(1000));
+    pair.addPath({ delayMs: 1 });
+    pair.run(100);
+    expect([pair.a.closed, pair.b.closed]).toEqual([undefined, undefined]);
+    expect(pair.b.of(stream).bytes).toBe(80 * 1024);
+    expect(pair.a.of(stream).bytes).toBe(1000);
+  });
+
   it('resumes inside a frame: the part that had come is not delivered again', () => {
     const pair = new Pair();
     pair.chunkBytes = 1000;
