@@ -238,7 +238,7 @@ describe.concurrent('a rendezvous', () => {
       const { url, join: joinUrl } = await stage.rendezvous('--token-file', stage.home('token'));
       const none = await peerComplaint(stage, 'bob', 'up', '--rendezvous', url);
       expect(none).toMatchObject({ status: 3, code: 'TOKEN_INVALID' });
-      expect(none.text).toMatch(/run `peer join <url>`/);
+      expect(none.text).toMatch(/`peer join <url>`/);
       const wrong = await peerComplaint(stage, 'bob', 'up', '--rendezvous', `${url}#token=wrong-wrong-wrong`);
       expect(wrong).toMatchObject({ status: 3, code: 'TOKEN_INVALID' });
       expect(wrong.text).toMatch(/another join token; run `peer join/);
