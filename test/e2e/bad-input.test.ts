@@ -241,7 +241,7 @@ describe.concurrent('a rendezvous', () => {
       expect(none.text).toMatch(/`peer join <url>`/);
       const wrong = await peerComplaint(stage, 'bob', 'up', '--rendezvous', `${url}#token=wrong-wrong-wrong`);
       expect(wrong).toMatchObject({ status: 3, code: 'TOKEN_INVALID' });
-      expect(wrong.text).toMatch(/another join token; run `peer join/);
+      expect(wrong.text).toMatch(/another join token; .*`peer join/);
       const imposter = joinUrl.replace(/id=[^&]*/, `id=${STRANGER}`);
       expect(await peerComplaint(stage, 'bob', 'up', '--rendezvous', imposter)).toMatchObject({
         status: 3,
