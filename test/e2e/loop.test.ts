@@ -82,6 +82,7 @@ describe('a forward that leads back to itself', () => {
     // Hundreds of connections break off, and a few lines say so. The last may be reset while it is still dialled.
     const others = errors.slice(1).map(({ code }) => code);
     expect(others.length).toBeLessThan(5);
-    for (const code of others) expect(['STREAM_RESET', 'TARGET_REFUSED']).toContain(code);
+    expect(others).toContain('STREAM_RESET');
+    expect([[], ['TARGET_REFUSED']]).toContainEqual(others.filter((code) => code !== 'STREAM_RESET'));
   }, 60_000);
 });
