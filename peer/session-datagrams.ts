@@ -1,6 +1,8 @@
 import { concat } from '../src/core/bytes.ts';
 import type { PathId, StreamId } from '../src/core/session/events.ts';
+import type { Instant } from '../src/core/machine.ts';
 import type { Opener, Sealer } from '../src/core/session/keys.ts';
+import type { Clock } from '../src/net/clock.ts';
 
 /** A path's way for single messages that may be lost, and that no lost one holds up. */
 export interface MessagePort {
@@ -21,16 +23,22 @@ export interface MessagePort {
 export class SessionDatagrams {
   #sealer: Sealer;
   #opener: Opener;
+  readonly #clock: Pick<Clock, 'now'>;
   readonly #ports = new Map<PathId, MessagePort>();
   /** Paths that have been confirmed. */
   readonly #up = new Set<PathId>();
+  /** When the first datagram went by a path after the last time that anything came by it. */
+  readonly #silentSince = new Map<PathId, Instant>();
   readonly #takers = new Map<StreamId, (bytes: Uint8Array) => void>();
   /** Called with a path whose other end has answered a `check`. */
   onAnswered: (path: PathId) => void = () => {};
+  /** Called with a path that has taken datagrams for a while and brought none. Nothing else would show that it is dead: they are not acknowledged. */
+  onSilence: (path: PathId) => void = () => {};
 
-  constructor(sealer: Sealer, opener: Opener) {
+  constructor(sealer: Sealer, opener: Opener, clock: Pick<Clock, 'now'>) {
     this.#sealer = sealer;
     this.#opener = opener;
+    this.#clock = clock;
   }
 
   /** From a new handshake on. */
@@ -52,6 +60,7 @@ export class SessionDatagrams {
   pathDown(path: PathId): void {
     this.#up.delete(path);
     this.#ports.delete(path);
+    this.#silentSince.delete(path);
   }
 
   /** False where no path can carry it so: none is by UDP, or it is too large. */
@@ -60,6 +69,7 @@ export class SessionDatagrams {
       const port = this.#ports.get(path);
       if (!port || datagram.length + OVERHEAD > port.maxMessageBytes) continue;
       port.sendMessage(this.#sealed(stream, datagram));
+      this.#noteSent(path);
       return true;
     }
     return false;
@@ -82,9 +92,18 @@ export class SessionDatagrams {
     return this.#sealer.seal(concat(head, datagram));
   }
 
+  #noteSent(path: PathId): void {
+    const now = this.#clock.now();
+    const since = this.#silentSince.get(path);
+    if (since !== undefined && now - since < SILENCE_MS) return;
+    this.#silentSince.set(path, now);
+    if (since !== undefined) this.onSilence(path);
+  }
+
   #receive(path: PathId, box: Uint8Array): void {
     const plain = this.#open(box);
     if (!plain || plain.length < 4) return;
+    this.#silentSince.delete(path);
     const stream = new DataView(plain.buffer, plain.byteOffset).getUint32(0);
     const datagram = plain.subarray(4);
     if (stream === PATH_ITSELF) this.#checked(path, datagram[0]);
@@ -106,6 +125,8 @@ export class SessionDatagrams {
   }
 }
 
+/** What goes one way only is asked about as often: that is little beside it. */
+const SILENCE_MS = 500;
 const PATH_ITSELF: StreamId = 0;
 const ASK = Uint8Array.of(0);
 const ANSWER = Uint8Array.of(1);

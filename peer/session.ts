@@ -97,10 +97,12 @@ export class Session extends EventEmitter<SessionEvents> {
     this.#clock = clock;
     this.#began = clock.now();
     if (!kinds.some((kind) => kind !== 'relay')) this.#relayedBecause = ONLY_RELAY;
-    this.datagrams = new SessionDatagrams(keys.datagramSealer(role), keys.datagramOpener(otherRole(role)));
+    const [sealer, opener] = [keys.datagramSealer(role), keys.datagramOpener(otherRole(role))];
+    this.datagrams = new SessionDatagrams(sealer, opener, clock);
     this.driver = new SessionDriver({ role, sessionId: id, clock, budget });
     this.driver.on('check', (path) => this.datagrams.check(path));
     this.datagrams.onAnswered = (path) => this.driver.answered(path);
+    this.datagrams.onSilence = (path) => this.driver.question(path);
     this.driver.on('path', (event) => this.#onPath(event));
     this.driver.on('stream', (stream, header) => this.#onStream(stream, header));
     this.driver.on('closed', (end) => this.emit('closed', end));

@@ -143,9 +143,9 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#dropPath(id, reason);
   }
 
-  /** The network has changed: paths that don't answer within a second or so are given up. */
-  question(): void {
-    this.#driver.handle({ type: 'question' });
+  /** The network has changed: paths that don't answer within a second or so are given up. With a path it is that one alone. */
+  question(path?: PathId): void {
+    this.#driver.handle({ type: 'question', path });
   }
 
   /** The other end has answered a `check` of this path. */

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { PathId } from '../../src/core/session/events.ts';
 import { Opener, Sealer } from '../../src/core/session/keys.ts';
 import { SessionDatagrams, type MessagePort } from '../../peer/session-datagrams.ts';
 
@@ -20,10 +21,12 @@ let bob: SessionDatagrams;
 let alicePort: Port;
 let bobPort: Port;
 let got: string[];
+let now = 0;
+const clock = { now: () => now };
 
 beforeEach(() => {
-  alice = new SessionDatagrams(new Sealer(there), new Opener(back));
-  bob = new SessionDatagrams(new Sealer(back), new Opener(there));
+  alice = new SessionDatagrams(new Sealer(there), new Opener(back), clock);
+  bob = new SessionDatagrams(new Sealer(back), new Opener(there), clock);
   [alicePort, bobPort, got] = [new Port(), new Port(), []];
   alice.addPath(1, alicePort);
   bob.addPath(1, bobPort);
@@ -80,6 +83,26 @@ describe('datagrams beside the streams', () => {
     second.emit('message', other.sent[0]!);
     expect(answered).toEqual([2]);
     expect(got).toEqual([]);
+  });
+
+  it('that a path takes and never answers cast doubt on it, again and again until something comes by it', () => {
+    const doubted: PathId[] = [];
+    alice.onSilence = (path) => doubted.push(path);
+    alice.pathUp(1);
+    const sendFor = (ms: number) => {
+      for (const end = now + ms; now < end; now += 20) send('a');
+    };
+    sendFor(500);
+    expect(doubted).toEqual([]);
+    sendFor(600);
+    expect(doubted).toEqual([1, 1]);
+    bob.check(1);
+    alicePort.emit('message', bobPort.sent.at(-1)!);
+    sendFor(500);
+    alicePort.emit('message', Uint8Array.of(1)); // anybody's
+    expect(doubted).toEqual([1, 1]);
+    sendFor(20);
+    expect(doubted).toEqual([1, 1, 1]);
   });
 
   it('that are too large for the path are left to the stream', () => {

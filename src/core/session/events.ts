@@ -43,8 +43,11 @@ export type SessionInput =
   | { type: 'datagram'; bytes: Uint8Array }
   /** Measures one round trip, on the sending path unless one is named. */
   | { type: 'ping'; token: number; path?: PathId | undefined }
-  /** The network has changed: each path has to show soon that it still works. */
-  | { type: 'question' }
+  /**
+   * The network has changed: each path has to show soon that it still works. Or this one alone has to, since what is sent
+   * by it beside the streams gets no answer.
+   */
+  | { type: 'question'; path?: PathId | undefined }
   /** The other end has answered a `check` of this path. */
   | { type: 'answered'; path: PathId }
   /** How often a direct path that this end doesn't send on is used, so that NATs on it keep their mappings. */

@@ -152,10 +152,14 @@ export class PathSet {
     }
   }
 
-  /** The network has changed under all of them: what doesn't answer soon is dead. */
-  question(now: Instant): void {
+  /**
+   * The network has changed under all of them: what doesn't answer soon is dead. Or one alone is doubted, `named`, which
+   * matters only where another is there.
+   */
+  question(now: Instant, named?: PathId): void {
     for (const path of this.#paths.values()) {
       if (!path.confirmed) continue;
+      if (named !== undefined && (path.info.id !== named || !this.#hasOther(path))) continue;
       path.ping(path === this.#active, now);
       path.liveness.questioned(now, this.#load(path));
     }
@@ -224,8 +228,7 @@ export class PathSet {
 
   /** Past its time: dead, unless it is the last path and its second, longer time has only begun. */
   #isDead(path: Path): boolean {
-    if (path.suspect || [...this.#paths.values()].some((other) => other !== path && other.confirmed))
-      return true;
+    if (path.suspect || this.#hasOther(path)) return true;
     path.suspect = true;
     if (path.confirmed) this.#needPath('the last path is silent');
     return false;
@@ -284,6 +287,10 @@ export class PathSet {
   #inUse(path: Path): void {
     this.#wasDirect ||= path.info.direct;
     this.#report(path, 'active', this.#activeReason);
+  }
+
+  #hasOther(path: Path): boolean {
+    return [...this.#paths.values()].some((other) => other !== path && other.confirmed);
   }
 
   #hasDirect(): boolean {

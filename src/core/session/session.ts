@@ -198,7 +198,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       case 'ping':
         return this.#ping(input.token, input.path, now);
       case 'question':
-        return this.#paths.question(now);
+        return this.#paths.question(now, input.path);
       case 'answered':
         return this.#answered(input.path, now);
       case 'keepalive':

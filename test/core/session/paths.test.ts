@@ -457,6 +457,21 @@ describe('death of a path', () => {
     expect(pair.a.states(alive)).not.toContain('down');
   });
 
+  it('shows within two seconds on the one path that is doubted, but for the last', () => {
+    const pair = new Pair();
+    const [silent, quiet] = [pair.addPath(direct), pair.addPath(direct)];
+    pair.run(30_000);
+    for (const path of [silent, quiet]) pair.blackhole(path);
+    pair.a.handle({ type: 'question', path: silent });
+    const started = pair.now;
+    pair.run(60_000, () => pair.a.states(silent).includes('down'));
+    expect(pair.now - started).toBeLessThanOrEqual(2_000);
+    expect(pair.a.states(quiet)).not.toContain('down');
+    pair.a.handle({ type: 'question', path: quiet });
+    pair.run(2_000);
+    expect(pair.a.states(quiet)).not.toContain('down');
+  });
+
   it('of the last path is only a suspicion for 15 s, while another is asked for', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
