@@ -1,4 +1,5 @@
 import { compileAtOnce } from './compile.ts';
+import { keepFreedMemory } from './freed-memory.ts';
 import { collectSeldom } from './heap.ts';
 
 /** When a command's start is over, and in most cases its first session's too. */
@@ -8,7 +9,7 @@ const UP_MS = 1_000;
 const NEEDED = ['node:http', 'node:tls'];
 
 /**
- * Sets V8 up for a process that lasts, once it is up. Node brings the compiled code of its own modules, which V8 takes only
+ * Sets V8 and malloc up for a process that lasts, once it is up. Node brings the compiled code of its own modules, which V8 takes only
  * with the flags that Node was built with: what is loaded once others are set is compiled anew, which made a command's start and its
  * first session a seventh slower. So whatever is still needed is loaded before.
  */
@@ -16,6 +17,7 @@ export function tuneOnceUp(): void {
   const tune = (): void => {
     for (const name of NEEDED) process.getBuiltinModule(name);
     collectSeldom();
+    keepFreedMemory();
     compileAtOnce();
   };
   setTimeout(tune, UP_MS).unref();

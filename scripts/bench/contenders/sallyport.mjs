@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileAtOnce } from '../../../dist/src/cli/compile.js';
+import { keepFreedMemory } from '../../../dist/src/cli/freed-memory.js';
 import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
 import { HOST, wireOf } from '../wire.mjs';
 
-// As the commands do both once they are up (src/cli/once-up.ts); what is measured here comes after the start.
+// As the commands do all three once they are up (src/cli/once-up.ts); what is measured here comes after the start.
 collectSeldom();
+keepFreedMemory();
 
 const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
