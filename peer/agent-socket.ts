@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { makeFolder } from '../src/net/make-folder.ts';
 
 /** What a running agent says of itself, as `peer status` prints it. */
 export interface AgentStatus {
@@ -28,7 +29,7 @@ export class AgentSocket {
   }
 
   static async listen(folder: string, status: () => AgentStatus): Promise<AgentSocket> {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     const path = join(folder, `${process.pid}.sock`);
     if (existsSync(path)) unlinkSync(path);
     const server = createServer((socket) => {

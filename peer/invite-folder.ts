@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, unlinkSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import * as v from 'valibot';
@@ -44,7 +44,6 @@ export class InviteFolder {
   create(inviter: PeerId, rendezvous: Invite['rendezvous'], services: readonly string[] = []): string {
     this.#sweep();
     const secret = new Uint8Array(randomBytes(16));
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const stored = { expires: Date.now() + LIFETIME_MS, services };
     writePrivateFile(this.#pathOf(inviteKeyOf(secret)), `${JSON.stringify(stored)}\n`);
     return formatInvite({ inviter, secret, rendezvous });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { checkPath, partName, pathText } from '../../src/core/transfer/name.ts';
+import { makeFolder } from '../../src/net/make-folder.ts';
 import { fileFailure } from './failure.ts';
 import { hashing } from './hashing.ts';
 
@@ -28,7 +29,7 @@ export class TargetFolder {
   /** @throws SallyportError `FILE_FAILED` where there is no such folder, and none can be made */
   static async open(folder: string, { overwrite = false } = {}): Promise<TargetFolder> {
     try {
-      await mkdir(folder, { recursive: true });
+      makeFolder(folder);
       return new TargetFolder(await realpath(folder), overwrite);
     } catch (thrown) {
       throw fileFailure(thrown, folder);

@@ -56,14 +56,20 @@ export function parseRemote(text: string): RemoteSpec {
 
 /** `[bind:]port`; loopback only, since nobody has to authenticate. @throws SallyportError `USAGE` */
 export function parseDynamic(text: string): DynamicSpec {
-  const { host, port } = parseHostPort(text.includes(':') ? text : `${LOOPBACK}:${text}`);
+  const match = /^(?:(?:\[([^\]]*)\]|([^:]{1,253})):)?(\d{1,5})$/.exec(text);
+  const [, bracketed, plain, port] = match ?? [];
+  if (port === undefined || Number(port) > 65_535)
+    throw new SallyportError('USAGE', `not a port for SOCKS5: ${JSON.stringify(text)}`, {
+      hint: DYNAMIC_FORM,
+    });
+  const host = bracketed ?? plain ?? LOOPBACK;
   const bind = host === 'localhost' ? LOOPBACK : host;
   if (!isAddress(bind) || scopeOf(bind) !== 'loopback') {
     throw new SallyportError('USAGE', `SOCKS5 is spoken on loopback only: ${JSON.stringify(text)}`, {
-      hint: 'write [bind:]port, where bind is 127.0.0.1 or [::1]: whoever reaches it needs no password',
+      hint: DYNAMIC_FORM,
     });
   }
-  return { bind, port };
+  return { bind, port: Number(port) };
 }
 
 /** What `-W` and `-L` name over there: `host:port`, `/path/of.sock`, or a service by name. @throws SallyportError `USAGE` */
@@ -108,6 +114,8 @@ function noForward(text: string, form: string): SallyportError {
 const MAX_NAME = 253;
 /** Two names or paths and a port are never longer. */
 const MAX_SPEC = 600;
+const DYNAMIC_FORM =
+  'write [bind:]port, where bind is 127.0.0.1 or [::1]: whoever reaches it needs no password';
 const LOCAL_FORM =
   'write [bind:]port:host:port, [bind:]port:service or [bind:]port:/path, /udp after it for datagrams';
 const REMOTE_FORM = 'write [bind:]port:host:port or [bind:]port:/path, /udp after it for datagrams';

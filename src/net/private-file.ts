@@ -4,7 +4,6 @@ import {
   fstatSync,
   fsyncSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readSync,
@@ -15,6 +14,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { SallyportError } from '../core/errors.ts';
+import { makeFolder } from './make-folder.ts';
 
 /**
  * Reads a file that holds a secret. A mode or owner that lets others read it is refused with the command that
@@ -49,7 +49,7 @@ export function checkPrivate(path: string, { mode, uid }: Pick<Stats, 'mode' | '
 /** Adds a line at the end, in one write: two processes that do so at once lose nothing of one another's. */
 export function appendPrivateLine(path: string, line: string): void {
   attempt('write', path, () => {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path), 0o700);
     const file = openSync(path, 'a+', 0o600);
     try {
       const last = Buffer.from('\n');
@@ -66,7 +66,7 @@ export function appendPrivateLine(path: string, line: string): void {
 /** Writes whole or not at all: a temporary file of mode 0600 beside it, synced, then renamed over it. */
 export function writePrivateFile(path: string, text: string): void {
   attempt('write', path, () => {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path), 0o700);
     const temporary = `${path}.${randomBytes(6).toString('hex')}`;
     const file = openSync(temporary, 'wx', 0o600);
     try {

@@ -50,6 +50,7 @@ describe.concurrent('a command line that makes no sense', () => {
       /"1:\/x\/udp"; write/,
     ],
     ['SOCKS5 for everybody', 'peer', ['connect', 'a', '-D', '0.0.0.0:1'], 'USAGE', /needs no password/],
+    ['SOCKS5 on a port below 0', 'peer', ['connect', 'a', '-D', '-1'], 'USAGE', /"-1"; write \[bind:\]port/],
     ['-R to a service', 'peer', ['connect', 'a', '-R', '1:web'], 'USAGE', /"1:web"; write \[bind:\]port/],
     ['-R on a Unix socket', 'peer', ['connect', 'a', '-R', '/a:x:1'], 'UNSUPPORTED', /listens on ports only/],
     ['a permit for a name', 'peer', ['up', '--permit-listen', 'x:1'], 'USAGE', /"x:1"; write \[bind:\]port/],
@@ -192,6 +193,9 @@ describe.concurrent('a file that is not as it should be', () => {
       const home = await peerComplaint(stage, 'file/home', 'id');
       expect(home).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
       expect(home.text).toMatch(/ENOTDIR.*--home/);
+      const nowhere = await complaintOf(stage, 'peer', ['id', '--home', '/proc/x']); // where nobody can make one
+      expect(nowhere).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
+      expect(nowhere.text).toMatch(/can't write \/proc\/x\/key \(ENOENT\).*--home/);
       const token = ['--rendezvous', NOWHERE, '--token-file', stage.home('missing')];
       expect(await peerComplaint(stage, 'bob', 'up', ...token)).toMatchObject({
         status: 2,
