@@ -64,7 +64,7 @@ export function addUpCommand(program: Command): void {
 
 async function up(options: UpOptions, command: Command): Promise<void> {
   const reporter = reporterOf(options);
-  const stop = stopSignal();
+  const stop = stopSignal({ hangUp: false });
   const folder = options.receive === undefined ? undefined : await TargetFolder.open(options.receive);
   const peer = await startPeer(options, reporter, {
     role: 'listen',

@@ -47,9 +47,13 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
   process.exit(status);
 }
 
-/** Aborted by SIGINT or SIGTERM, with `ABORTED`; a command that fails with that afterwards has done what it was told. */
-export function stopSignal(): AbortSignal {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+/**
+ * Aborted by SIGINT, SIGTERM or SIGHUP (a terminal that was closed), with `ABORTED`; a command that fails with that
+ * afterwards has done what it was told.
+ * @param hangUp false for a command that reads its configuration again at SIGHUP
+ */
+export function stopSignal({ hangUp = true } = {}): AbortSignal {
+  for (const signal of ['SIGINT', 'SIGTERM', ...(hangUp ? (['SIGHUP'] as const) : [])] as const) {
     process.once(signal, () => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`)));
   }
   return stopping.signal;

@@ -53,7 +53,7 @@ class Command {
 const LOOPBACK = ['--listen', '127.0.0.1:0', '--stun-port', '0', '--insecure'];
 
 describe('rendezvous start', () => {
-  it('says where it listens, and ends cleanly on SIGTERM', async () => {
+  it.each(['SIGTERM', 'SIGHUP'] as const)('says where it listens, and ends cleanly on %s', async (signal) => {
     const rendezvous = new Command('rendezvous', LOOPBACK);
     const { url, join: joinUrl, stun, id } = await rendezvous.event('listening');
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
@@ -61,8 +61,9 @@ describe('rendezvous start', () => {
     expect(stun).toHaveLength(2);
     const page = await fetch(String(url));
     expect(await page.text()).toBe(`Sallyport rendezvous ${String(id)}\n`);
-    rendezvous.child.kill('SIGTERM');
+    rendezvous.child.kill(signal);
     expect(await rendezvous.exit).toBe(0);
+    expect(rendezvous.lines.at(-1)).toMatchObject({ event: 'closed', reason: 'stopped' });
   });
 
   it('shows the public URL that it was given, and takes no name for an address', async () => {
