@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
-import { SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import { parsePeerName } from '../src/core/peer-name.ts';
 import { parseInvite } from '../src/core/invite.ts';
 import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
@@ -262,17 +262,16 @@ export class Peer extends EventEmitter<PeerEvents> {
   ): Promise<Session> {
     const { inviter, secret } = parseInvite(invite);
     const id = await this.#idOf(inviter, false);
-    const session = await this.#introductions.initiate(
-      id,
-      { ...pathTerms(paths), inviteSecret: secret },
-      signal,
-    );
+    const terms = { ...pathTerms(paths), inviteSecret: secret };
+    const session = await this.#introductions.initiate(id, terms, signal).catch((thrown: unknown) => {
+      throw inviteRefusal(thrown);
+    });
     try {
       // Only with an answer in the session is it certain that nobody else was faster with the same invite.
       await session.ping().catch(() => session.ping());
     } catch (thrown) {
       await session.close();
-      throw thrown;
+      throw inviteRefusal(thrown);
     }
     this.#trust.welcome(inviter, services);
     return session;
@@ -312,4 +311,13 @@ export class Peer extends EventEmitter<PeerEvents> {
     }
     this.#services.enforce();
   }
+}
+
+/** Of an invite the peer says no more than that it doesn't let this one in; to be put on its allow list would help as well, but a new invite is meant. */
+function inviteRefusal(thrown: unknown): unknown {
+  if (asSallyportError(thrown).code !== 'NOT_AUTHORIZED') return thrown;
+  return new SallyportError('NOT_AUTHORIZED', 'the invite was used, has expired or never was', {
+    hint: 'there, for a new one: peer invite',
+    cause: thrown,
+  });
 }

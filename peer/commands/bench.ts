@@ -1,12 +1,21 @@
 import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { integerBetween, stopSignal } from '../../src/cli/run.ts';
-import { asSallyportError, SallyportError, type ErrorCode } from '../../src/core/errors.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { asSallyportError, type ErrorCode } from '../../src/core/errors.ts';
+import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Peer } from '../peer.ts';
 import { measureDown, measureUp, type Throughput } from '../services/bench.ts';
 import type { Session } from '../session.ts';
-import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  parsePaths,
+  patiently,
+  reporterOf,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 
 interface BenchOptions extends SharedOptions {
   paths?: PathRequest[];
@@ -20,14 +29,14 @@ interface Latency {
   readonly p99Ms: number;
 }
 
-/** What one session came to. `path` is the kind that it was on at the end of the measurement. */
+/** What one session came to, as far as it got. `path` is the kind that it was on when it was measured last. */
 interface Result {
   readonly asked: readonly PathRequest[];
-  readonly path?: string | undefined;
-  readonly idle?: Latency;
-  readonly up?: Rate;
-  readonly down?: Rate;
-  readonly error?: { readonly code: ErrorCode; readonly message: string };
+  path?: string | undefined;
+  idle?: Latency;
+  up?: Rate;
+  down?: Rate;
+  error?: { readonly code: ErrorCode; readonly message: string };
 }
 
 interface Rate {
@@ -64,42 +73,54 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
   const choices: PathRequest[][] = options.paths?.map((kind) => [kind]) ?? [['udp', 'tcp', 'relay']];
   const results: Result[] = [];
   try {
-    for (const asked of choices) results.push(await resultOf(peer, to, asked, options, stop));
+    for (const asked of choices) {
+      const result: Result = { asked };
+      results.push(result);
+      await measure(result, peer, to, options, reporter, stop);
+      if (!options.json) process.stdout.write(`${words(result)}\n`);
+    }
   } finally {
     await peer.close();
   }
-  reporter.report({ peer: to, seconds: options.seconds, results }, results.map(words).join('\n'));
+  if (options.json) reporter.report({ peer: to, seconds: options.seconds, results }, '');
   const [failure] = results.flatMap(({ error }) => error ?? []);
-  if (failure && results.every(({ error }) => error)) {
-    throw new SallyportError(failure.code, failure.message);
-  }
+  if (failure && results.every(({ error }) => error)) throw remoteFailure(failure.code, failure.message);
 }
 
 /** A kind of path that can't be had is a result as well. */
-async function resultOf(
+async function measure(
+  result: Result,
   peer: Peer,
   to: string,
-  asked: PathRequest[],
   { seconds, accept }: BenchOptions,
+  reporter: Reporter,
   signal: AbortSignal,
-): Promise<Result> {
+): Promise<void> {
+  const { asked } = result;
   let session: Session | undefined;
   try {
-    session = await peer.connect(to, { paths: asked, signal, acceptName: accept });
+    const connecting = peer.connect(to, { paths: asked, signal, acceptName: accept });
+    session = await patiently('peer', connecting, reporter);
     const direct = asked.some((kind) => !kind.startsWith('relay'));
     if (direct) await session.whenDirect({ timeout: DIRECT_MS, signal }).catch(() => {});
     const stopped = () => session?.driver.destroy('ABORTED', 'stopped');
     signal.addEventListener('abort', stopped);
-    const idle = await idleLatency(session);
-    const up = await underLoad(session, measureUp(session, seconds * 1_000));
-    const down = await underLoad(session, measureDown(session, seconds * 1_000));
+    reporter.live('measuring round trips …');
+    result.idle = await idleLatency(session);
+    result.path = session.path?.kind;
+    reporter.live(`measuring up, for ${seconds} s …`);
+    result.up = await underLoad(session, measureUp(session, seconds * 1_000));
+    result.path = session.path?.kind;
+    reporter.live(`measuring down, for ${seconds} s …`);
+    result.down = await underLoad(session, measureDown(session, seconds * 1_000));
+    result.path = session.path?.kind;
     signal.removeEventListener('abort', stopped);
-    return { asked, path: session.path?.kind, idle, up, down };
   } catch (thrown) {
     if (signal.aborted) throw signal.reason;
     const { code, message } = asSallyportError(thrown);
-    return { asked, error: { code, message } };
+    result.error = { code, message };
   } finally {
+    reporter.endLive();
     await session?.close();
   }
 }
@@ -140,8 +161,13 @@ function latencyOf(times: readonly number[]): Latency {
 }
 
 function words({ asked, path, idle, up, down, error }: Result): string {
-  if (error) return `${asked.join(', ')}: ${error.code}: ${error.message}`;
-  const rate = ({ mbitPerSecond, latency }: Rate) =>
-    `${mbitPerSecond} Mbit/s (round trip meanwhile ${latency.medianMs} ms, 99 % under ${latency.p99Ms} ms)`;
-  return `${path}: round trip ${idle!.medianMs} ms idle\n  up   ${rate(up!)}\n  down ${rate(down!)}`;
+  const failure = error && `${error.code}: ${error.message}`;
+  if (!idle) return `${asked.join(', ')}: ${failure}`;
+  const rate = (way: string, measured: Rate | undefined) => {
+    if (!measured) return [];
+    const { mbitPerSecond, latency } = measured;
+    return `  ${way} ${mbitPerSecond} Mbit/s (round trip meanwhile ${latency.medianMs} ms, 99 % under ${latency.p99Ms} ms)`;
+  };
+  const lines = [`${path}: round trip ${idle.medianMs} ms idle`, rate('up  ', up), rate('down', down)];
+  return [...lines.flat(), ...(failure ? [`  ${failure}`] : [])].join('\n');
 }

@@ -4,7 +4,6 @@ import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
-import { remoteFailure } from '../../src/core/remote-failure.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import {
@@ -22,7 +21,16 @@ import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import type { Session } from '../session.ts';
 import { reportStream } from './audit.ts';
 import { acceptInvite, meetingPlace } from './invite.ts';
-import { explain, parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  endFailure,
+  explain,
+  parsePaths,
+  patiently,
+  reporterOf,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface ConnectCommandOptions extends SharedOptions {
@@ -92,9 +100,10 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   );
   try {
     const terms = { paths: options.paths, signal: stop };
-    const session = looksLikeInvite(to)
-      ? await acceptInvite(peer, to, terms, reporter)
-      : await peer.connect(to, { ...terms, acceptName: options.accept });
+    const connecting = looksLikeInvite(to)
+      ? acceptInvite(peer, to, terms, reporter)
+      : peer.connect(to, { ...terms, acceptName: options.accept });
+    const session = await patiently('peer', connecting, reporter);
     if (forwarding) {
       const ready = (forward: RunningForward) => reportForward(forward, reporter);
       forwards = await startForwards(specs, session, ready, sparingly(reporter));
@@ -141,12 +150,7 @@ async function joinStandardPipe(session: Session, purpose: StreamPurpose, stop: 
 async function untilEnded(session: Session, stop: AbortSignal): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     stop.addEventListener('abort', () => resolve());
-    const ended = () => {
-      const { code, message } = session.end!;
-      reject(
-        remoteFailure(code ?? 'SESSION_CLOSED', code ? message : 'the other side has closed the session'),
-      );
-    };
+    const ended = () => reject(endFailure(session.end!));
     session.once('closed', ended);
     if (session.end) ended();
     if (stop.aborted) resolve();

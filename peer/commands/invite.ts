@@ -12,7 +12,14 @@ import { InviteFolder } from '../invite-folder.ts';
 import type { AcceptOptions, Peer } from '../peer.ts';
 import type { Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
-import { readToken, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  patiently,
+  readToken,
+  reporterOf,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 
 export interface InviteCommandOptions extends SharedOptions {
   services?: string[];
@@ -62,7 +69,7 @@ export async function joinByInvite(code: string, options: InviteCommandOptions):
   const peer = await startPeer({ ...options, ...meetingPlace(code) }, reporter, more);
   try {
     const { services } = options;
-    await peer.accept(code, { signal: stop, services });
+    await patiently('peer', peer.accept(code, { signal: stop, services }), reporter);
     peer.settings.remember(rendezvous);
     const { url, id: deployment } = rendezvous;
     const words = [`joined ${url}`, `this peer is ${peer.id}`, grantWords(inviter, services)];

@@ -30,9 +30,11 @@ async function nat(options: NatOptions): Promise<void> {
     lifetime: options.lifetime ?? false,
     signal,
   };
-  const measurement = options.stun
-    ? await measureByStun(options.stun, measure)
-    : await measureByRendezvous(options, measure);
+  reporter.live(`measuring what the NATs on the way out do, for ${options.timeout} s at most …`);
+  const measuring = options.stun
+    ? measureByStun(options.stun, measure)
+    : measureByRendezvous(options, measure);
+  const measurement = await measuring.finally(() => reporter.endLive());
   const report = natReport(measurement);
   reporter.report(report, natReportWords(report));
 }

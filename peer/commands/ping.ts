@@ -4,7 +4,16 @@ import { integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Session } from '../session.ts';
-import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  endFailure,
+  parsePaths,
+  patiently,
+  reporterOf,
+  shortId,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 
 interface PingOptions extends SharedOptions {
   count: number;
@@ -41,11 +50,8 @@ async function ping(to: string, options: PingOptions): Promise<void> {
   const stop = stopSignal();
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
   try {
-    const session = await peer.connect(to, {
-      paths: options.paths,
-      signal: stop,
-      acceptName: options.accept,
-    });
+    const terms = { paths: options.paths, signal: stop, acceptName: options.accept };
+    const session = await patiently('peer', peer.connect(to, terms), reporter);
     const replies: Reply[] = [];
     let sent = 0;
     while (sent < options.count && !stop.aborted && !session.end) {
@@ -58,7 +64,8 @@ async function ping(to: string, options: PingOptions): Promise<void> {
       { peer: session.peer, sent, received: replies.length, replies, ...summary(replies) },
       summaryWords(sent, replies),
     );
-    if (replies.length === 0) throw new SallyportError('TIMEOUT', 'the peer did not answer');
+    if (session.end && !stop.aborted) throw endFailure(session.end);
+    if (replies.length === 0 && !stop.aborted) throw new SallyportError('TIMEOUT', 'the peer did not answer');
   } finally {
     await peer.close();
   }
@@ -69,7 +76,8 @@ async function replyOf(session: Session): Promise<Reply | undefined> {
     const { rttMs, path } = await session.ping({ timeoutMs: REPLY_TIMEOUT_MS });
     return { rttMs: Math.round(rttMs * 100) / 100, kind: path.kind, direct: path.direct };
   } catch (thrown) {
-    if (['TIMEOUT', 'NO_PATH'].includes(asSallyportError(thrown).code)) return undefined;
+    // Of a session that has ended the summary comes first.
+    if (session.end || ['TIMEOUT', 'NO_PATH'].includes(asSallyportError(thrown).code)) return undefined;
     throw thrown;
   }
 }

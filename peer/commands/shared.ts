@@ -3,10 +3,12 @@ import type { Command } from 'commander';
 import { option, withSharedOptions } from '../../src/cli/run.ts';
 import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import { remoteFailure } from '../../src/core/remote-failure.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
-import { CIRCUIT_KINDS } from '../../src/core/session/events.ts';
+import { CIRCUIT_KINDS, type SessionEnd } from '../../src/core/session/events.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
+import { systemClock } from '../../src/net/clock.ts';
 import { Peer, type PeerOptions } from '../peer.ts';
 import type { PathReport, Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
@@ -40,12 +42,13 @@ export async function startPeer(
   reporter: Reporter,
   more: PeerOptions,
 ): Promise<Peer> {
-  const peer = await Peer.start({
+  const starting = Peer.start({
     home: options.home,
     rendezvous: withToken(options),
     portMapping: options.portMapping,
     ...more,
   });
+  const peer = await patiently('rendezvous', starting, reporter);
   const registered = () =>
     reporter.event(
       'registered',
@@ -84,6 +87,23 @@ export async function startPeer(
   registered();
   return peer;
 }
+
+/** Says what is waited for where it doesn't come at once, which it mostly does. */
+export async function patiently<Result>(
+  what: 'rendezvous' | 'peer',
+  promise: Promise<Result>,
+  reporter: Reporter,
+): Promise<Result> {
+  const words = `no answer from the ${what} yet`;
+  const cancel = systemClock.setTimer(() => reporter.event('waiting', { for: what }, words), PATIENCE_MS);
+  try {
+    return await promise;
+  } finally {
+    cancel();
+  }
+}
+
+const PATIENCE_MS = 2_000;
 
 /** The rendezvous to use, the token from a file put into its URL. */
 function withToken({ rendezvous, tokenFile, home }: SharedOptions): string | undefined {
@@ -151,6 +171,11 @@ function pathWords(path: PathReport, reporter: Reporter): string {
     reason === technique ? undefined : reason,
   ];
   return `${mark} ${kind} ${state}: ${details.filter(Boolean).join(', ')}`;
+}
+
+/** What a command fails with whose session has ended by itself. */
+export function endFailure({ code, message }: SessionEnd): SallyportError {
+  return remoteFailure(code ?? 'SESSION_CLOSED', code ? message : 'the other side has closed the session');
 }
 
 export function shortId(id: string): string {

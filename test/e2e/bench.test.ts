@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { complaintOf, staged, upPeer } from './plain.ts';
+import { complaintIn, complaintOf, staged, upPeer } from './plain.ts';
 
 describe.concurrent('peer bench', () => {
   it(
@@ -22,6 +22,23 @@ describe.concurrent('peer bench', () => {
         expect(up.bytes).toBeGreaterThan(1_000_000);
         expect(down.bytes).toBeGreaterThan(1_000_000);
       }
+    }),
+  );
+
+  it(
+    'that is cut off tells what it had measured by then, and why it ended',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const { id, up } = await upPeer(stage, url);
+      const args = ['bench', id, '--home', stage.home('alice'), '--rendezvous', url, '--seconds', '30'];
+      const bench = stage.run('peer', [...args, '--paths', 'tcp']);
+      await up.event('stream', ({ state }) => state === 'opened');
+      await up.stop();
+      const complaint = await complaintIn(bench);
+      expect(complaint.status).toBe(1);
+      const said = (await bench.ended).stdout.toString();
+      expect(said).toMatch(/^tcp: round trip [\d.]+ ms idle\n/);
+      expect(said).toContain(`${complaint.code}: ${complaint.text.split(';')[0]}`);
     }),
   );
 

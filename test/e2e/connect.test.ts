@@ -127,18 +127,25 @@ describe('a pipe', () => {
 
 describe('peer ping and status', () => {
   it('reports round trips with the path that they took, and what runs', async () => {
-    const { url, id } = await twoPeers();
+    const { url, id, up } = await twoPeers();
     const ping = await stage.peer('alice', 'ping', id, '-c', '3', '-i', '50', '--rendezvous', url).ended;
     const report = JSON.parse(ping.stdout.toString()) as { received: number; replies: { kind: string }[] };
     expect(ping.status).toBe(0);
     expect(report).toMatchObject({ sent: 3, received: 3 });
     expect(report.replies.every(({ kind }) => ['udp', 'tcp', 'relay-h1'].includes(kind))).toBe(true);
 
+    const cut = stage.peer('alice', 'ping', id, '-c', '1000', '-i', '50', '--rendezvous', url);
+    await cut.event('path', ({ state }) => state === 'active');
     const status = await stage.peer('bob', 'status').ended;
     expect(JSON.parse(status.stdout.toString())).toMatchObject({
       id,
       agents: [{ command: 'up', registered: true }],
     });
+    await up.stop();
+    const summary = await cut.ended;
+    expect(summary.status).toBe(1);
+    expect(JSON.parse(summary.stdout.toString())).toMatchObject({ received: expect.any(Number) });
+    expect(summary.events.at(-1)).toMatchObject({ event: 'error', code: 'SESSION_CLOSED' });
   });
 });
 

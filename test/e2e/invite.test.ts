@@ -20,6 +20,9 @@ describe.concurrent('peer invite', () => {
       expect(await up.event('guest')).toMatchObject({ peer: await stage.id('alice') });
       const again = await complaintOf(stage, 'peer', ['join', invite, '--home', stage.home('alice')]);
       expect(again).toMatchObject({ status: 3, code: 'NOT_AUTHORIZED' });
+      expect(again.text).toBe(
+        'the invite was used, has expired or never was; there, for a new one: peer invite',
+      );
 
       const connect = stage.peer('alice', 'connect', id);
       connect.child.stdin!.end('hello');
