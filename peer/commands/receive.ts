@@ -78,7 +78,7 @@ function watch(session: Session, reporter: Reporter, onComplete: (() => void) | 
   const progress = new Progress(reporter, session);
   let files = 0;
   return {
-    onBytes: (count) => progress.add(count, true),
+    onBytes: (count, came) => progress.add(count, came),
     onOutcome: (outcome) => {
       if (outcome.state === 'saved') files += 1;
       tellOutcome(outcome, reporter);

@@ -9,7 +9,14 @@ import { bytesText, Progress } from '../files/progress.ts';
 import { FILES_SERVICE } from '../files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../files/send.ts';
 import type { Session } from '../session.ts';
-import { parsePaths, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  parsePaths,
+  patiently,
+  reporterOf,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 
 interface SendOptions extends SharedOptions {
   paths?: PathRequest[];
@@ -33,28 +40,36 @@ export function addSendCommand(program: Command): void {
 async function send(to: string, named: string[], options: SendOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
-  const entries = await gather(named, (path) =>
-    reporter.event('skipped', { path }, `left out, neither a file nor a folder: ${printable(path)}`),
-  );
+  const unread: FileOutcome[] = [];
+  const entries = await gather(named, {
+    onSkipped: (path) =>
+      reporter.event('skipped', { path }, `left out, neither a file nor a folder: ${printable(path)}`),
+    onFailed: (source, error) =>
+      unread.push({ path: printable(source), state: 'failed', bytes: 0, resumedAt: 0, error }),
+  });
+  for (const outcome of unread) tellOutcome(outcome, reporter);
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
   try {
-    const session = await peer.connect(to, {
-      paths: options.paths,
-      signal: stop,
-      acceptName: options.accept,
-    });
-    await transfer(session, entries, reporter, stop);
+    const terms = { paths: options.paths, signal: stop, acceptName: options.accept };
+    const session = await patiently('peer', peer.connect(to, terms), reporter);
+    await transfer(session, { entries, unread }, reporter, stop);
   } finally {
     await peer.close();
   }
 }
 
-async function transfer(session: Session, entries: readonly Entry[], reporter: Reporter, stop: AbortSignal) {
+async function transfer(
+  session: Session,
+  { entries, unread }: { entries: readonly Entry[]; unread: readonly FileOutcome[] },
+  reporter: Reporter,
+  stop: AbortSignal,
+) {
+  const all = entries.length + unread.length;
   const total = entries.reduce((sum, { size }) => sum + size, 0);
   const stream = await session.open(FILES_SERVICE, { signal: stop });
   stream.on('error', () => {}); // told by sendFiles
   const progress = new Progress(reporter, session, total);
-  const outcomes: FileOutcome[] = [];
+  const outcomes = [...unread];
   const onOutcome = (outcome: FileOutcome) => {
     outcomes.push(outcome);
     tellOutcome(outcome, reporter);
@@ -66,14 +81,14 @@ async function transfer(session: Session, entries: readonly Entry[], reporter: R
   } finally {
     const { moved, elapsedMs, rate } = progress.stop();
     const count = outcomes.filter(({ state }) => state !== 'failed').length;
-    const words = `${count} of ${entries.length} in place, ${bytesText(moved)} sent in ${(elapsedMs / 1_000).toFixed(1)} s (${bytesText(rate)}/s)`;
-    const fields = { entries: entries.length, inPlace: count, bytes: moved, total };
+    const words = `${count} of ${all} in place, ${bytesText(moved)} sent in ${(elapsedMs / 1_000).toFixed(1)} s (${bytesText(rate)}/s)`;
+    const fields = { entries: all, inPlace: count, bytes: moved, total };
     reporter.event('sent', { ...fields, elapsedMs: Math.round(elapsedMs), path: session.path?.kind }, words);
   }
   const [first, ...others] = outcomes.flatMap(({ error }) => error ?? []);
   if (first && others.length === 0) throw first;
   if (first) {
-    const message = `${others.length + 1} of ${entries.length} were not sent; the first: ${first.message}`;
+    const message = `${others.length + 1} of ${all} were not sent; the first: ${first.message}`;
     throw new SallyportError(first.code, message, { hint: first.hint, cause: first });
   }
 }

@@ -1,7 +1,7 @@
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Stats } from 'node:fs';
-import { SallyportError } from '../../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { fileFailure } from './failure.ts';
 
 /** One file or folder that is to be sent. */
@@ -19,12 +19,19 @@ export interface Entry {
   readonly modified: number;
 }
 
+/** What is inside a folder that is to be sent and won't be. */
+export interface GatherEvents {
+  /** A link, socket or device. */
+  readonly onSkipped: (source: string) => void;
+  readonly onFailed: (source: string, error: SallyportError) => void;
+}
+
 /**
  * Everything that is named, folders with what is in them, a folder before its contents. A link that is named is followed;
- * links, sockets and devices inside folders are told of and left out.
- * @throws SallyportError `FILE_FAILED`, `USAGE` where two would have one name
+ * links, sockets and devices inside folders are left out, and so is what can't be read there.
+ * @throws SallyportError `FILE_FAILED` for what is named itself, `USAGE` where two would have one name
  */
-export async function gather(named: readonly string[], skipped: (path: string) => void): Promise<Entry[]> {
+export async function gather(named: readonly string[], events: GatherEvents): Promise<Entry[]> {
   const tops = new Set<string>();
   const entries: Entry[] = [];
   for (const source of named) {
@@ -32,27 +39,30 @@ export async function gather(named: readonly string[], skipped: (path: string) =
     if (top === '') throw new SallyportError('USAGE', 'the root folder has no name to be sent under');
     if (tops.has(top)) throw new SallyportError('USAGE', `two of them are called ${JSON.stringify(top)}`);
     tops.add(top);
-    for await (const entry of below(source, [top], skipped)) entries.push(entry);
+    for await (const entry of below(source, [top], events)) entries.push(entry);
   }
   return entries;
 }
 
-async function* below(
-  source: string,
-  path: readonly string[],
-  skipped: (path: string) => void,
-): AsyncGenerator<Entry> {
+async function* below(source: string, path: readonly string[], events: GatherEvents): AsyncGenerator<Entry> {
   const found = await attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
   if (found.isFile()) {
     yield { source, path, kind: 'file', size: found.size, ...kept(found) };
   } else if (found.isDirectory()) {
     yield { source, path, kind: 'folder', size: 0, ...kept(found) };
     const names = await attempt(source, () => readdir(source));
-    for (const name of names.sort()) yield* below(join(source, name), [...path, name], skipped);
+    for (const name of names.sort()) {
+      const inside = join(source, name);
+      try {
+        yield* below(inside, [...path, name], events);
+      } catch (thrown) {
+        events.onFailed(inside, asSallyportError(thrown));
+      }
+    }
   } else if (path.length === 1) {
     throw new SallyportError('FILE_FAILED', `${source}: is neither a file nor a folder`);
   } else {
-    skipped(source);
+    events.onSkipped(source);
   }
 }
 
@@ -64,6 +74,9 @@ async function attempt<Result>(source: string, act: () => Promise<Result>): Prom
   try {
     return await act();
   } catch (thrown) {
+    // Bytes of a name that are no text are read as U+FFFD, and under that nothing is found.
+    if (basename(source).includes('\ufffd') && (thrown as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new SallyportError('FILE_FAILED', `${source}: its name is not UTF-8`, { cause: thrown });
     throw fileFailure(thrown, source);
   }
 }

@@ -40,7 +40,8 @@ export interface ReceiveOptions {
   readonly signal: AbortSignal;
   /** Resolves once nobody else writes to that part, with what gives it back. */
   readonly claim: (part: string) => Promise<() => void>;
-  readonly onBytes: (count: number) => void;
+  /** Bytes that are in place now: they came, or were there before. */
+  readonly onBytes: (count: number, came: boolean) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
 }
 
@@ -196,7 +197,7 @@ class Receiving {
     await file.truncate(offset);
     if (offset > entry.size)
       throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
-    this.#options.onBytes(offset);
+    this.#options.onBytes(offset, false);
   }
 
   async #onBytes(bytes: Uint8Array): Promise<void> {
@@ -217,7 +218,7 @@ class Receiving {
       }
       hash.update(bytes);
       growing.offset += bytes.length;
-      this.#options.onBytes(bytes.length);
+      this.#options.onBytes(bytes.length, true);
     });
   }
 

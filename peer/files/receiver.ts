@@ -13,7 +13,8 @@ export const FILES_SERVICE = 'files';
 
 /** What is told of one transfer. */
 export interface ReceptionEvents {
-  readonly onBytes: (count: number) => void;
+  /** Bytes that are in place now: they came, or were there before. */
+  readonly onBytes: (count: number, came: boolean) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
   /** Over, with what broke it. */
   readonly onEnd: (error?: SallyportError) => void;

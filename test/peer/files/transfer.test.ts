@@ -20,6 +20,7 @@ import { TargetFolder } from '../../../peer/files/folder.ts';
 import { gather } from '../../../peer/files/gather.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../../../peer/files/send.ts';
+import type { SallyportError } from '../../../src/core/errors.ts';
 import { messageFrame } from '../../../src/core/transfer/frame.ts';
 import type { Peer, Session } from '../../../src/index.ts';
 import { Meeting } from '../meeting.ts';
@@ -46,8 +47,15 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const UNHEARD = { onSkipped: () => {}, onFailed: () => {} };
+
+/** Bytes that came to bob in this test. */
+let came: number;
+
 async function receiveInto(target: string, options?: { overwrite?: boolean }): Promise<void> {
-  const events = { onBytes: () => {}, onOutcome: () => {}, onEnd: () => {} };
+  came = 0;
+  const onBytes = (count: number, isNew: boolean) => void (came += isNew ? count : 0);
+  const events = { onBytes, onOutcome: () => {}, onEnd: () => {} };
   const receiver = new FileReceiver(await TargetFolder.open(target, options), () => events);
   bob.handle('files', receiver.handle);
 }
@@ -62,7 +70,7 @@ interface Sent {
 async function send(names: string[], onBytes: (moved: number) => void = () => {}): Promise<Sent> {
   const entries = await gather(
     names.map((name) => join(here, name)),
-    () => {},
+    UNHEARD,
   );
   const stream = await session.open('files');
   stream.on('error', () => {});
@@ -134,6 +142,21 @@ describe('files that are sent', () => {
     expect(readFileSync(join(there, 'other'), 'utf8')).toBe('from here');
   });
 
+  it.runIf(process.platform === 'linux')(
+    'a name that is no text leaves that file out, and no other',
+    async () => {
+      mkdirSync(join(here, 'tree'));
+      write('tree/a', 'first');
+      writeFileSync(Buffer.concat([Buffer.from(join(here, 'tree/')), Buffer.of(0xff)]), 'unnamed');
+      write('tree/z', 'last');
+      const failed: string[] = [];
+      const onFailed = (_: string, { code, message }: SallyportError) => failed.push(`${code} ${message}`);
+      const entries = await gather([join(here, 'tree')], { ...UNHEARD, onFailed });
+      expect(entries.map(({ path }) => path.join('/'))).toEqual(['tree', 'tree/a', 'tree/z']);
+      expect(failed).toEqual([`FILE_FAILED ${join(here, 'tree/\ufffd')}: its name is not UTF-8`]);
+    },
+  );
+
   it('that one can’t be read, or changes meanwhile, don’t keep the others from arriving', async () => {
     write('a', 'first');
     write('gone', 'x');
@@ -141,7 +164,7 @@ describe('files that are sent', () => {
     write('z', 'last');
     const entries = await gather(
       ['a', 'gone', 'grows', 'z'].map((name) => join(here, name)),
-      () => {},
+      UNHEARD,
     );
     rmSync(join(here, 'gone'));
     const outcomes: FileOutcome[] = [];
@@ -168,7 +191,7 @@ describe('a transfer that broke off', () => {
 
   /** Sends `big`, cuts the stream, and waits for the receiver to have written what came. */
   async function cutAt(limit: number): Promise<void> {
-    const entries = await gather([join(here, 'big')], () => {});
+    const entries = await gather([join(here, 'big')], UNHEARD);
     const stream = await session.open('files');
     stream.on('error', () => {});
     let moved = 0;
@@ -192,7 +215,9 @@ describe('a transfer that broke off', () => {
     write('big', randomBytes(size));
     await cutAt(size / 2);
     expect(readdirSync(there)).toEqual([expect.stringMatching(/^big\.[a-z2-7]{8}\.part$/)]);
+    came = 0;
     const sent = await send(['big']);
+    expect(came).toBe(sent.moved);
     expect(sent.moved).toBeLessThan(size);
     expect(sent.outcomes).toMatchObject([{ state: 'saved', resumedAt: size - sent.moved }]);
     expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
@@ -209,7 +234,7 @@ describe('a transfer that broke off', () => {
 
   it('is taken over by the next one, although the receiver has not noticed yet', async () => {
     write('big', randomBytes(size));
-    const entries = await gather([join(here, 'big')], () => {});
+    const entries = await gather([join(here, 'big')], UNHEARD);
     const stalled = await session.open('files');
     stalled.on('error', () => {});
     const [{ path, size: bytes, mode, modified }] = entries as [(typeof entries)[0]];
