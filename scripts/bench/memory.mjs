@@ -6,19 +6,18 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Session as Inspector } from 'node:inspector/promises';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Peer, Rendezvous } from '../../dist/src/index.js';
+import { temporaryFolder } from './temporary.mjs';
 
 const inspector = new Inspector();
 inspector.connect();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const homes = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
-process.on('exit', () => rmSync(homes, { recursive: true, force: true }));
+const homes = temporaryFolder();
 const temporary = () => mkdtempSync(join(homes, 'home-'));
 
 const PSK = {

@@ -4,17 +4,14 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { collectSeldom } from '../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../dist/src/index.js';
+import { temporaryFolder } from './temporary.mjs';
 
 collectSeldom(); // as the commands do
 
-const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
-process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+const home = temporaryFolder();
 
 const CHUNK = Buffer.alloc(64 * 1024, 0x5a);
 const WARM_UP_SECONDS = 2;

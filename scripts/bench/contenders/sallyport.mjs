@@ -1,19 +1,16 @@
 // This project, as its users run it: two peers and a rendezvous with its relay, each in a process of its own.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { compileAtOnce } from '../../../dist/src/cli/compile.js';
 import { keepFreedMemory } from '../../../dist/src/cli/freed-memory.js';
 import { collectSeldom } from '../../../dist/src/cli/heap.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
+import { temporaryFolder } from '../temporary.mjs';
 import { HOST, wireOf } from '../wire.mjs';
 
 // As the commands do all three once they are up (src/cli/once-up.ts); what is measured here comes after the start.
 collectSeldom();
 keepFreedMemory();
 
-const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
-process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+const home = temporaryFolder();
 
 /** @typedef {'tcp' | 'udp' | 'relay-h1' | 'relay-h2' | 'relay-ws'} Variant the only kind of path that is allowed */
 

@@ -1,18 +1,18 @@
 // openssh: a port that `ssh -L` forwards to an sshd of its own, with keys that are thrown away.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir, userInfo } from 'node:os';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { temporaryFolder } from '../temporary.mjs';
 import { HOST, wireOf } from '../wire.mjs';
 
 const LOOPBACK = '127.0.0.1';
 const CIPHER = 'aes128-gcm@openssh.com'; // as TLS has here
 
 export async function listen(_middle, _variant, onWire) {
-  const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-ssh-'));
-  process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+  const home = temporaryFolder();
   for (const name of ['host', 'user'])
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, name)]);
   const server = createServer({ noDelay: true }, (socket) => onWire(wireOf(socket)));
