@@ -7,9 +7,9 @@ export class Batch {
     return this.#bytes;
   }
 
-  /** Before all that is in it. */
-  addFirst(chunk: Uint8Array): void {
-    this.chunks.unshift(chunk);
+  /** Behind the first `count` chunks. */
+  insert(count: number, chunk: Uint8Array): void {
+    this.chunks.splice(count, 0, chunk);
     this.#bytes += chunk.length;
   }
 

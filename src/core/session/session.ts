@@ -292,6 +292,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       if (path.room <= 0) continue;
       const batch = this.#batch;
       batch.add(path.takeControl());
+      const urgent = batch.chunks.length;
       if (path === this.#paths.active) {
         this.#datagrams.addTo(batch, path.room);
         this.#sender.addTo(batch, path, this.#now);
@@ -299,7 +300,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       }
       if (path.ackDue) {
         path.ackDue = false;
-        batch.addFirst(encodeHeader(FrameType.ACK, 0, 0, this.#incoming.next));
+        batch.insert(urgent, encodeHeader(FrameType.ACK, 0, 0, this.#incoming.next));
       }
       if (batch.bytes > 0) {
         this.#batch = new Batch();
