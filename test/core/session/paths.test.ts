@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { FrameType } from '../../../src/core/session/frame.ts';
+import { SessionMachine } from '../../../src/core/session/session.ts';
 import { Pair, pattern, type LinkOptions } from './pair.ts';
 
 const MIB = 1024 * 1024;
@@ -30,22 +32,22 @@ describe('moving between paths', () => {
     expect(pair.b.bytesOf(stream).equals(pattern(8 * MIB))).toBe(true);
   });
 
-  it('begins with ATTACH, also where an acknowledgement is owed and goes along', () => {
-    const pair = new Pair();
-    const path = pair.addPath({ delayMs: 1 });
-    const stream = pair.a.open();
-    pair.run(100);
-    pair.a.write(stream, pattern(32 * 1024));
-    pair.run(2);
-    pair.a.write(stream, pattern(48 * 1024, 2));
-    pair.run(1);
-    for (const end of [pair.a, pair.b]) end.handle({ type: 'path-down', path, reason: 'cut' });
-    pair.b.write(stream, pattern(1000));
-    pair.addPath({ delayMs: 1 });
-    pair.run(100);
-    expect([pair.a.closed, pair.b.closed]).toEqual([undefined, undefined]);
-    expect(pair.b.of(stream).bytes).toBe(80 * 1024);
-    expect(pair.a.of(stream).bytes).toBe(1000);
+  it('begins with ATTACH, also where an acknowledgement is owed already', () => {
+    const sessionId = Buffer.alloc(16);
+    const path = { id: 1, kind: 'tcp', direct: true } as const;
+    const [early, late] = (['initiator', 'responder'] as const).map((role) => {
+      const machine = new SessionMachine({ role, sessionId }, 0);
+      machine.handle({ type: 'path-up', path }, 0);
+      return machine;
+    }) as [SessionMachine, SessionMachine];
+    const stream = early.reserveStream();
+    early.handle({ type: 'open', stream, header: new Uint8Array(0) }, 0);
+    early.handle({ type: 'write', stream, chunks: [pattern(32 * 1024)] }, 0);
+    for (const bytes of transmitted(early)) late.handle({ type: 'path-bytes', path: 1, bytes }, 1);
+    const answer = Buffer.concat(transmitted(late));
+    expect(answer[0]).toBe(FrameType.ATTACH);
+    early.handle({ type: 'path-bytes', path: 1, bytes: answer }, 2);
+    expect(early.stats).toMatchObject({ unacknowledgedFrames: 0, paths: [{ confirmed: true }] });
   });
 
   it('resumes inside a frame: the part that had come is not delivered again', () => {
@@ -568,3 +570,11 @@ describe('ping', () => {
     ]);
   });
 });
+
+function transmitted(machine: SessionMachine): Uint8Array[] {
+  const bytes: Uint8Array[] = [];
+  for (let output = machine.poll(); output; output = machine.poll()) {
+    if (output.type === 'transmit') bytes.push(...output.chunks);
+  }
+  return bytes;
+}
