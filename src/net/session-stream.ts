@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import { NO_BYTES } from '../core/byte-count.ts';
+import { ZERO } from '../core/zero.ts';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 
@@ -19,8 +19,8 @@ export interface StreamCarrier {
  */
 export class SessionStream extends Duplex {
   readonly id: StreamId;
-  #bytesSent = NO_BYTES;
-  #bytesReceived = NO_BYTES;
+  #bytesSent = ZERO;
+  #bytesReceived = ZERO;
   readonly #carrier: StreamCarrier;
   /** Received, and not yet taken by the readable side. */
   #received: Uint8Array[] = [];

@@ -1,4 +1,5 @@
 import type { Instant } from '../machine.ts';
+import { ZERO } from '../zero.ts';
 import type { Departure } from './delivery-rate.ts';
 
 /**
@@ -9,9 +10,9 @@ import type { Departure } from './delivery-rate.ts';
 export class AckGaps {
   #lastAt: Instant = -Infinity;
   #steadyFrom: Instant = -Infinity;
-  #current = 0;
-  #previous = 0;
-  #spanEndsAt: Instant = 0;
+  #current = ZERO;
+  #previous = ZERO;
+  #spanEndsAt: Instant = ZERO;
 
   /** The longest of the last two spans of five seconds. */
   get ms(): number {
@@ -29,7 +30,7 @@ export class AckGaps {
     this.#lastAt = now;
     if (now >= this.#spanEndsAt) {
       this.#previous = this.#current;
-      this.#current = 0;
+      this.#current = ZERO;
       this.#spanEndsAt = now + SPAN_MS;
     }
     if (full && newest.deliveredAt > this.#steadyFrom) this.#current = Math.max(this.#current, gap);

@@ -1,8 +1,9 @@
 import type { Instant } from '../machine.ts';
+import { ZERO } from '../zero.ts';
 
 /** Tells bulk from conversation: a megabyte within a second, at some time in the last minute. */
 export class BulkMeter {
-  #spanEndsAt: Instant = 0;
+  #spanEndsAt: Instant = ZERO;
   #bytes = 0;
   #bulkUntil: Instant = -Infinity;
 

@@ -1,4 +1,4 @@
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import type { Instant } from '../machine.ts';
 
 /** What a frame notes of its path as it goes out, for the sample that its acknowledgement gives. */
@@ -19,20 +19,20 @@ export interface Departure {
  */
 export class DeliveryRate {
   /** Bytes acknowledged on this path, ever. */
-  #delivered = NO_BYTES;
-  #deliveredAt: Instant = 0;
-  #deliveredSentAt: Instant = 0;
-  #current = 0;
-  #previous = 0;
-  #spanEndsAt: Instant = 0;
-  /** Of the samples of a busy path, the latest weighing an eighth. */
-  #recent: number | undefined;
+  #delivered = ZERO;
+  #deliveredAt: Instant = ZERO;
+  #deliveredSentAt: Instant = ZERO;
+  #current = ZERO;
+  #previous = ZERO;
+  #spanEndsAt: Instant = ZERO;
+  /** Of the samples of a busy path, the latest weighing an eighth. `Infinity`: none yet. */
+  #recent = Infinity;
   #wasBusy = false;
   /** Full rounds of a busy path since the rate last grew by a quarter over what it was then. */
   #plateauRounds = 0;
-  #plateau = 0;
+  #plateau = ZERO;
   /** Bytes delivered by then. */
-  #roundEndsAt = NO_BYTES;
+  #roundEndsAt = ZERO;
 
   /** Bytes per millisecond; `undefined` until something was acknowledged. */
   get bytesPerMs(): number | undefined {
@@ -47,7 +47,7 @@ export class DeliveryRate {
 
   /** Given enough to carry, the path has of late been slower by a fifth. */
   get fallen(): boolean {
-    return this.#recent !== undefined && this.#recent < FALLEN * (this.bytesPerMs ?? 0);
+    return this.#recent < FALLEN * (this.bytesPerMs ?? 0);
   }
 
   /** The path's own rate is yet to be found: given more to carry, it has gone faster until just now (§4.3.1.2, "full pipe"). */
@@ -84,11 +84,11 @@ export class DeliveryRate {
     this.#wasBusy ||= busy;
     if (busy && now >= this.#spanEndsAt) {
       this.#previous = this.#current;
-      this.#current = 0;
+      this.#current = ZERO;
       this.#spanEndsAt = now + SPAN_MS;
     }
     this.#current = Math.max(this.#current, rate);
-    if (busy) this.#recent = (this.#recent ?? rate) + (rate - (this.#recent ?? rate)) / 8;
+    if (busy) this.#recent = this.#recent === Infinity ? rate : this.#recent + (rate - this.#recent) / 8;
     if (busy && deliveredBefore >= this.#roundEndsAt) this.#endRound();
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert';
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import { SallyportError, type ErrorCode } from '../errors.ts';
 import type { Instant } from '../machine.ts';
 import type { SessionOutput, SessionRole, StreamId } from './events.ts';
@@ -31,8 +31,8 @@ export class Mux {
   readonly #streams = new Map<StreamId, StreamState>();
   /** The session's own window, over all streams. */
   readonly #receive: ReceiveWindow;
-  #sent = NO_BYTES;
-  #sendLimit = NO_BYTES;
+  #sent = ZERO;
+  #sendLimit = ZERO;
   #nextLocalId: StreamId;
   #lastRemoteId: StreamId;
   #localCount = 0;

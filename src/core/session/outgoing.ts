@@ -1,4 +1,4 @@
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { StreamId } from './events.ts';
 import { encodeHeader, FRAME_HEADER_BYTES, FrameType } from './frame.ts';
@@ -50,7 +50,15 @@ function controlFrame(type: number, id: StreamId, sequence: number, payload: Uin
 }
 
 function unsent(chunks: readonly Uint8Array[], bytes: number, control: boolean): SentFrame {
-  return { chunks, bytes, control, sentAt: 0, deliveredBefore: NO_BYTES, deliveredAt: 0, deliveredSentAt: 0 };
+  return {
+    chunks,
+    bytes,
+    control,
+    sentAt: ZERO,
+    deliveredBefore: ZERO,
+    deliveredAt: ZERO,
+    deliveredSentAt: ZERO,
+  };
 }
 
 const EMPTY = new Uint8Array(0);

@@ -22,8 +22,8 @@ export class PathSet {
   #everConfirmed = false;
   /** This end has sent directly before: from then on upgrades count. */
   #wasDirect = false;
-  /** A better path waits for its gate to open. */
-  #moveAt: Instant | undefined;
+  /** A better path waits for its gate to open; `Infinity` where none does. */
+  #moveAt: Instant = Infinity;
   #pathlessSince: Instant | undefined;
   #keepaliveMs = KEEPALIVE_MS;
 
@@ -55,7 +55,7 @@ export class PathSet {
   }
 
   get deadline(): Instant {
-    let first = Math.min(this.#moveAt ?? Infinity, this.#doubtAt);
+    let first = Math.min(this.#moveAt, this.#doubtAt);
     for (const path of this.#paths.values()) {
       const load = this.#load(path);
       first = Math.min(first, path.liveness.pingAt, this.#checkAt(path, load), this.#deadAt(path, load));
@@ -84,7 +84,7 @@ export class PathSet {
   heard(path: Path, now: Instant): void {
     path.liveness.ponged(now);
     path.heardAt = now;
-    path.unheardSince = undefined;
+    path.unheardSince = Infinity;
     this.proven(path, now);
   }
 
@@ -118,7 +118,7 @@ export class PathSet {
   answered(path: Path, now: Instant): void {
     path.liveness.answered(now);
     const stands = path === this.#active && path.liveness.standsStill(this.#load(path));
-    path.unheardSince = stands ? now : undefined;
+    path.unheardSince = stands ? now : Infinity;
     if (stands) {
       if (path.info.direct) this.#upgrades.died(now);
       path.ask(now);
@@ -140,7 +140,7 @@ export class PathSet {
       if (path.liveness.pingAt <= now) path.ping(path === this.#active, now);
       if (this.#checkAt(path, load) <= now) this.#check(path, now);
     }
-    if (this.#moveAt !== undefined && this.#moveAt <= now) this.#select(now);
+    if (this.#moveAt <= now) this.#select(now);
     return dead;
   }
 
@@ -148,7 +148,7 @@ export class PathSet {
   forgive(now: Instant): void {
     for (const path of this.#paths.values()) {
       path.liveness.forgive(now);
-      path.unheardSince = undefined;
+      path.unheardSince = Infinity;
     }
   }
 
@@ -199,7 +199,7 @@ export class PathSet {
     this.#active?.liveness.doubt();
     for (const path of this.#paths.values()) {
       if (path === this.#active || !path.confirmed || path.heardAt > silentSince) continue;
-      path.unheardSince ??= now;
+      path.unheardSince = Math.min(path.unheardSince, now);
       path.ping(false, now);
     }
   }
@@ -216,13 +216,13 @@ export class PathSet {
   /** Other carriers than udx repeat what is lost soon enough. */
   #checkAt(path: Path, load: PathLoad): Instant {
     if (path.info.kind !== 'udp' || !path.confirmed) return Infinity;
-    return path.liveness.checkAt(load, path.unheardSince ?? Infinity);
+    return path.liveness.checkAt(load, path.unheardSince);
   }
 
   #deadAt(path: Path, load: PathLoad): Instant {
     if (path.suspect) return path.liveness.lastDeadAt(load);
     const patience = path.info.direct ? UNHEARD_DIRECT_MS : UNHEARD_MS;
-    const unheardUntil = (path.unheardSince ?? Infinity) + patience;
+    const unheardUntil = path.unheardSince + patience;
     return Math.min(path.liveness.deadAt(load), unheardUntil);
   }
 
@@ -235,7 +235,7 @@ export class PathSet {
   }
 
   #select(now: Instant, because = ''): void {
-    this.#moveAt = undefined;
+    this.#moveAt = Infinity;
     const usable = this.#usable().map((path) => path.selectable);
     const bulk = [...this.#paths.values()].some((path) => path.bulk.isBulk(now));
     const choice = selectPath(usable, this.#active?.info.id, bulk);
@@ -270,7 +270,7 @@ export class PathSet {
     const paths = [...this.#paths.values()];
     const confirmed = paths.filter((path) => path.confirmed);
     const healthy = confirmed.filter((path) => !path.suspect);
-    const heard = healthy.filter((path) => path.unheardSince === undefined);
+    const heard = healthy.filter((path) => path.unheardSince === Infinity);
     if (heard.length > 0) return heard;
     if (healthy.length > 0) return healthy;
     if (this.#everConfirmed) return confirmed;

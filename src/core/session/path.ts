@@ -1,4 +1,4 @@
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import type { Instant } from '../machine.ts';
 import { AckGaps } from './ack-gaps.ts';
 import { BaseRoundTrip } from './base-rtt.ts';
@@ -65,8 +65,8 @@ export class Path {
   suspect = false;
   /** When the peer last answered in its stream: that then flowed both ways. */
   heardAt: Instant = -Infinity;
-  /** When it was asked because the sending path had fallen silent; `undefined` once it has answered. */
-  unheardSince: Instant | undefined;
+  /** When it was asked because the sending path had fallen silent; `Infinity` once it has answered. */
+  unheardSince: Instant = Infinity;
   /** More waits to be sent than the path may take now: its delivery rate is its own, not the sender's. */
   busy = false;
   /** The next reliable frame to send here, while this is the sending path. */
@@ -75,8 +75,8 @@ export class Path {
   activeDue = false;
   /** Bytes of reliable frames sent here since activation and not acknowledged. */
   inFlight = 0;
-  /** Little is sent until then, so that a PING finds out how long the round trip is without our own queue. */
-  #pausedUntil: Instant | undefined;
+  /** Little is sent until then, so that a PING finds out how long the round trip is without our own queue. `Infinity`: no pause. */
+  #pausedUntil: Instant = Infinity;
   /** That PING is on its way. */
   #pauseAsked = false;
   /** The reliable frame that must come next here; `undefined` before ACTIVE. */
@@ -85,8 +85,8 @@ export class Path {
   carriedReliable = false;
   /** An ACK is owed here. */
   ackDue = false;
-  bytesIn = NO_BYTES;
-  bytesOut = NO_BYTES;
+  bytesIn = ZERO;
+  bytesOut = ZERO;
   /** TLS records of up to 16 KiB, estimated. */
   recordsIn = 0;
   recordsOut = 0;
@@ -135,8 +135,12 @@ export class Path {
    * can double in each even where lost packets hold up acknowledgements for one more.
    */
   get inFlightLimit(): number {
-    if (this.#pausedUntil !== undefined) return this.#pauseBytes;
+    if (this.#paused) return this.#pauseBytes;
     return Math.max(INITIAL_IN_FLIGHT, (this.rate.bytesPerMs ?? 0) * this.#inFlightMs);
+  }
+
+  get #paused(): boolean {
+    return this.#pausedUntil < Infinity;
   }
 
   /** What an empty link carries without any queue. */
@@ -184,7 +188,7 @@ export class Path {
     this.cursor = first;
     this.inFlight = 0;
     this.activeDue = true;
-    this.#pausedUntil = undefined;
+    this.#pausedUntil = Infinity;
     this.liveness.activated(now);
   }
 
@@ -217,7 +221,7 @@ export class Path {
     this.rate.sample(newest, now, this.busy);
     if (this.liveness.doubted) this.#standstill.ended(now);
     if (!this.#standstill.heldUp(newest.sentAt)) this.loadedRtt.sample(now - newest.sentAt);
-    this.ackGaps.note(newest, now, this.busy && !this.rate.growing && this.#pausedUntil === undefined);
+    this.ackGaps.note(newest, now, this.busy && !this.rate.growing && !this.#paused);
     this.#considerPause(now);
   }
 
@@ -278,7 +282,7 @@ export class Path {
    * takes to measure (BBR's ProbeRTT, §4.3.4.4, which does so every 10 s whatever happens).
    */
   #considerPause(now: Instant): void {
-    if (this.#pausedUntil === undefined) {
+    if (!this.#paused) {
       const doubtful = this.busy && !this.rate.growing && (this.rate.fallen || this.baseRtt.raised);
       if (!doubtful || !this.baseRtt.isStale(now)) return;
       this.#pausedUntil = now + MAX_PAUSE_MS;
@@ -292,8 +296,8 @@ export class Path {
   }
 
   #endPause(now: Instant): void {
-    if (this.#pausedUntil === undefined) return;
-    this.#pausedUntil = undefined;
+    if (!this.#paused) return;
+    this.#pausedUntil = Infinity;
     this.ackGaps.restart(now);
   }
 

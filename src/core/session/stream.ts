@@ -1,4 +1,4 @@
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { StreamId } from './events.ts';
 import type { SessionLimits } from './limits.ts';
@@ -17,8 +17,8 @@ export class StreamState {
   /** The opaque header, until OPEN is framed. */
   openHeader: Uint8Array | undefined;
   /** Bytes framed as DATA. */
-  sent = NO_BYTES;
-  sendLimit = NO_BYTES;
+  sent = ZERO;
+  sendLimit = ZERO;
   /** The writer waits for `drained`. */
   awaitsDrain = false;
   /** The writer has ended its side; FIN follows the queue. */

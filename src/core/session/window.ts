@@ -1,5 +1,5 @@
 import assert from 'node:assert';
-import { NO_BYTES } from '../byte-count.ts';
+import { ZERO } from '../zero.ts';
 import type { Instant } from '../machine.ts';
 import { protocolError } from './frame.ts';
 
@@ -37,12 +37,12 @@ export class ReceiveWindow {
   readonly #max: number;
   readonly #budget: WindowBudget | undefined;
   #size: number;
-  #received = NO_BYTES;
-  #consumed = NO_BYTES;
+  #received = ZERO;
+  #consumed = ZERO;
   /** The offset up to which the peer may send. */
-  #granted = NO_BYTES;
+  #granted = ZERO;
   /** Where and when the current measurement of a window's worth began. */
-  #markOffset = NO_BYTES;
+  #markOffset = ZERO;
   #markAt: Instant | undefined;
 
   constructor(initial: number, max: number, budget?: WindowBudget) {
