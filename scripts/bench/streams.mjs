@@ -5,11 +5,11 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { collectSeldom } from '../../dist/src/cli/heap.js';
+import { tune } from '../../dist/src/cli/once-up.js';
 import { Peer, Rendezvous } from '../../dist/src/index.js';
 import { temporaryFolder } from './temporary.mjs';
 
-collectSeldom(); // as the commands do
+tune(); // as the commands do
 
 const home = temporaryFolder();
 

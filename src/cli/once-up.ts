@@ -8,17 +8,19 @@ const UP_MS = 1_000;
 /** What a session has Node load. */
 const NEEDED = ['node:http', 'node:tls'];
 
+/** Sets V8 and malloc up for a process that lasts and carries bytes. */
+export function tune(): void {
+  for (const name of NEEDED) process.getBuiltinModule(name);
+  collectSeldom();
+  keepFreedMemory();
+  compileAtOnce();
+}
+
 /**
- * Sets V8 and malloc up for a process that lasts, once it is up. Node brings the compiled code of its own modules, which V8 takes only
- * with the flags that Node was built with: what is loaded once others are set is compiled anew, which made a command's start and its
- * first session a seventh slower. So whatever is still needed is loaded before.
+ * The same once a command is up. Node brings the compiled code of its own modules, which V8 takes only with the flags that Node was
+ * built with: what is loaded once others are set is compiled anew, which made a command's start and its first session a seventh slower.
+ * So whatever is still needed is loaded before.
  */
 export function tuneOnceUp(): void {
-  const tune = (): void => {
-    for (const name of NEEDED) process.getBuiltinModule(name);
-    collectSeldom();
-    keepFreedMemory();
-    compileAtOnce();
-  };
   setTimeout(tune, UP_MS).unref();
 }

@@ -1,14 +1,9 @@
-// This project, as its users run it: two peers and a rendezvous with its relay, each in a process of its own.
-import { compileAtOnce } from '../../../dist/src/cli/compile.js';
-import { keepFreedMemory } from '../../../dist/src/cli/freed-memory.js';
-import { collectSeldom } from '../../../dist/src/cli/heap.js';
+// This project, as its users run it: two peers and a rendezvous with its relay, each in a process of its own. Each is set up as the
+// commands are once they are up, since what is measured comes after the start.
+import { tune } from '../../../dist/src/cli/once-up.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
 import { temporaryFolder } from '../temporary.mjs';
 import { HOST, wireOf } from '../wire.mjs';
-
-// As the commands do all three once they are up (src/cli/once-up.ts); what is measured here comes after the start.
-collectSeldom();
-keepFreedMemory();
 
 const home = temporaryFolder();
 
@@ -16,20 +11,20 @@ const home = temporaryFolder();
 
 export async function middle() {
   const rendezvous = await Rendezvous.start({ listen: `${HOST}:0`, insecure: true, open: true, home });
-  compileAtOnce();
+  tune();
   return rendezvous.url;
 }
 
 export async function listen(rendezvous, _variant, onWire) {
   const peer = await Peer.start({ home, rendezvous, allow: ['any'] });
-  compileAtOnce();
+  tune();
   peer.handle('bench', (stream) => onWire(wireOf(stream)));
   return peer.id;
 }
 
 export async function dial(id, rendezvous, variant) {
   const peer = await Peer.start({ home, rendezvous });
-  compileAtOnce();
+  tune();
   return async () => {
     const session = await peer.connect(id, { paths: [variant] });
     const stream = await session.open('bench');
