@@ -102,7 +102,11 @@ export function tellOutcome({ error, ...outcome }: FileOutcome, reporter: Report
 function goOnLater(error: SallyportError, stop: AbortSignal): SallyportError {
   if (stop.aborted) return stop.reason as SallyportError;
   const { code, message } = error;
-  if (code === 'NOT_AUTHORIZED' || code === 'DISK_FULL') return error;
+  if (code === 'NOT_AUTHORIZED') return error;
+  if (code === 'DISK_FULL') {
+    const hint = 'once there is room, run it again, and it goes on where it stopped';
+    return new SallyportError(code, `${message} over there`, { hint, cause: error });
+  }
   if (code !== 'SERVICE_UNKNOWN') {
     const hint = 'run it again, and it goes on where it stopped';
     return new SallyportError(code, message, { hint, cause: error });

@@ -64,7 +64,10 @@ const stopping = new AbortController();
 function reportFailure(thrown: unknown, argv: readonly string[]): number {
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return EXIT.done;
-    const message = thrown.message.replace(/^error: /, '').replace(/\.$/, '');
+    const message = thrown.message
+      .replace(/^error: /, '')
+      .replace(/\.$/, '')
+      .replace('\n', ' ');
     if (message !== '(outputHelp)')
       reporterFor(argv).error(new SallyportError('USAGE', message, { hint: 'see --help' }));
     return EXIT.usage;

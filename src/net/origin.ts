@@ -101,7 +101,8 @@ function unreachableError(
   if (thrown instanceof SallyportError && thrown.code !== 'RENDEZVOUS_UNREACHABLE') return thrown;
   const timedOut =
     thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.name === 'AbortError');
-  const why = timedOut ? 'no answer in time' : asSallyportError(thrown).message || 'connection failed';
+  const said = asSallyportError(thrown).message.replace(/ - Local \(.*\)$/, ''); // which is 0.0.0.0:0
+  const why = timedOut ? 'no answer in time' : said || 'connection failed';
   const where = proxy ? `${url.host} through the proxy ${proxy.host}` : url.host;
   const known = hints.find(([pattern]) => pattern.test(`${(thrown as NodeJS.ErrnoException).code} ${why}`));
   return new SallyportError(code, `can't reach ${where}: ${why}`, {
@@ -110,8 +111,9 @@ function unreachableError(
   });
 }
 
-/** What helps against a failure of TLS, by Node's code and words for it. */
+/** What helps against a failure, by Node's code and words for it. */
 const hints: readonly (readonly [RegExp, string])[] = [
+  [/ENETUNREACH|EHOSTUNREACH/, 'no network of this computer leads there: is it connected?'],
   [/ALTNAME/, 'the URL needs a name that the certificate is for'],
   [/EXPIRED|NOT_YET_VALID/, 'the certificate has to be renewed, or this host’s clock is wrong'],
   [/SELF_SIGNED|UNABLE_TO_(VERIFY|GET)/, 'NODE_EXTRA_CA_CERTS=<file> trusts an authority of your own'],

@@ -36,6 +36,13 @@ function peerComplaint(stage: Stage, name: string, ...args: string[]) {
 describe.concurrent('a command line that makes no sense', () => {
   it.for<[string, CommandName, string[], string, RegExp]>([
     ['an unknown command', 'peer', ['fly'], 'USAGE', /unknown command 'fly'; see --help/],
+    [
+      'an option that is like another',
+      'peer',
+      ['id', '--hom', 'x'],
+      'USAGE',
+      /'--hom' \(Did you mean --home\?\); see/,
+    ],
     ['an unknown option', 'peer', ['id', '--fly'], 'USAGE', /unknown option '--fly'; see --help/],
     ['no peer to connect to', 'peer', ['connect'], 'USAGE', /missing required argument 'id\|name/],
     ['too many peers', 'peer', ['connect', 'a', 'b'], 'USAGE', /too many arguments/],

@@ -35,6 +35,13 @@ describe('a server that can’t be reached', () => {
     });
   });
 
+  it('may be where no network leads, as nothing by TCP leads to a broadcast address', async () => {
+    expect(await failure('http://255.255.255.255:9')).toMatchObject({
+      message: expect.stringMatching(/connect E[A-Z]+ 255\.255\.255\.255:9$/),
+      hint: expect.stringContaining('is it connected?'),
+    });
+  });
+
   it('is told apart from a proxy that can’t', async () => {
     const HTTP_PROXY = 'http://127.0.0.1:9';
     expect(await failure('http://192.0.2.1', { HTTP_PROXY })).toMatchObject({
