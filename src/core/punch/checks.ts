@@ -169,7 +169,9 @@ export class ConnectivityChecks implements PortProbes {
     const answer = this.#options.codec.answer(transaction, this.#nomination.isOurs(pair));
     this.#send(pair, answer);
     for (const detour of this.#detours(pair)) this.#send(detour, answer);
-    if (!pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
+    // Once we have settled, another pair matters only where the peer has settled on that one.
+    const wanted = settled || !this.isSettled;
+    if (wanted && !pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
   }
 
   #answered(transaction: string, settled: boolean, socket: number, from: Endpoint, now: Instant): void {
@@ -197,7 +199,11 @@ export class ConnectivityChecks implements PortProbes {
     const sameFamily = (other: CandidatePair) => familyOf(other.remote) === familyOf(pair.remote);
     return [...this.#pairs.values()].filter(
       (other) =>
-        other.attested && other.type === 'srflx' && other.socket === pair.socket && sameFamily(other),
+        other !== pair &&
+        other.attested &&
+        other.type === 'srflx' &&
+        other.socket === pair.socket &&
+        sameFamily(other),
     );
   }
 

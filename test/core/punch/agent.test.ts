@@ -74,6 +74,14 @@ describe('probes', () => {
     expect(sends).toHaveLength(0);
   });
 
+  it('are answered once where the mapping that they come from is an address of an inner network, too', () => {
+    const end = agentOf();
+    const endpoint = { address: '192.168.1.20', port: 40_000 };
+    end.handle({ type: 'remote', candidates: [{ ...mapped, endpoint }] });
+    end.handle(datagram(peer.request(false).bytes, endpoint));
+    expect(end.sends).toHaveLength(2); // an answer and one check
+  });
+
   it('under another key, cut short or made up have no effect', () => {
     const end = agentOf();
     const { bytes } = peer.request(true);
@@ -178,6 +186,20 @@ describe('an agent', () => {
     const before = end.sends.length;
     end.handle(datagram(peer.request(true).bytes), 70_000);
     expect(end.sends).toHaveLength(before + 1);
+  });
+
+  it('checks no other pair after it has settled, but one that the peer has settled on', () => {
+    const end = agentOf('responder');
+    const others = ['198.51.100.21', '198.51.100.22'].map((address) => ({ address, port: 40_000 }));
+    end.handle({ type: 'remote', candidates: [mapped] });
+    end.handle({ type: 'start', at: 0, roundTripMs: 80 });
+    const probe = end.run(0)[0]!.bytes;
+    end.handle(datagram(peer.answer(Buffer.from(probe.subarray(8, 20)).toString('hex'), false)), 40);
+    const sentTo = ({ address }: { address: string }) => end.sends.filter(({ to }) => to.address === address);
+    end.handle(datagram(peer.request(false).bytes, others[0]), 50);
+    end.handle(datagram(peer.request(true).bytes, others[1]), 50);
+    expect(sentTo(others[0]!)).toHaveLength(1); // an answer
+    expect(sentTo(others[1]!)).toHaveLength(2); // an answer and one check
   });
 
   it('follows the nomination when it had settled on another pair', () => {
