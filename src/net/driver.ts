@@ -19,6 +19,10 @@ export class Driver<Input, Output> {
   #cancelTimer: (() => void) | undefined;
   /** A timer that fires too early costs less than setting a new one for every input. */
   #timerAt: Instant = Infinity;
+  readonly #drainNow = (): void => {
+    this.#drainScheduled = false;
+    this.drain();
+  };
 
   constructor(machine: Machine<Input, Output>, clock: Clock, perform: (output: Output) => void) {
     this.#machine = machine;
@@ -39,6 +43,19 @@ export class Driver<Input, Output> {
     this.#drainSoon();
   }
 
+  /**
+   * Like `handleSoon`, but drains only when all promises have told those who await them, so that what these hand in at
+   * once shares a batch.
+   */
+  handleAfterwards(input: Input): void {
+    if (this.#stopped) return;
+    this.#machine.handle(input, this.#now());
+    if (this.#draining || this.#drainScheduled) return;
+    this.#drainScheduled = true;
+    // Node runs ticks that a microtask asks for once there are no microtasks left.
+    microtask(() => process.nextTick(this.#drainNow));
+  }
+
   /** Like `handle`, but drains only when the turn of the event loop is over, so that inputs of many callbacks share a batch. */
   handleThisTurn(input: Input): void {
     if (this.#stopped) return;
@@ -54,24 +71,41 @@ export class Driver<Input, Output> {
   #drainSoon(): void {
     if (this.#draining || this.#drainScheduled) return;
     this.#drainScheduled = true;
-    microtask(() => {
-      this.#drainScheduled = false;
-      this.drain();
-    });
+    microtask(this.#drainNow);
   }
 
   drain(): void {
     if (this.#draining || this.#stopped) return;
     this.#draining = true;
     this.#drainedAt = this.#clock.now();
+    let deadline: Instant | undefined;
     try {
-      for (let output = this.#machine.poll(); output !== undefined; output = this.#machine.poll()) {
-        this.#perform(output);
+      deadline = this.#performAll();
+      if (this.#isDueAtOnce(deadline)) {
+        this.#machine.handleTimeout(this.#drainedAt);
+        deadline = this.#performAll();
       }
     } finally {
       this.#draining = false;
     }
-    this.#arm();
+    this.#arm(deadline);
+  }
+
+  /** @returns when the machine wants to be called after that */
+  #performAll(): Instant | undefined {
+    for (let output = this.#machine.poll(); output !== undefined; output = this.#machine.poll()) {
+      this.#perform(output);
+    }
+    return this.#machine.deadline;
+  }
+
+  /**
+   * The machine has just come to want something that is due already: a timer would take a millisecond or more for it. What a timer is
+   * set for is left to that, even if it is late: what has come in meanwhile is read before.
+   */
+  #isDueAtOnce(deadline: Instant | undefined): boolean {
+    if (this.#stopped || deadline === undefined) return false;
+    return deadline <= this.#drainedAt && deadline < this.#timerAt;
   }
 
   /** No more inputs, no more timer. */
@@ -84,8 +118,7 @@ export class Driver<Input, Output> {
     return this.#draining ? this.#drainedAt : this.#clock.now();
   }
 
-  #arm(): void {
-    const deadline = this.#machine.deadline;
+  #arm(deadline: Instant | undefined): void {
     if (this.#stopped || deadline === undefined || deadline >= this.#timerAt) return;
     this.#disarm();
     this.#timerAt = deadline;

@@ -171,7 +171,8 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const stream = new SessionStream(this.#machine.reserveStream(), this.#carrier);
     this.#streams.set(stream.id, stream);
     if (signal) abortWith(stream, signal);
-    this.#driver.handleSoon({ type: 'open', stream: stream.id, header });
+    // Its first bytes go with it, also where the stream was awaited.
+    this.#driver.handleAfterwards({ type: 'open', stream: stream.id, header });
     return stream;
   }
 

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
-import { Readable, type Duplex } from 'node:stream';
+import { Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SessionEnd } from '../../src/core/session/events.ts';
@@ -78,6 +78,27 @@ async function collect(stream: Duplex): Promise<Buffer> {
 }
 
 describe('SessionDriver', () => {
+  it('sends the first bytes of a stream together with its OPEN, also to whoever awaited it', async () => {
+    const { initiator } = loopback();
+    const written: number[] = [];
+    const pipe = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        written.push(chunk.length);
+        done();
+      },
+    });
+    initiator.addPath({ kind: 'tcp', direct: true }, pipe);
+    const attachment = written.splice(0);
+    const open = async () => initiator.open(Buffer.from('test'));
+    const stream = await open();
+    stream.on('error', () => {});
+    stream.write('x');
+    await new Promise(setImmediate);
+    expect(attachment).toHaveLength(1);
+    expect(written).toHaveLength(1);
+  });
+
   it('moves 64 MiB unchanged while the path is killed five times', async () => {
     const pair = loopback();
     let path = await pair.addPath();
