@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { PathId } from '../../src/core/session/events.ts';
 import { Opener, Sealer } from '../../src/core/session/keys.ts';
 import { SessionDatagrams, type MessagePort } from '../../peer/session-datagrams.ts';
+import { ManualClock } from './manual-clock.ts';
 
 /** One end of a path; what is sent waits in `sent`. */
 class Port extends EventEmitter<{ message: [Uint8Array] }> implements MessagePort {
@@ -21,10 +22,10 @@ let bob: SessionDatagrams;
 let alicePort: Port;
 let bobPort: Port;
 let got: string[];
-let now = 0;
-const clock = { now: () => now };
+let clock: ManualClock;
 
 beforeEach(() => {
+  clock = new ManualClock();
   alice = new SessionDatagrams(new Sealer(there), new Opener(back), clock);
   bob = new SessionDatagrams(new Sealer(back), new Opener(there), clock);
   [alicePort, bobPort, got] = [new Port(), new Port(), []];
@@ -85,24 +86,44 @@ describe('datagrams beside the streams', () => {
     expect(got).toEqual([]);
   });
 
-  it('that a path takes and never answers cast doubt on it, again and again until something comes by it', () => {
+  describe('that a path takes, while nothing comes by it,', () => {
     const doubted: PathId[] = [];
-    alice.onSilence = (path) => doubted.push(path);
-    alice.pathUp(1);
-    const sendFor = (ms: number) => {
-      for (const end = now + ms; now < end; now += 20) send('a');
-    };
-    sendFor(500);
-    expect(doubted).toEqual([]);
-    sendFor(600);
-    expect(doubted).toEqual([1, 1]);
-    bob.check(1);
-    alicePort.emit('message', bobPort.sent.at(-1)!);
-    sendFor(500);
-    alicePort.emit('message', Uint8Array.of(1)); // anybody's
-    expect(doubted).toEqual([1, 1]);
-    sendFor(20);
-    expect(doubted).toEqual([1, 1, 1]);
+    beforeEach(() => {
+      doubted.length = 0;
+      alice.onSilence = (path) => doubted.push(path);
+      alice.pathUp(1);
+    });
+
+    it('cast doubt on it after seven checks, and then again', async () => {
+      send('data');
+      await clock.pass(2_249);
+      expect([alicePort.sent.length, doubted]).toEqual([1 + 7, []]);
+      await clock.pass(1);
+      expect(doubted).toEqual([1]);
+      send('data');
+      await clock.pass(2_250);
+      expect(doubted).toEqual([1, 1]);
+    });
+
+    it('cast none once anything of the other end has come by it', async () => {
+      send('data');
+      await clock.pass(2_000);
+      bobPort.emit('message', alicePort.sent.at(-1)!); // a check
+      alicePort.emit('message', bobPort.sent.at(-1)!);
+      await clock.pass(10_000);
+      expect(doubted).toEqual([]);
+      send('data');
+      alicePort.emit('message', Uint8Array.of(1)); // anybody's
+      await clock.pass(2_250);
+      expect(doubted).toEqual([1]);
+    });
+
+    it('are not waited for on a path that has ended', async () => {
+      send('data');
+      alice.pathDown(1);
+      await clock.pass(10_000);
+      expect([alicePort.sent.length, doubted]).toEqual([1, []]);
+    });
   });
 
   it('that are too large for the path are left to the stream', () => {
