@@ -5,12 +5,8 @@ import { setFlagsFromString } from 'node:v8';
  * function meets. It would do either only for what has run some times, and a connection runs much code that has hardly run
  * before: the first ones of a process take a quarter less of the processor so. What runs only once costs more: to be called
  * when a process is up.
- *
- * The optimising compiler waits for eight times as much to run in a function: it works beside the first connections, on a processor that
- * the other end may need, and took a seventh of what they cost. Bulk runs through eight times as much within half a second.
  */
 export function compileAtOnce(): void {
   setFlagsFromString('--always-sparkplug');
   setFlagsFromString('--no-lazy-feedback-allocation');
-  setFlagsFromString('--interrupt-budget=1056000');
 }
