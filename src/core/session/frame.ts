@@ -53,7 +53,7 @@ export interface FrameHeader {
 }
 
 export const FRAME_HEADER_BYTES = 16;
-/** What files and sockets are read by: a chunk of either is one frame, with nothing left over. */
+/** What files and sockets are read by: a chunk that comes alone is one frame, with nothing left over. */
 export const MAX_FRAME_PAYLOAD = 64 * 1024;
 export const MAX_OPEN_HEADER = 16 * 1024;
 export const MAX_MESSAGE_BYTES = 512;

@@ -18,7 +18,7 @@ export interface SessionLimits {
   sendLowWater: number;
   /** Bytes handed to a path and not yet reported written. */
   pathBuffer: number;
-  /** Bytes in one `transmit`. Larger batches fall out of the processor's cache between two copies and slow TLS down. */
+  /** Bytes in one `transmit`, whole TLS records. Larger batches fall out of the processor's cache between two copies and slow TLS down. */
   batchBytes: number;
   /** TLS records in either direction after which a path is left: AES-GCM allows 2^24.5 for one key (RFC 8446 §5.5). */
   pathRecords: number;

@@ -210,9 +210,10 @@ export class Mux {
 
   /**
    * The next reliable frame; `undefined` where nothing may be sent.
-   * @param frameBytes what it may have of data, where so many streams wait
+   * @param frameBytes what it may have of data, where so many streams wait, and
+   * @param room in any case
    */
-  nextFrame(sequence: number, frameBytes: (streams: number) => number): SentFrame | undefined {
+  nextFrame(sequence: number, frameBytes: (streams: number) => number, room: number): SentFrame | undefined {
     if (this.#receive.due) return windowFrame(0, this.#receive.grant(), sequence);
     const urgent = this.#scheduler.takeControl();
     if (urgent) {
@@ -223,7 +224,7 @@ export class Mux {
       this.#settle(urgent);
       return frame;
     }
-    const max = Math.min(frameBytes(this.#scheduler.waiting), this.sendCredit);
+    const max = Math.min(frameBytes(this.#scheduler.waiting), this.sendCredit, room);
     const stream = max > 0 ? this.#scheduler.takeData() : undefined;
     if (!stream) return undefined;
     const before = stream.sent;

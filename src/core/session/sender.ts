@@ -1,14 +1,18 @@
 import type { Instant } from '../machine.ts';
 import type { Batch } from './batch.ts';
-import { encodeHeader, FrameType } from './frame.ts';
+import { encodeHeader, FRAME_HEADER_BYTES, FrameType } from './frame.ts';
 import type { SessionLimits } from './limits.ts';
 import type { Path } from './path.ts';
 import type { ResendBuffer, SentFrame } from './resend.ts';
 
-/** Makes the next reliable frame; `undefined` where nothing is to be said. `frameBytes` bounds the payload of DATA where so many streams wait. */
+/**
+ * Makes the next reliable frame; `undefined` where nothing is to be said. DATA has a payload of at most `room` bytes, and of
+ * no more than `frameBytes` where so many streams wait.
+ */
 export type FrameSource = (
   sequence: number,
   frameBytes: (streams: number) => number,
+  room: number,
 ) => SentFrame | undefined;
 
 /**
@@ -54,7 +58,10 @@ export class SequenceSender {
     return path.cursor === this.#buffer.next && !path.activeDue;
   }
 
-  /** First what must be sent again, then new frames, as far as the path's room and its share in flight reach. */
+  /**
+   * First what must be sent again, then new frames, as far as the path's room and its share in flight reach. A batch of data
+   * ends where a TLS record does: a record for what goes beyond costs as much of the processor as a full one.
+   */
   addTo(batch: Batch, path: Path, now: Instant): void {
     const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
     if (path.activeDue && batch.bytes < most) {
@@ -62,8 +69,10 @@ export class SequenceSender {
       batch.add([encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor)]);
     }
     path.busy = true;
-    while (batch.bytes < most && path.inFlight < path.inFlightLimit) {
-      const frame = this.#frameFor(path);
+    while (path.inFlight < path.inFlightLimit) {
+      const room = most - batch.bytes - FRAME_HEADER_BYTES;
+      if (room < LEAST_PAYLOAD) return;
+      const frame = this.#frameFor(path, room);
       if (!frame) {
         path.busy = false;
         return;
@@ -94,13 +103,13 @@ export class SequenceSender {
     return true;
   }
 
-  #frameFor(path: Path): SentFrame | undefined {
+  #frameFor(path: Path, room: number): SentFrame | undefined {
     if (path.cursor < this.#buffer.next) {
       this.#resent += 1;
       return this.#buffer.at(path.cursor);
     }
     if (this.#buffer.controlBytes >= this.#limits.controlBytes) return undefined;
-    const frame = this.#source(this.#buffer.next, path.frameBytes);
+    const frame = this.#source(this.#buffer.next, path.frameBytes, room);
     if (frame) this.#buffer.append(frame);
     return frame;
   }
@@ -108,3 +117,5 @@ export class SequenceSender {
 
 /** Room that data leaves for ACK, PING and PONG. */
 const CONTROL_ROOM = 16 * 1024;
+/** Less is not worth a frame; what is left of a path's room by then is a TLS record or none at all. */
+const LEAST_PAYLOAD = 1024;

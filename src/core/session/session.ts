@@ -86,8 +86,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#farewell = new Farewell(this.#limits.closeTimeoutMs);
     const emit = (output: SessionOutput): void => this.#outputs.push(output);
     const unacknowledged = new ResendBuffer();
-    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, frameBytes) =>
-      this.#newFrame(sequence, frameBytes),
+    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, frameBytes, room) =>
+      this.#newFrame(sequence, frameBytes, room),
     );
     this.#datagrams = new DatagramQueue(this.#limits.datagrams);
     this.#paths = new PathSet(unacknowledged, emit, now);
@@ -319,10 +319,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   }
 
   /** GOAWAY is the last: after ours there is nothing, after the peer's only ours. */
-  #newFrame(sequence: number, frameBytes: (streams: number) => number): SentFrame | undefined {
+  #newFrame(sequence: number, frameBytes: (streams: number) => number, room: number): SentFrame | undefined {
     const { said, heard, end } = this.#farewell;
     if (said) return undefined;
-    const frame = heard ? undefined : this.#mux.nextFrame(sequence, frameBytes);
+    const frame = heard ? undefined : this.#mux.nextFrame(sequence, frameBytes, room);
     if (frame || !end || !(this.#mux.settled || heard)) return frame;
     const { code, message } = this.#farewell.say();
     return goawayFrame(code, message, sequence);

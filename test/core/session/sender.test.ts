@@ -19,8 +19,8 @@ function senderOf(count: number, make = dataFrame, controlBytes = DEFAULT_LIMITS
   return { buffer, sender };
 }
 
-function dataFrame(sequence: number): SentFrame {
-  const payload = Buffer.alloc(4 * KIB);
+function dataFrame(sequence: number, length = 4 * KIB): SentFrame {
+  const payload = Buffer.alloc(length);
   const chunks = [encodeHeader(FrameType.DATA, payload.length, 1, sequence), payload];
   const departure = { sentAt: 0, deliveredBefore: 0, deliveredAt: 0, deliveredSentAt: 0 };
   return { chunks, bytes: 16 + payload.length, control: false, ...departure };
@@ -74,6 +74,21 @@ describe('the sender of reliable frames', () => {
     expect(sender.isCaughtUp(next)).toBe(false);
     expect(fill(sender, next)).toEqual(['A2', '2', '3']);
     expect(sender.isCaughtUp(next)).toBe(true);
+  });
+
+  it('fills a batch to its last byte, where a TLS record ends, and leaves out what is not worth a frame', () => {
+    const source = (sequence: number, _frameBytes: unknown, room: number) =>
+      dataFrame(sequence, Math.min(64 * KIB, room));
+    const sender = new SequenceSender(DEFAULT_LIMITS, new ResendBuffer(), source);
+    const path = pathFrom(0);
+    Object.defineProperty(path, 'inFlightLimit', { value: Infinity });
+    const batches = [256 * KIB, 80 * KIB, 17 * KIB].map((room) => {
+      path.room = room;
+      const batch = new Batch();
+      sender.addTo(batch, path, 1);
+      return batch.bytes;
+    });
+    expect(batches).toEqual([128 * KIB, 64 * KIB, 0]);
   });
 
   it('hears of progress once, and never of what was not sent', () => {
