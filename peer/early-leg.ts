@@ -1,8 +1,5 @@
-import { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import type { Leg } from '../src/net/circuit.ts';
-import { forsake } from '../src/net/tcp.ts';
+import { forsake } from '../src/net/reset.ts';
 
 /**
  * The initiator's leg of a circuit, opened while its offer is on its way: the keys come with the answer, and by then the
@@ -28,9 +25,9 @@ export class EarlyLeg {
     return leg?.pipe.destroyed ? undefined : leg;
   }
 
-  /** It isn't wanted. */
+  /** It isn't wanted. A relay doesn't read from a leg that waits, so it hears of a reset at once, and of an end only when it looks. */
   discard(): void {
-    void this.#opening?.then((leg) => leg && drop(leg.pipe));
+    void this.#opening?.then((leg) => leg && forsake(leg.pipe));
   }
 }
 
@@ -38,10 +35,4 @@ export class EarlyLeg {
 function guarded(leg: Leg): Leg {
   leg.pipe.on('error', () => {});
   return leg;
-}
-
-/** A relay doesn't read from a leg that waits, so it hears of a reset at once, and of an end only when it looks. */
-function drop(pipe: Duplex): void {
-  if (pipe instanceof Socket && !(pipe instanceof TLSSocket)) forsake(pipe);
-  else pipe.destroy();
 }

@@ -5,6 +5,7 @@ import type { StunService } from '../src/core/punch/sampler.ts';
 import { StunFramer } from '../src/core/stun/framing.ts';
 import { bindingRequest } from '../src/core/stun/request.ts';
 import { dialTcp } from '../src/net/tcp.ts';
+import { resetConnection } from '../src/net/reset.ts';
 
 /** A TCP port over IPv4 that leads to nobody yet, and where the rendezvous has seen it now. */
 export interface FreshTcpPort {
@@ -29,7 +30,7 @@ export async function openFreshTcpPort(
   const socket = await dialTcp({ remote: server, signal }).catch(() => undefined);
   const port = socket?.localPort;
   if (!socket || port === undefined) return undefined;
-  const close = (): void => void socket.resetAndDestroy();
+  const close = (): void => resetConnection(socket);
   signal.addEventListener('abort', close);
   socket.write(bindingRequest(transactionId, stun.credentials));
   const framer = new StunFramer();

@@ -5,7 +5,7 @@ import { familyOf, type Endpoint } from '../src/core/endpoint.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { ConnectionId, LocalPort, PunchInput } from '../src/core/punch/events.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
-import { forsake } from '../src/net/tcp.ts';
+import { forsake } from '../src/net/reset.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
 import { openFreshTcpPort } from './fresh-tcp-port.ts';
 import type { Network } from './network.ts';

@@ -21,6 +21,7 @@ import type { Network } from './network.ts';
 import { DIAL_TIMEOUT_MS, RoundConnections } from './round-connections.ts';
 import type { MessagePort } from './session-datagrams.ts';
 import type { TraceLine } from './trace.ts';
+import { resetConnection } from '../src/net/reset.ts';
 
 /** A direct path, secured and ready for the session. */
 export interface DirectPath {
@@ -304,7 +305,7 @@ export class Traversal {
 
 /** Merely closed, a connection would go on trying to say so, and keep its pair of ports from the next attempt. */
 function resetting(socket: Socket): () => void {
-  return () => void socket.resetAndDestroy();
+  return () => resetConnection(socket);
 }
 
 /** The session's initiator is the TLS client on every path, whoever dialled (docs/protocol.md, "Attaching a path"). */

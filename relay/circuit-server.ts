@@ -1,7 +1,5 @@
 import { constants, type Http2Session, type ServerHttp2Stream } from 'node:http2';
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import type { WebSocket } from 'ws';
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
@@ -12,6 +10,7 @@ import { systemClock, type Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import type { Front } from '../src/net/front.ts';
 import type { Knock } from '../src/net/knock.ts';
+import { resetConnection } from '../src/net/reset.ts';
 import { MAX_CIRCUIT_MESSAGE_BYTES, WebSocketPipe } from '../src/net/websocket-pipe.ts';
 import type { CircuitsInput, CircuitsLimits, CircuitsOutput, DropReason, LegId } from './circuit-events.ts';
 import { Circuits } from './circuits.ts';
@@ -193,11 +192,5 @@ function cancel(pipe: Duplex): void {
   if ('rstCode' in pipe) (pipe as ServerHttp2Stream).close(constants.NGHTTP2_CANCEL);
   else if (pipe.writableFinished)
     return; // a WebSocket that has finished closes by itself, and so does a socket
-  else if (isTcp(pipe)) pipe.resetAndDestroy();
-  else pipe.destroy();
-}
-
-/** Its half-closed end would look like a proper one. */
-function isTcp(pipe: Duplex): pipe is Socket {
-  return pipe instanceof Socket && !(pipe instanceof TLSSocket);
+  else resetConnection(pipe); // its half-closed end would look like a proper one
 }

@@ -4,7 +4,8 @@ import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { Place } from './forward-spec.ts';
 import { Listener } from './listener.ts';
-import { resetConnection, splice } from './splice.ts';
+import { resetConnection } from '../../src/net/reset.ts';
+import { splice } from './splice.ts';
 
 /** What a forward needs of a session. */
 export interface StreamOpener {

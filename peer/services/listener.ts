@@ -7,7 +7,7 @@ import { formatEndpoint } from '../../src/core/endpoint.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { placeText, type Place } from './forward-spec.ts';
-import { resetConnection } from './splice.ts';
+import { resetConnection } from '../../src/net/reset.ts';
 
 /** Accepts the connections of one forward, on a port or a Unix socket, up to a limit at a time. */
 export class Listener {

@@ -21,7 +21,8 @@ import { DatagramFlows, type FlowOpener } from './datagram-flows.ts';
 import type { Listening } from './forward.ts';
 import type { DynamicSpec } from './forward-spec.ts';
 import { bindUdp, Listener } from './listener.ts';
-import { resetConnection, splice } from './splice.ts';
+import { resetConnection } from '../../src/net/reset.ts';
+import { splice } from './splice.ts';
 import { take } from './take.ts';
 
 /**

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SallyportError } from '../../src/core/errors.ts';
+import { resetConnection } from '../../src/net/reset.ts';
 
 /**
  * Joins two byte streams in both directions. Each direction ends alone; an error or an early close of either
@@ -35,15 +36,6 @@ export function join(a: Duplex, b: Duplex, done: (error?: Error) => void): void 
   carry(a, b);
   carry(b, a);
   if (a.closed || b.closed) closed();
-}
-
-/** Ends a connection by RST where it is one of TCP; a Unix socket has no such thing. */
-export function resetConnection(socket: Socket): void {
-  try {
-    socket.resetAndDestroy();
-  } catch {
-    socket.destroy();
-  }
 }
 
 /** What one end reads the other writes, at the pace of the slower, and its end likewise. */

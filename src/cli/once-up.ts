@@ -8,7 +8,10 @@ const UP_MS = 1_000;
 /** What a session has Node load. */
 const NEEDED = ['node:http', 'node:tls'];
 
-/** Sets V8 and malloc up for a process that lasts and carries bytes. */
+/**
+ * Sets V8 and malloc up for a process that lasts and carries bytes.
+ * @public for benchmarks, which run what is built
+ */
 export function tune(): void {
   for (const name of NEEDED) process.getBuiltinModule(name);
   collectSeldom();

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Endpoint } from '../core/endpoint.ts';
 import type { DialOutcome } from '../core/stun/message.ts';
 import { dialTcp } from './tcp.ts';
+import { resetConnection } from './reset.ts';
 
 /** Dials registered peers back for as long as one SYN is worth waiting for, and closes at once. */
 export class StunDialer {
@@ -19,7 +20,7 @@ export class StunDialer {
     try {
       const { signal } = this.#closing;
       const socket = await dialTcp({ remote, localAddress, timeoutMs: ONE_SYN_MS, signal });
-      socket.resetAndDestroy();
+      resetConnection(socket);
       return 'connected';
     } catch (error) {
       return OUTCOMES.get((error as { code?: string }).code ?? '');

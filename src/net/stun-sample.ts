@@ -1,6 +1,7 @@
 import type { Endpoint } from '../core/endpoint.ts';
 import { StunFramer } from '../core/stun/framing.ts';
 import { dialTcp } from './tcp.ts';
+import { resetConnection } from './reset.ts';
 
 export interface StunSampleOptions {
   readonly server: Endpoint;
@@ -19,7 +20,7 @@ export async function askStunOverTcp(options: StunSampleOptions): Promise<Uint8A
   const { server, request, signal } = options;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const socket = await dialTcp({ remote: server, signal: limit });
-  const end = (): void => void socket.resetAndDestroy();
+  const end = (): void => resetConnection(socket);
   limit.addEventListener('abort', end);
   try {
     socket.write(request);

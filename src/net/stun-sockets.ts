@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { resetConnection } from './reset.ts';
 
 type Event =
   | { readonly type: 'data'; readonly connection: number; readonly bytes: Uint8Array }
@@ -36,6 +37,6 @@ export class StunSockets {
   reset(connection: number): void {
     const socket = this.#sockets.get(connection);
     this.#sockets.delete(connection);
-    socket?.resetAndDestroy();
+    if (socket) resetConnection(socket);
   }
 }

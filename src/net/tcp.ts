@@ -163,14 +163,3 @@ function ignore(): void {}
 /** TLS copies allowHalfOpen when it attaches; the keepalive holds a NAT's mapping. */
 const SOCKET_OPTIONS = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 12_000 };
 const DIAL_TIMEOUT_MS = 10_000;
-
-/**
- * Ends a connection that is not wanted, at once and in any state, with nothing of it left behind in the kernel. Where
- * two SYNs have crossed and their answers are lost, a socket that is merely closed goes on in FIN_WAIT1, and no other can
- * be dialled between the same two endpoints for a minute (EADDRNOTAVAIL).
- */
-export function forsake(socket: Socket): void {
-  // What `resetAndDestroy` sets too; but a socket that is still connecting it lets connect first.
-  (socket as Socket & { resetAndClosing: boolean }).resetAndClosing = true;
-  socket.destroy();
-}
