@@ -35,7 +35,7 @@ describe.each([
 
   it('closes a connection whose end is on its way to the kernel', async () => {
     near.end();
-    await new Promise(process.nextTick);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
     reset(near);
     await once(near, 'close');
     expect(near.errored).toBeNull();
@@ -47,5 +47,6 @@ describe.each([
     near.end();
     reset(near);
     await once(near, 'close');
+    expect(near.writableFinished).toBe(false);
   });
 });
