@@ -8,19 +8,10 @@ import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Peer } from '../peer.ts';
 import { measureDown, measureUp, type Throughput } from '../services/bench.ts';
 import type { Session } from '../session.ts';
-import {
-  parsePaths,
-  patiently,
-  reporterOf,
-  startPeer,
-  withPeerOptions,
-  type SharedOptions,
-} from './shared.ts';
+import { connectTo, parsePaths, reporterOf, startPeer, withPeerOptions, type DialOptions } from './shared.ts';
 
-interface BenchOptions extends SharedOptions {
-  paths?: PathRequest[];
+interface BenchOptions extends DialOptions {
   seconds: number;
-  accept?: boolean;
 }
 
 interface Latency {
@@ -99,8 +90,7 @@ async function measure(
   const { asked } = result;
   let session: Session | undefined;
   try {
-    const connecting = peer.connect(to, { paths: asked, signal, acceptName: accept });
-    session = await patiently('peer', connecting, reporter);
+    session = await connectTo(peer, to, { paths: asked, accept }, reporter, signal);
     const direct = asked.some((kind) => !kind.startsWith('relay'));
     if (direct) await session.whenDirect({ timeout: DIRECT_MS, signal }).catch(() => {});
     const stopped = () => session?.driver.destroy('ABORTED', 'stopped');

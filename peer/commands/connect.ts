@@ -4,7 +4,6 @@ import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
-import type { PathRequest } from '../../src/core/punch/situation.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import {
   parseDynamic,
@@ -22,6 +21,7 @@ import type { Session } from '../session.ts';
 import { reportStream } from './audit.ts';
 import { acceptInvite, meetingPlace } from './invite.ts';
 import {
+  connectTo,
   endFailure,
   explain,
   parsePaths,
@@ -29,18 +29,16 @@ import {
   reporterOf,
   startPeer,
   withPeerOptions,
-  type SharedOptions,
+  type DialOptions,
 } from './shared.ts';
 import { statusOf } from './status.ts';
 
-interface ConnectCommandOptions extends SharedOptions {
+interface ConnectCommandOptions extends DialOptions {
   L: LocalSpec[];
   R: RemoteSpec[];
   D: DynamicSpec[];
   W?: StreamPurpose;
-  paths?: PathRequest[];
   explain?: boolean;
-  accept?: boolean;
 }
 
 /** `peer connect`: forwards, a target on stdin and stdout, or the other side's pipe. */
@@ -100,10 +98,9 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   );
   try {
     const terms = { paths: options.paths, signal: stop };
-    const connecting = looksLikeInvite(to)
-      ? acceptInvite(peer, to, terms, reporter)
-      : peer.connect(to, { ...terms, acceptName: options.accept });
-    const session = await patiently('peer', connecting, reporter);
+    const session = looksLikeInvite(to)
+      ? await patiently('peer', acceptInvite(peer, to, terms, reporter), reporter)
+      : await connectTo(peer, to, options, reporter, stop);
     if (forwarding) {
       const ready = (forward: RunningForward) => reportForward(forward, reporter);
       forwards = await startForwards(specs, session, ready, sparingly(reporter));

@@ -2,24 +2,21 @@ import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Session } from '../session.ts';
 import {
+  connectTo,
   endFailure,
   parsePaths,
-  patiently,
   reporterOf,
   shortId,
   startPeer,
   withPeerOptions,
-  type SharedOptions,
+  type DialOptions,
 } from './shared.ts';
 
-interface PingOptions extends SharedOptions {
+interface PingOptions extends DialOptions {
   count: number;
   interval: number;
-  paths?: PathRequest[];
-  accept?: boolean;
 }
 
 interface Reply {
@@ -50,8 +47,7 @@ async function ping(to: string, options: PingOptions): Promise<void> {
   const stop = stopSignal();
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
   try {
-    const terms = { paths: options.paths, signal: stop, acceptName: options.accept };
-    const session = await patiently('peer', peer.connect(to, terms), reporter);
+    const session = await connectTo(peer, to, options, reporter, stop);
     const replies: Reply[] = [];
     let sent = 0;
     while (sent < options.count && !stop.aborted && !session.end) {

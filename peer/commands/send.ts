@@ -3,25 +3,12 @@ import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { printable } from '../../src/core/remote-failure.ts';
-import type { PathRequest } from '../../src/core/punch/situation.ts';
 import { gather, type Entry } from '../files/gather.ts';
 import { bytesText, Progress } from '../files/progress.ts';
 import { FILES_SERVICE } from '../files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../files/send.ts';
 import type { Session } from '../session.ts';
-import {
-  parsePaths,
-  patiently,
-  reporterOf,
-  startPeer,
-  withPeerOptions,
-  type SharedOptions,
-} from './shared.ts';
-
-interface SendOptions extends SharedOptions {
-  paths?: PathRequest[];
-  accept?: boolean;
-}
+import { connectTo, parsePaths, reporterOf, startPeer, withPeerOptions, type DialOptions } from './shared.ts';
 
 /** `peer send`: files and folders to a peer that runs `peer receive`. */
 export function addSendCommand(program: Command): void {
@@ -37,7 +24,7 @@ export function addSendCommand(program: Command): void {
     .action(send);
 }
 
-async function send(to: string, named: string[], options: SendOptions): Promise<void> {
+async function send(to: string, named: string[], options: DialOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
   const unread: FileOutcome[] = [];
@@ -50,8 +37,7 @@ async function send(to: string, named: string[], options: SendOptions): Promise<
   for (const outcome of unread) tellOutcome(outcome, reporter);
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
   try {
-    const terms = { paths: options.paths, signal: stop, acceptName: options.accept };
-    const session = await patiently('peer', peer.connect(to, terms), reporter);
+    const session = await connectTo(peer, to, options, reporter, stop);
     await transfer(session, { entries, unread }, reporter, stop);
   } finally {
     await peer.close();

@@ -27,6 +27,12 @@ export interface SharedOptions {
   portMapping?: boolean;
 }
 
+/** What every command takes that meets another peer. */
+export interface DialOptions extends SharedOptions {
+  paths?: PathRequest[];
+  accept?: boolean;
+}
+
 export function withPeerOptions(command: Command): Command {
   return withSharedOptions(command)
     .addOption(option('--home <dir>', "the folder of this peer's key, settings and allow list"))
@@ -86,6 +92,17 @@ export async function startPeer(
   }
   registered();
   return peer;
+}
+
+/** The session with the peer that a command names. */
+export function connectTo(
+  peer: Peer,
+  to: string,
+  { paths, accept }: { paths?: readonly PathRequest[] | undefined; accept?: boolean | undefined },
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<Session> {
+  return patiently('peer', peer.connect(to, { paths, signal, acceptName: accept }), reporter);
 }
 
 /** Says what is waited for where it doesn't come at once, which it mostly does. */
