@@ -152,17 +152,20 @@ export class PathSet {
     }
   }
 
-  /**
-   * The network has changed under all of them: what doesn't answer soon is dead. Or one alone is doubted, `named`, which
-   * matters only where another is there.
-   */
-  question(now: Instant, named?: PathId): void {
-    for (const path of this.#paths.values()) {
-      if (!path.confirmed) continue;
-      if (named !== undefined && (path.info.id !== named || !this.#hasOther(path))) continue;
-      path.ping(path === this.#active, now);
-      path.liveness.questioned(now, this.#load(path));
-    }
+  /** The network has changed under all of them: what doesn't answer soon is dead. */
+  questionAll(now: Instant): void {
+    for (const path of this.#paths.values()) this.#question(path, now);
+  }
+
+  /** One alone is doubted, which matters only where another is there. */
+  question(path: Path, now: Instant): void {
+    if (this.#hasOther(path)) this.#question(path, now);
+  }
+
+  #question(path: Path, now: Instant): void {
+    if (!path.confirmed) return;
+    path.ping(path === this.#active, now);
+    path.liveness.questioned(now, this.#load(path));
   }
 
   /** Of direct paths on standby, and of those to come. */
@@ -185,8 +188,7 @@ export class PathSet {
   peerSendsBy(path: Path, now: Instant): void {
     const active = this.#active;
     if (!active?.confirmed || !active.info.direct || path.info.direct) return;
-    active.ping(true, now);
-    active.liveness.questioned(now, this.#load(active));
+    this.#question(active, now);
     this.#askOthers(now);
   }
 

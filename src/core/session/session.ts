@@ -198,7 +198,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
       case 'ping':
         return this.#ping(input.token, input.path, now);
       case 'question':
-        return this.#paths.question(now, input.path);
+        return this.#question(input.path, now);
       case 'answered':
         return this.#answered(input.path, now);
       case 'keepalive':
@@ -252,6 +252,12 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     const path = id === undefined ? this.#paths.active : this.#paths.get(id);
     if (path) path.ping(path === this.#paths.active, now, token);
     else this.#outputs.push({ type: 'pong', token, path: id, rttMs: undefined });
+  }
+
+  #question(id: PathId | undefined, now: Instant): void {
+    if (id === undefined) return this.#paths.questionAll(now);
+    const path = this.#paths.get(id);
+    if (path) this.#paths.question(path, now);
   }
 
   #answered(id: PathId, now: Instant): void {
