@@ -1,6 +1,6 @@
 import type { Instant } from '../machine.ts';
-import { ZERO } from '../zero.ts';
 import type { Departure } from './delivery-rate.ts';
+import { WindowedMax } from './windowed.ts';
 
 /**
  * How long acknowledgements have lately stayed away at most, although the path was full: a busy machine did not read,
@@ -8,15 +8,13 @@ import type { Departure } from './delivery-rate.ts';
  * (BBR's extra_acked, draft-cardwell-iccrg-bbr-congestion-control §4.5.5, in time instead of bytes).
  */
 export class AckGaps {
+  readonly #longest = new WindowedMax();
   #lastAt: Instant = -Infinity;
   #steadyFrom: Instant = -Infinity;
-  #current = ZERO;
-  #previous = ZERO;
-  #spanEndsAt: Instant = ZERO;
 
   /** The longest of the last two spans of five seconds. */
   get ms(): number {
-    return Math.max(this.#current, this.#previous);
+    return this.#longest.value;
   }
 
   /** From now on the path is filled anew: the first round trip has its gap for that reason. */
@@ -28,13 +26,7 @@ export class AckGaps {
   note(newest: Departure, now: Instant, full: boolean): void {
     const gap = now - this.#lastAt;
     this.#lastAt = now;
-    if (now >= this.#spanEndsAt) {
-      this.#previous = this.#current;
-      this.#current = ZERO;
-      this.#spanEndsAt = now + SPAN_MS;
-    }
-    if (full && newest.deliveredAt > this.#steadyFrom) this.#current = Math.max(this.#current, gap);
+    if (this.#longest.isOver(now)) this.#longest.beginSpan(now);
+    if (full && newest.deliveredAt > this.#steadyFrom) this.#longest.note(gap);
   }
 }
-
-const SPAN_MS = 5000;

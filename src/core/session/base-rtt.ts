@@ -1,4 +1,5 @@
 import type { Instant } from '../machine.ts';
+import { WindowedMin } from './windowed.ts';
 
 /**
  * The round trip of a path without what this end itself has queued on it (BBR's min_rtt,
@@ -7,14 +8,12 @@ import type { Instant } from '../machine.ts';
  * longer, or others fill a queue on it.
  */
 export class BaseRoundTrip {
+  readonly #shortest = new WindowedMin();
   #least: number | undefined;
-  #current = Infinity;
-  #previous = Infinity;
-  #spanEndsAt: Instant = -Infinity;
 
   /** Milliseconds; `undefined` until measured. */
   get ms(): number | undefined {
-    const ms = Math.min(this.#current, this.#previous);
+    const ms = this.#shortest.value;
     return ms === Infinity ? undefined : ms;
   }
 
@@ -30,20 +29,15 @@ export class BaseRoundTrip {
 
   /** The last sample that could have raised it is so old that another is worth a pause. */
   isStale(now: Instant): boolean {
-    return now >= this.#spanEndsAt;
+    return this.#shortest.isOver(now);
   }
 
   /** @param undisturbed nothing of ours stood in a queue when it was taken */
   sample(ms: number, undisturbed: boolean, now: Instant): void {
-    if (undisturbed && this.isStale(now)) {
-      this.#previous = this.#current;
-      this.#current = Infinity;
-      this.#spanEndsAt = now + SPAN_MS;
-    }
-    this.#current = Math.min(this.#current, ms);
+    if (undisturbed && this.isStale(now)) this.#shortest.beginSpan(now);
+    this.#shortest.note(ms);
     this.#least = Math.min(this.#least ?? ms, ms);
   }
 }
 
-const SPAN_MS = 5000;
 const RAISED = 1.5;

@@ -1,5 +1,6 @@
 import { ZERO } from '../zero.ts';
 import type { Instant } from '../machine.ts';
+import { WindowedMax } from './windowed.ts';
 
 /** What a frame notes of its path as it goes out, for the sample that its acknowledgement gives. */
 export interface Departure {
@@ -22,9 +23,7 @@ export class DeliveryRate {
   #delivered = ZERO;
   #deliveredAt: Instant = ZERO;
   #deliveredSentAt: Instant = ZERO;
-  #current = ZERO;
-  #previous = ZERO;
-  #spanEndsAt: Instant = ZERO;
+  readonly #highest = new WindowedMax();
   /** Of the samples of a busy path, the latest weighing an eighth. `Infinity`: none yet. */
   #recent = Infinity;
   #wasBusy = false;
@@ -36,7 +35,7 @@ export class DeliveryRate {
 
   /** Bytes per millisecond; `undefined` until something was acknowledged. */
   get bytesPerMs(): number | undefined {
-    const rate = Math.max(this.#current, this.#previous);
+    const rate = this.#highest.value;
     return rate === 0 ? undefined : rate;
   }
 
@@ -82,19 +81,15 @@ export class DeliveryRate {
     this.#deliveredAt = now;
     this.#deliveredSentAt = sentAt;
     this.#wasBusy ||= busy;
-    if (busy && now >= this.#spanEndsAt) {
-      this.#previous = this.#current;
-      this.#current = ZERO;
-      this.#spanEndsAt = now + SPAN_MS;
-    }
-    this.#current = Math.max(this.#current, rate);
+    if (busy && this.#highest.isOver(now)) this.#highest.beginSpan(now);
+    this.#highest.note(rate);
     if (busy) this.#recent = this.#recent === Infinity ? rate : this.#recent + (rate - this.#recent) / 8;
     if (busy && deliveredBefore >= this.#roundEndsAt) this.#endRound();
   }
 
   #endRound(): void {
     this.#roundEndsAt = this.#delivered;
-    const rate = Math.max(this.#current, this.#previous);
+    const rate = this.#highest.value;
     this.#plateauRounds += 1;
     if (rate < GROWTH * this.#plateau) return;
     this.#plateau = rate;
@@ -102,7 +97,6 @@ export class DeliveryRate {
   }
 }
 
-const SPAN_MS = 5000;
 const FALLEN = 0.8;
 const GROWTH = 1.25;
 const PLATEAU_ROUNDS = 3;

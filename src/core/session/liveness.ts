@@ -72,10 +72,10 @@ export class Liveness {
     this.#pingAt = Math.min(this.#pingAt, now + everyMs);
   }
 
-  /** The first pings follow one another at once, so that the round trip is known early. */
+  /** The first pings follow one another soon, so that the round trip is known early; not at once, when everybody begins to talk. */
   ponged(now: Instant): void {
     this.#heard(now);
-    if (this.#quickPings > 0) this.pingSoon(now);
+    if (this.#quickPings > 0) this.#pingAt = now + QUICK_PING_MS;
   }
 
   pingSoon(now: Instant): void {
@@ -194,3 +194,4 @@ const STEADY_MS = 3.5 * CHECK_MS;
 /** Data that nothing has acknowledged for so long is not lost by chance, although checks pass. */
 const ANSWERING_MS = 10_000;
 const PINGS_AT_START = 3;
+const QUICK_PING_MS = 20;
