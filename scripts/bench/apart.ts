@@ -1,4 +1,3 @@
-import { labSupport } from '../../test/netns/support.ts';
 import { Namespaces } from '../../test/netns/namespaces.ts';
 import type { Place, Role } from './contender.ts';
 
@@ -13,18 +12,12 @@ export class Apart {
     this.#namespaces = namespaces;
   }
 
-  /** Throws where namespaces can't be made, by root or by anybody. */
-  static async open(): Promise<Apart> {
-    const support = await labSupport();
-    if (!support.ok) throw new Error(support.reason);
-    const namespaces = await Namespaces.open(['dial', 'middle', 'listen'], support.rootless);
-    try {
+  /** Throws `UNSUPPORTED` where namespaces can't be made, by root or by anybody. */
+  static open(): Promise<Apart> {
+    return Namespaces.build(['dial', 'middle', 'listen'], async (namespaces) => {
       await join(namespaces);
       return new Apart(namespaces);
-    } catch (error) {
-      await namespaces.close();
-      throw error;
-    }
+    });
   }
 
   readonly place: Place = (role: Role) => ({

@@ -95,14 +95,14 @@ async function tryRival(
   measured.delete(rival);
 }
 
-function exerciseOf({ exercise }: Comparison, { bytes }: Settings): Exercise {
+function exerciseOf({ exercise, connections = CONNECTIONS }: Comparison, { bytes }: Settings): Exercise {
   switch (exercise) {
     case 'bulk':
       return { exercise, parameters: { bytes, warmUpSeconds: WARM_UP_SECONDS } };
     case 'ping':
       return { exercise, parameters: { times: ROUND_TRIPS, warmUpSeconds: WARM_UP_SECONDS } };
     case 'connect':
-      return { exercise, parameters: { times: CONNECTIONS } };
+      return { exercise, parameters: { times: connections } };
   }
 }
 

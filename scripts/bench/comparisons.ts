@@ -8,6 +8,8 @@ export interface Comparison {
   readonly exercise: Exercise['exercise'];
   /** The two ends reach the middle and not each other; on loopback otherwise. */
   readonly apart?: boolean;
+  /** How many connections count in one round, after one that doesn't. @default 4 */
+  readonly connections?: number;
   readonly ours: Contender;
   readonly theirs: readonly Rival[];
 }
@@ -155,11 +157,29 @@ export const COMPARISONS: readonly Comparison[] = [
     theirs: [{ contender: HYPERDHT }, { contender: libp2p }],
   },
   {
+    name: 'connect-apart',
+    about:
+      'connect to first byte echoed through the relay, where the two ends reach it and not each other; hyperdht through its own kind of relay',
+    exercise: 'connect',
+    apart: true,
+    connections: 1, // of three or more to one peer hyperdht aborts some
+    ours: ours('relay-h1'),
+    theirs: [{ contender: HYPERDHT_RELAYED, target: 1 }],
+  },
+  {
+    name: 'connect-any',
+    about:
+      'connect to first byte echoed, where every kind of path is allowed, as it is if nothing is said; hyperdht on its own DHT, direct',
+    exercise: 'connect',
+    ours: ours('any'),
+    theirs: [{ contender: HYPERDHT, target: 1 }],
+  },
+  {
     name: 'connect-udp',
     about: 'connect to first byte echoed, where only a direct UDP path is allowed; hyperdht on its own DHT',
     exercise: 'connect',
     ours: ours('udp'),
-    theirs: [{ contender: HYPERDHT }],
+    theirs: [{ contender: HYPERDHT, target: 1 }],
   },
   {
     name: 'connect-tcp',

@@ -1,8 +1,6 @@
-import { labSupport } from '../../test/netns/support.ts';
 import { Namespaces } from '../../test/netns/namespaces.ts';
 import { Wire } from '../../test/netns/wire.ts';
-import type { Place } from './contender.ts';
-import type { Role } from './contender.ts';
+import type { Place, Role } from './contender.ts';
 
 /** The same in both directions. */
 export interface LinkProperties {
@@ -29,17 +27,11 @@ export class EmulatedLink {
   }
 
   /** Throws `UNSUPPORTED` where namespaces can't be made, by root or by anybody. */
-  static async open(properties: LinkProperties): Promise<EmulatedLink> {
-    const support = await labSupport();
-    if (!support.ok) throw new Error(support.reason);
-    const namespaces = await Namespaces.open(['near', 'wire', 'far'], support.rootless);
-    try {
+  static open(properties: LinkProperties): Promise<EmulatedLink> {
+    return Namespaces.build(['near', 'wire', 'far'], async (namespaces) => {
       await joinHosts(namespaces);
       return new EmulatedLink(namespaces, await startWire(namespaces, properties));
-    } catch (error) {
-      await namespaces.close();
-      throw error;
-    }
+    });
   }
 
   readonly place: Place = (role: Role) => {

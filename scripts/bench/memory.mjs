@@ -12,12 +12,12 @@ import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { Peer, Rendezvous } from '../../dist/src/index.js';
-import { temporaryFolder } from './temporary.mjs';
+import { TemporaryFolder } from '../../test/netns/temporary-folder.mjs';
 
 const inspector = new Inspector();
 inspector.connect();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const homes = temporaryFolder();
+const homes = new TemporaryFolder('bench').path;
 const temporary = () => mkdtempSync(join(homes, 'home-'));
 
 const PSK = {

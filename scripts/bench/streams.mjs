@@ -7,11 +7,11 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { tune } from '../../dist/src/cli/once-up.js';
 import { Peer, Rendezvous } from '../../dist/src/index.js';
-import { temporaryFolder } from './temporary.mjs';
+import { TemporaryFolder } from '../../test/netns/temporary-folder.mjs';
 
 tune(); // as the commands do
 
-const home = temporaryFolder();
+const home = new TemporaryFolder('bench').path;
 
 const CHUNK = Buffer.alloc(64 * 1024, 0x5a);
 const WARM_UP_SECONDS = 2;

@@ -8,7 +8,6 @@ import type { NatName } from './nats.ts';
 import { startMiniupnpd } from './port-mapping.ts';
 import { natRules } from './ruleset.ts';
 import { setUp } from './setup.ts';
-import { labSupport } from './support.ts';
 import { planTopology, type Side, type Topology } from './topology.ts';
 import { needsSinglePackets, Wire, type WireSettings } from './wire.ts';
 import { SallyportError } from '../../src/core/errors.ts';
@@ -85,9 +84,7 @@ export class Lab {
     const { a, b, leaseSeconds, ...settings } = options;
     const wires = Object.values(settings).some((value) => value !== undefined);
     const topology = planTopology({ a, b, wires });
-    const support = await labSupport();
-    if (!support.ok) throw new SallyportError('UNSUPPORTED', support.reason, { hint: SUPPORT_HINT });
-    const namespaces = await Namespaces.open([...topology.nodes.keys()], support.rootless);
+    const namespaces = await Namespaces.open([...topology.nodes.keys()]);
     const lab = new Lab(namespaces, topology);
     try {
       await setUp(namespaces, topology);
@@ -263,6 +260,3 @@ export class Lab {
     await Promise.all([change(this.#side('a')), change(this.#side('b'))]);
   }
 }
-
-const SUPPORT_HINT =
-  'the lab needs Linux with root or unprivileged user namespaces; apt install iproute2 nftables conntrack';

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { SallyportError } from '../../src/core/errors.ts';
 import { runCommand } from './commands.ts';
+import { labSupport } from './support.ts';
 
 /**
  * A set of network namespaces, each held by one sleeping process and named by its process id, so that nothing is
@@ -21,8 +22,14 @@ export class Namespaces {
     this.#rootless = rootless;
   }
 
-  /** `rootless`: as the root of a user namespace of their own (`unshare -Ur`), which any user may make. */
-  static async open(names: readonly string[], rootless: boolean): Promise<Namespaces> {
+  /**
+   * As root, else as the root of a user namespace of their own (`unshare -Ur`), which any user may make. Throws
+   * `UNSUPPORTED` where neither can be.
+   */
+  static async open(names: readonly string[]): Promise<Namespaces> {
+    const support = await labSupport();
+    if (!support.ok) throw new SallyportError('UNSUPPORTED', support.reason, { hint: SUPPORT_HINT });
+    const { rootless } = support;
     const shell = ['sh', '-c', HOLDER_SCRIPT, 'sh', ...names];
     const [file = '', ...args] = rootless ? ['unshare', '-U', '-r', ...shell] : shell;
     // `detached` keeps a terminal's SIGINT away from the holders; end of stdin is what ends them.
@@ -31,6 +38,17 @@ export class Namespaces {
       return new Namespaces(holder, await readPids(holder, names.length), rootless);
     } catch (error) {
       holder.stdin?.destroy();
+      throw error;
+    }
+  }
+
+  /** What `make` makes of them, which closes them in its time; they are closed at once where it fails. Throws as `open` does. */
+  static async build<T>(names: readonly string[], make: (namespaces: Namespaces) => Promise<T>): Promise<T> {
+    const namespaces = await Namespaces.open(names);
+    try {
+      return await make(namespaces);
+    } catch (error) {
+      await namespaces.close();
       throw error;
     }
   }
@@ -117,3 +135,6 @@ done
 exec >/dev/null 2>&1
 wait
 `;
+
+const SUPPORT_HINT =
+  'the lab needs Linux with root or unprivileged user namespaces; apt install iproute2 nftables conntrack';

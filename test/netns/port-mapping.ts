@@ -7,7 +7,7 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { runCommand } from './commands.ts';
 import type { Namespaces } from './namespaces.ts';
 import type { PortMappingService } from './nats.ts';
-import { TemporaryFolder } from './temporary-folder.ts';
+import { TemporaryFolder } from './temporary-folder.mjs';
 
 interface PortMappingRouter {
   readonly node: string;

@@ -7,7 +7,7 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { RunningCommand, type CommandEvent, type CommandName } from '../e2e/commands.ts';
 import { natOf } from './nats.ts';
 import { Lab, type HostName, type LabOptions, type NatCounters } from './lab.ts';
-import { TemporaryFolder } from './temporary-folder.ts';
+import { TemporaryFolder } from './temporary-folder.mjs';
 
 export interface ScenarioOptions extends LabOptions {
   /** The kinds of path that `peer connect` is restricted to. */

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { TemporaryFolder } from './temporary-folder.ts';
+import { TemporaryFolder } from './temporary-folder.mjs';
 
-const module = new URL('temporary-folder.ts', import.meta.url);
-const hooks = new URL('../../scripts/ts.mjs', import.meta.url).href;
+const module = new URL('temporary-folder.mjs', import.meta.url);
 
 /** Makes a folder, has a child fill it, and says where it is. */
 const PROGRAM = `
@@ -23,7 +22,7 @@ describe('a temporary folder', () => {
   it.each(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGKILL'] as const)(
     'goes when %s ends the process that made it, while what that started still writes there',
     async (signal) => {
-      const args = ['--import', hooks, '--input-type=module', '-e', PROGRAM];
+      const args = ['--input-type=module', '-e', PROGRAM];
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
       const [path] = (await once(child.stdout, 'data')) as [Buffer];
       expect(existsSync(path.toString())).toBe(true);

@@ -2,12 +2,12 @@
 // commands are once they are up, since what is measured comes after the start.
 import { tune } from '../../../dist/src/cli/once-up.js';
 import { Peer, Rendezvous } from '../../../dist/src/index.js';
-import { temporaryFolder } from '../temporary.mjs';
+import { TemporaryFolder } from '../../../test/netns/temporary-folder.mjs';
 import { HOST, wireOf } from '../wire.mjs';
 
-const home = temporaryFolder();
+const home = new TemporaryFolder('bench').path;
 
-/** @typedef {'tcp' | 'udp' | 'relay-h1' | 'relay-h2' | 'relay-ws'} Variant the only kind of path that is allowed */
+/** @typedef {'tcp' | 'udp' | 'relay-h1' | 'relay-h2' | 'relay-ws' | 'any'} Variant the only kind of path that is allowed */
 
 export async function middle() {
   const rendezvous = await Rendezvous.start({ listen: `${HOST}:0`, insecure: true, open: true, home });
@@ -26,9 +26,9 @@ export async function dial(id, rendezvous, variant) {
   const peer = await Peer.start({ home, rendezvous });
   tune();
   return async () => {
-    const session = await peer.connect(id, { paths: [variant] });
+    const session = await peer.connect(id, variant === 'any' ? {} : { paths: [variant] });
     const stream = await session.open('bench');
-    if (session.path !== undefined && session.path.kind !== variant)
+    if (variant !== 'any' && session.path !== undefined && session.path.kind !== variant)
       throw new Error(`asked for a path by ${variant}, got ${session.path.kind}`);
     const another = async () => wireOf(await session.open('bench'));
     return { ...wireOf(stream, () => session.close()), another };

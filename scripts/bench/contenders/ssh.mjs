@@ -5,14 +5,14 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { temporaryFolder } from '../temporary.mjs';
+import { TemporaryFolder } from '../../../test/netns/temporary-folder.mjs';
 import { HOST, wireOf } from '../wire.mjs';
 
 const LOOPBACK = '127.0.0.1';
 const CIPHER = 'aes128-gcm@openssh.com'; // as TLS has here
 
 export async function listen(_middle, _variant, onWire) {
-  const home = temporaryFolder();
+  const home = new TemporaryFolder('bench').path;
   for (const name of ['host', 'user'])
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, name)]);
   const server = createServer({ noDelay: true }, (socket) => onWire(wireOf(socket)));

@@ -28,12 +28,21 @@ export async function listen({ bootstrap, relay }, _variant, onWire) {
   return keyPair.publicKey.toString('hex');
 }
 
+/** A node relays one connection only: a second one, made after the first has ended, is answered by RELAY_ABORTED. So each has a node that stands ready. */
 export async function dial(publicKey, { bootstrap, relay }) {
-  const node = new DHT({ bootstrap, host: HOST });
-  await node.fullyBootstrapped();
+  let node = await ready(bootstrap);
   return async () => {
     const socket = node.connect(Buffer.from(publicKey, 'hex'), { relayThrough: Buffer.from(relay, 'hex') });
     await once(socket, 'open');
-    return wireOf(socket);
+    return wireOf(socket, async () => {
+      await node.destroy();
+      node = await ready(bootstrap);
+    });
   };
+}
+
+async function ready(bootstrap) {
+  const node = new DHT({ bootstrap, host: HOST });
+  await node.fullyBootstrapped();
+  return node;
 }

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { TemporaryFolder } from '../temporary-folder.ts';
+import { TemporaryFolder } from '../temporary-folder.mjs';
 
 const NAMES = ['mapping', 'measure', 'punch', 'reflect'] as const;
 
