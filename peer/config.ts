@@ -1,25 +1,23 @@
 import { readFileSync, statSync } from 'node:fs';
 import * as v from 'valibot';
 import type { Document, LineCounter } from 'yaml';
+import { parseDuration } from '../src/core/duration.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { checkPrivate } from '../src/net/private-file.ts';
 
-/** `25s`, `500ms`, `2m`, `1h`: as milliseconds. */
+const NO_DURATION = 'expected a duration such as "25s"';
+
+/** As milliseconds. */
 const duration = v.pipe(
-  v.string('expected a duration such as "25s"'),
-  v.regex(/^\d+(\.\d+)?(ms|s|m|h)$/, 'expected a duration such as "25s"'),
-  v.transform((text) => {
-    const [, number, unit] = /^([\d.]+)(\w+)$/.exec(text)!;
-    return Number(number) * UNITS[unit as keyof typeof UNITS];
-  }),
+  v.string(NO_DURATION),
+  v.check((text) => parseDuration(text) !== undefined, NO_DURATION),
+  v.transform((text) => parseDuration(text)!),
 );
 
-const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-
 const text = v.pipe(v.string(), v.minLength(1));
-const texts = v.array(text);
+const texts = v.array(text, 'expected a list, such as [a, b]');
 const count = v.pipe(v.number(), v.integer());
-const paths = v.array(v.picklist(['udp', 'tcp', 'relay']));
+const paths = v.array(v.picklist(['udp', 'tcp', 'relay']), 'expected a list, such as [udp, tcp]');
 
 /** What a configuration file may hold: what all commands share, and a section for each command that has options of its own. */
 const schema = v.strictObject({
@@ -108,7 +106,14 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       `${path}, line ${lines.linePos(error.pos[0]).line}: ${error.message}`,
     );
   }
-  const result = v.safeParse(schema, document.toJS() ?? {});
+  const content: unknown = document.toJS() ?? {};
+  if (typeof content !== 'object' || Array.isArray(content))
+    throw new SallyportError(
+      'CONFIG_INVALID',
+      `${path}, line 1: the file: expected keys with values`,
+      SEE_OPERATIONS,
+    );
+  const result = v.safeParse(schema, content);
   if (!result.success) throw complaint(path, document, lines, result.issues[0]);
   if (result.output.rendezvous?.includes('token=')) checkPrivate(path, statSync(path));
   const placeOf = (keys: readonly string[]) =>
@@ -135,10 +140,10 @@ function complaint(
   const unknown = issue.expected === 'never';
   const why = unknown ? 'there is no such key' : issue.message;
   const where = `${path}, line ${lineOf(document, lines, keys)}`;
-  return new SallyportError('CONFIG_INVALID', `${where}: ${keys.join('.') || 'the file'}: ${why}`, {
-    hint: 'see "Configuration file" in docs/operations.md',
-  });
+  return new SallyportError('CONFIG_INVALID', `${where}: ${keys.join('.')}: ${why}`, SEE_OPERATIONS);
 }
+
+const SEE_OPERATIONS = { hint: 'see "Configuration file" in docs/operations.md' };
 
 /** The line on which a key is written, or the value where that has no key. */
 function lineOf(document: Document, lines: LineCounter, keys: readonly string[]): number {

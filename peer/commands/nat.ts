@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { integerBetween, stopSignal } from '../../src/cli/run.ts';
+import { durationBetween, stopSignal } from '../../src/cli/run.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { proxyFor } from '../../src/net/proxy.ts';
 import { natReport, type NatMeasurement } from '../nat-report.ts';
@@ -16,7 +16,12 @@ interface NatOptions extends SharedOptions {
 /** `peer nat`: what the NATs in front of this host do, and whom that lets it reach directly. */
 export function addNatCommand(program: Command): void {
   withPeerOptions(program.command('nat').description('NAT-type diagnostic'))
-    .option('--timeout <seconds>', 'how long to measure at most', integerBetween(1, 600), 10)
+    .option(
+      '--timeout <duration>',
+      'how long to measure at most, such as 20s; a number alone is seconds',
+      durationBetween(1, 600, 's'),
+      10,
+    )
     .option('--stun <host:port...>', 'measure by these STUN servers, without a rendezvous')
     .option('--lifetime', 'measure as well how long an idle mapping lives: takes up to two minutes more')
     .action(nat);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { integerBetween, stopSignal } from '../../src/cli/run.ts';
+import { durationBetween, integerBetween, stopSignal } from '../../src/cli/run.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import type { Session } from '../session.ts';
 import {
@@ -36,7 +36,12 @@ export function addPingCommand(program: Command): void {
       .description('measure round trips, and by which path'),
   )
     .option('-c, --count <n>', 'how many', integerBetween(1, 1_000_000), 4)
-    .option('-i, --interval <ms>', 'milliseconds between two', integerBetween(0, 3_600_000), 1_000)
+    .option(
+      '-i, --interval <duration>',
+      'from one to the next, such as 2s or 500ms; a number alone is milliseconds',
+      durationBetween(0, 3_600_000, 'ms'),
+      1_000,
+    )
     .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
     .option('--accept', 'trust a name that was not met before')
     .action(ping);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { finished } from 'node:stream/promises';
 import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
@@ -118,7 +119,11 @@ function reloader(peer: Peer, command: Command, reporter: Reporter): () => void 
     reporter.event('reloaded', { changed, restart }, reloadedWords(changed, restart));
   };
   return () => {
-    reload().catch((thrown: unknown) => reporter.error(thrown));
+    reload().catch((thrown: unknown) => {
+      const { code, message, hint } = asSallyportError(thrown);
+      const hints = [...(hint === undefined ? [] : [hint]), 'what was in force still is'];
+      reporter.error(new SallyportError(code, message, { hint: hints.join('; '), cause: thrown }));
+    });
   };
 }
 

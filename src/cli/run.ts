@@ -1,4 +1,5 @@
 import { CommanderError, InvalidArgumentError, Option, type Command } from 'commander';
+import { parseDuration } from '../core/duration.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Reporter, type ReporterOptions } from './reporter.ts';
@@ -25,6 +26,21 @@ export function integerBetween(low: number, high: number): (text: string) => num
       throw new InvalidArgumentError(`expected a whole number from ${low} to ${high}.`);
     }
     return value;
+  };
+}
+
+/**
+ * Reads `2s` or `500ms`, and a number alone as so many of the option's own unit.
+ * @param unit of that number, of the limits and of the result
+ */
+export function durationBetween(low: number, high: number, unit: 'ms' | 's'): (text: string) => number {
+  return (text) => {
+    const milliseconds = parseDuration(text, unit) ?? NaN;
+    const value = unit === 's' ? milliseconds / 1_000 : milliseconds;
+    if (value >= low && value <= high) return value;
+    throw new InvalidArgumentError(
+      `expected a duration such as 2s or 500ms, from ${low}${unit} to ${high}${unit}.`,
+    );
   };
 }
 

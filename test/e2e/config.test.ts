@@ -69,7 +69,8 @@ describe.concurrent('the configuration file', () => {
       expect(ping.status).toBe(0);
       writeFileSync(file, 'up: { colour: red }');
       up.child.kill('SIGHUP');
-      await up.event('error', ({ code }) => code === 'CONFIG_INVALID');
+      const { hint } = await up.event('error', ({ code }) => code === 'CONFIG_INVALID');
+      expect(hint).toMatch(/; what was in force still is$/);
       connect.child.stdin!.end(' and after');
       expect((await connect.ended).stdout.toString()).toBe('before and after');
       server.close();

@@ -60,8 +60,11 @@ nat: { timeout: 2m }
 
   it.each([
     ['quiet: true\nup:\n  alow: [any]\n', 'line 3: up.alow: there is no such key'],
+    ['- up\n- down\n', 'line 1: the file: expected keys with values'],
+    ['up\n', 'line 1: the file: expected keys with values'],
     ['\ncolour: red\n', 'line 2: colour: there is no such key'],
     ['ping:\n  interval: 25\n', 'line 2: ping.interval: expected a duration such as "25s"'],
+    ['up:\n  allow: any\n', 'line 2: up.allow: expected a list, such as [a, b]'],
     ['ping: { interval: 25 parsecs }', 'line 1: ping.interval: expected a duration such as "25s"'],
   ])('with a mistake is refused by line and key: %j', async (text, message) => {
     expect(await complaint(text)).toBe(message);
