@@ -16,7 +16,10 @@ export interface AllowList {
   isDenied(id: PeerId): boolean;
 }
 
-/** One `--allow` value: `ID`, `any`, or `ID=service,…`; a line of the file may also be `!ID`, which denies. */
+/**
+ * One `--allow` value: `ID`, `any`, or `ID=service,…`; a line of the file may also be `!ID`, which denies, or `!any`, which takes
+ * the file's `any` back.
+ */
 export interface AllowRule {
   readonly id: PeerId | 'any';
   readonly grant: Grant | 'none';
@@ -24,13 +27,18 @@ export interface AllowRule {
 
 /** @throws SallyportError `USAGE` */
 export function parseAllowRule(text: string): AllowRule {
-  const [who = '', services] = text.split('=', 2);
+  const [who = '', ...services] = text.split('=');
   const id = who === 'any' ? 'any' : parsePeerId(who);
-  if (services === undefined) return { id, grant: 'all' };
-  const names = services.split(',').filter((name) => name !== '');
-  if (names.length === 0)
-    throw new SallyportError('USAGE', `no service after the = in ${JSON.stringify(text)}`);
-  return { id, grant: new Set(names) };
+  if (services.length === 0) return { id, grant: 'all' };
+  const names = services.join('=').split(','); // a socket's path may have a = of its own
+  if (names.some((name) => name.trim() === ''))
+    throw new SallyportError('USAGE', `a service without a name in ${JSON.stringify(text)}`);
+  return { id, grant: new Set(names.map((name) => name.trim())) };
+}
+
+/** Whom a rule that denies names. @throws SallyportError `USAGE` */
+export function parseDenied(text: string): PeerId | 'any' {
+  return text === 'any' ? 'any' : parsePeerId(text);
 }
 
 /** The rule that allows `id` these services, or all where none is named. */
@@ -83,8 +91,11 @@ export class AllowFile {
     return before === undefined || before.grant === 'none';
   }
 
-  /** Denies `id` whatever else allows it, a running command's `--allow` included. True when it was not denied before. */
-  deny(id: PeerId): boolean {
+  /**
+   * Denies `id` whatever else allows it, a running command's `--allow` included; `any` takes back what `allow` said of it, no more. True when
+   * it was not denied before.
+   */
+  deny(id: PeerId | 'any'): boolean {
     if (this.#ruleFor(id)?.grant === 'none') return false;
     appendPrivateLine(this.path, `!${id}`);
     return true;
@@ -96,7 +107,7 @@ export class AllowFile {
 
   #parse(line: string, number: number): AllowRule {
     try {
-      return line.startsWith('!') ? { id: parsePeerId(line.slice(1)), grant: 'none' } : parseAllowRule(line);
+      return line.startsWith('!') ? { id: parseDenied(line.slice(1)), grant: 'none' } : parseAllowRule(line);
     } catch (cause) {
       throw new SallyportError('CONFIG_INVALID', `${this.path}, line ${number}: not a rule`, {
         hint: 'a line is a peer id, optionally followed by =service,…, or ! and a peer id',

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
-import { parsePeerId } from '../../src/core/identity.ts';
-import { AllowFile } from '../allow-list.ts';
+import { AllowFile, parseDenied } from '../allow-list.ts';
 import { Home } from '../home.ts';
 import { SettingsFile } from '../settings.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
@@ -31,7 +30,7 @@ export function addIdentityCommands(program: Command): void {
   withPeerOptions(
     program
       .command('allow')
-      .argument('<id>', 'a peer id, optionally with =service,…')
+      .argument('<id>', 'a peer id or "any", optionally with =service,…')
       .description('let a peer open sessions here'),
   ).action((rule: string, options: SharedOptions) => {
     const fresh = new AllowFile(new Home(options.home).allowFile).allow(rule);
@@ -44,17 +43,19 @@ export function addIdentityCommands(program: Command): void {
   withPeerOptions(
     program
       .command('deny')
-      .argument('<id>', 'a peer id')
+      .argument('<id>', 'a peer id; "any" takes back `peer allow any`')
       .description('no longer let a peer open sessions here; ends its live ones'),
   ).action((text: string, options: SharedOptions) => {
-    const id = parsePeerId(text);
+    const id = parseDenied(text);
     const changed = new AllowFile(new Home(options.home).allowFile).deny(id);
     reporterOf(options).report(
       { denied: id, changed },
-      changed ? `${id} is denied` : `${id} was denied before`,
+      id === 'any' ? ANY_DENIED : changed ? `${id} is denied` : `${id} was denied before`,
     );
   });
 }
+
+const ANY_DENIED = 'the list allows only peers that it names';
 
 function join(text: string, options: SharedOptions): void {
   const home = new Home(options.home);

@@ -102,6 +102,14 @@ describe.concurrent('a command line that makes no sense', () => {
     ['an odd command', 'peer', ['a'.repeat(100_000)], 'USAGE', /unknown command 'a{400,600}…; see --help/],
     ['a count of nothing', 'peer', ['ping', 'a', '-c', '0'], 'USAGE', /from 1 to 1000000; see --help/],
     [
+      'no duration',
+      'peer',
+      ['ping', 'a', '-i', 'soon'],
+      'USAGE',
+      /such as 2s or 500ms, from 0ms to 3600000ms;/,
+    ],
+    ['too short a time', 'peer', ['nat', '--timeout', '500ms'], 'USAGE', /from 1s to 600s; see --help/],
+    [
       'a URL with the wrong scheme',
       'peer',
       ['up', '--rendezvous', 'ftp://x'],

@@ -56,6 +56,15 @@ describe('the allow list', () => {
     expect(allowListOf(file.rules()).grantOf(alice)).toBe('all');
   });
 
+  it.each(['=', '=,', '=web,,ssh', '=web, '])('refuses a service without a name: %j', (services) => {
+    expect(() => parseAllowRule(`${alice}${services}`)).toThrow(/without a name/);
+  });
+
+  it('takes the names of services as they were exposed, blanks around them aside', () => {
+    const { grant } = parseAllowRule(`${alice}=web, ssh,/run/a=b.sock`);
+    expect(grant).toEqual(new Set(['web', 'ssh', '/run/a=b.sock']));
+  });
+
   it('denies whom any rule lets in, wherever that rule stands', () => {
     const file = new AllowFile(home.allowFile);
     file.allow('any');
@@ -65,6 +74,17 @@ describe('the allow list', () => {
       expect(allowListOf(rules).grantOf(alice)).toBeUndefined();
       expect(allowListOf(rules).grantOf(bob)).toBe('all');
     }
+  });
+
+  it('takes the rule for any back, and leaves those for peers and the options alone', () => {
+    const file = new AllowFile(home.allowFile);
+    for (const rule of ['any', alice]) file.allow(rule);
+    expect(file.deny('any')).toBe(true);
+    expect(allowListOf(file.rules()).grantOf(bob)).toBeUndefined();
+    expect(allowListOf(file.rules()).grantOf(alice)).toBe('all');
+    expect(allowListOf([...file.rules(), parseAllowRule('any')]).grantOf(bob)).toBe('all');
+    file.allow('any');
+    expect(allowListOf(file.rules()).grantOf(bob)).toBe('all');
   });
 
   it('puts a rule for the peer itself before the rule for any', () => {
