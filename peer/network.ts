@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { familyOfAddress, type Family } from '../src/core/address.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../src/core/endpoint.ts';
 import { LIMITS } from '../src/core/limits.ts';
-import { UNMEASURED, type NatProfile, type TransportProfile } from '../src/core/nat/behavior.ts';
+import type { NatProfile, TransportProfile } from '../src/core/nat/behavior.ts';
 import type { NewMapping } from '../src/core/nat/seen-candidates.ts';
 import type { Candidate, Transport } from '../src/core/punch/candidate.ts';
 import { FloodBudget } from '../src/core/punch/flood-budget.ts';
@@ -11,14 +11,13 @@ import type { StunService } from '../src/core/punch/sampler.ts';
 import { SAMPLE_MS } from '../src/core/punch/prediction.ts';
 import { isSequential, type PathChoice } from '../src/core/punch/situation.ts';
 import type { Clock } from '../src/net/clock.ts';
-import { deferred } from '../src/net/deferred.ts';
-import { advertisedAddresses, hostAddresses, recentHostAddresses } from '../src/net/interfaces.ts';
-import { NatDiscovery } from '../src/net/nat-discovery.ts';
+import { advertisedAddresses, recentHostAddresses } from '../src/net/interfaces.ts';
+import type { NatDiscovery } from '../src/net/nat-discovery.ts';
 import { PortMapping, type PortMappingReport } from '../src/net/port-mapping.ts';
 import type { StunAccess } from '../src/net/stun-access.ts';
-import { UdpSocket } from '../src/net/udx.ts';
-import { WILDCARD } from '../src/net/wildcard.ts';
+import type { UdpSocket } from '../src/net/udx.ts';
 import { FamilyPorts } from './family-ports.ts';
+import { NatMeasurements, NOTHING_MEASURED } from './nat-measurements.ts';
 import { TaggedConnections, type TaggedConnection } from './tagged-connections.ts';
 
 /** A session that shares the UDP socket: takes the datagrams that are its own. */
@@ -39,8 +38,6 @@ interface NetworkEvents {
   moved: [];
 }
 
-const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
-
 /**
  * What this peer has of the network, for each family: one UDP socket for everything, one TCP listener, the port that
  * its TCP STUN connection holds, and what was measured of the NATs on those very sockets.
@@ -51,21 +48,12 @@ export class Network extends EventEmitter<NetworkEvents> {
   readonly probes = new ProbeBudget();
   #clock: Clock;
   readonly #ports: Readonly<Record<Family, FamilyPorts | undefined>> & { readonly 4: FamilyPorts };
-  #discoveries: Partial<Record<Family, NatDiscovery>> = {};
-  /** What the profiles of earlier discoveries had come to: versions never fall. */
-  #formerVersion = 0;
-  /** What `#discoveries` were made for. */
-  #access: string | undefined;
-  #stun: StunService | undefined;
+  readonly #measurements: NatMeasurements;
   #owners = new Set<DatagramOwner>();
   readonly #connections: TaggedConnections;
   #onLoopback = false;
-  #witnesses: () => readonly Endpoint[] = () => [];
   #portMapping: PortMapping;
   #mayMapPorts: boolean;
-  #diagnosed = new Set<string>();
-  /** Of our UDP mapping over IPv4, by the present discovery. */
-  #publicAddress: string | undefined;
 
   private constructor(
     clock: Clock,
@@ -79,6 +67,8 @@ export class Network extends EventEmitter<NetworkEvents> {
     this.#mayMapPorts = mapPorts;
     this.#ports = { 4: over4, 6: over6 };
     this.#connections = connections;
+    this.#measurements = new NatMeasurements({ clock, sockets: { 4: over4.udp, 6: over6?.udp } });
+    this.#measurements.on('changed', () => this.emit('changed')).on('moved', () => this.emit('moved'));
     for (const { udp } of this.#opened) udp.on('datagram', (bytes, from) => this.#route(bytes, from));
     this.#portMapping = new PortMapping({
       clock,
@@ -127,104 +117,38 @@ export class Network extends EventEmitter<NetworkEvents> {
    */
   discover(stun: StunAccess, onLoopback: boolean, witnesses: () => readonly Endpoint[]): void {
     this.#onLoopback = onLoopback;
-    this.#witnesses = witnesses;
-    const localAddresses = hostAddresses().map(({ address }) => address);
-    // A registration that came back has the same STUN servers and key: what is held there stays held.
-    const access = JSON.stringify([stun, localAddresses]);
-    if (access === this.#access) return this.#all((discovery) => discovery.refresh());
-    this.#access = access;
-    this.#formerVersion = this.profile.version;
-    this.#all((discovery) => discovery.close());
-    this.#publicAddress = undefined;
-    const over4 = (servers: readonly Endpoint[]) => servers.find((server) => familyOf(server) === 4);
-    this.#stun = { servers: { udp: over4(stun.udp), tcp: over4(stun.tcp) }, credentials: stun };
-    const over6 = measures(6, stun, localAddresses) ? this.#ports[6]?.udp : undefined;
-    this.#discoveries = {
-      4: this.#measure(4, this.udp, stun, localAddresses),
-      ...(over6 && { 6: this.#measure(6, over6, stun, localAddresses) }),
-    };
-    this.#all((discovery) => discovery.start());
+    if (!this.#measurements.start(stun, witnesses)) return;
     // A deployment on this very host says nothing about the world outside of the router.
     if (!onLoopback && this.#mayMapPorts) this.#portMapping.start(stun);
   }
 
-  /** Measures one family's NATs on its own sockets. */
-  #measure(
-    family: Family,
-    datagrams: UdpSocket,
-    stun: StunAccess,
-    localAddresses: readonly string[],
-  ): NatDiscovery {
-    const freshDatagrams = async (port = 0) => UdpSocket.open({ host: WILDCARD[family], port });
-    const discovery = new NatDiscovery({
-      datagrams,
-      freshDatagrams,
-      stun,
-      witnesses: () => this.#witnesses(),
-      localAddresses,
-      clock: this.#clock,
-    });
-    discovery.on('mapped', (transport, { endpoint }) => {
-      const moved = family === 4 && this.#hasMoved(transport, endpoint.address);
-      this.emit('changed');
-      if (moved) this.emit('moved');
-    });
-    discovery.on('profile', (transport, _profile, complete) => {
-      if (complete) this.#diagnosed.add(`${family} ${transport}`);
-      this.emit('changed');
-    });
-    return discovery;
-  }
-
-  #all(act: (discovery: NatDiscovery) => void): void {
-    for (const discovery of Object.values(this.#discoveries)) act(discovery);
-  }
-
-  /** A NAT that keeps one port for all destinations keeps its address as well, unless it was given another. */
-  #hasMoved(transport: Transport, address: string): boolean {
-    if (transport !== 'udp') return false;
-    const before = this.#publicAddress;
-    this.#publicAddress = address;
-    const keeps = this.profile.udp.mapping === 'endpoint-independent';
-    return keeps && before !== undefined && before !== address;
-  }
-
   /** Of IPv4. */
   get discovery(): NatDiscovery | undefined {
-    return this.#discoveries[4];
+    return this.#measurements.discoveryOf(4);
   }
 
   /** The servers that measure, of both families. */
   get stunServers(): Readonly<Record<Transport, readonly Endpoint[]>> {
-    const all = Object.values(this.#discoveries).map(({ servers }) => servers);
-    return { udp: all.flatMap(({ udp }) => udp), tcp: all.flatMap(({ tcp }) => tcp) };
+    return this.#measurements.servers;
   }
 
   /** Where a fresh socket's mapping can be asked for. */
   get stun(): StunService | undefined {
-    return this.#stun;
+    return this.#measurements.stun;
   }
 
   heldPortOf(family: Family): number | undefined {
-    return this.#discoveries[family]?.heldPort;
+    return this.#measurements.discoveryOf(family)?.heldPort;
   }
 
   get profile(): NatProfile {
-    const over4 = this.#discoveries[4]?.profile ?? NOTHING_MEASURED;
-    const over6 = this.#discoveries[6]?.profile;
-    const { ageSeconds } = this;
-    return {
-      version: this.#formerVersion + over4.version + (over6?.version ?? 0),
-      ...this.#withMappedPorts(over4),
-      ...(ageSeconds !== undefined && { ageSeconds }),
-      ...(over6 && isOfUse(over6) && { ipv6: { udp: over6.udp, tcp: over6.tcp } }),
-    };
+    const { profile } = this.#measurements;
+    return { ...profile, ...this.#withMappedPorts(profile) };
   }
 
   /** Since the NATs were diagnosed; `undefined` before they are. */
   get ageSeconds(): number | undefined {
-    const ended = this.discovery?.diagnosis?.ended;
-    return ended === undefined ? undefined : Math.floor((this.#clock.now() - ended) / 1_000);
+    return this.#measurements.ageSeconds;
   }
 
   #withMappedPorts(profile: NatProfile): Pick<NatProfile, 'udp' | 'tcp'> {
@@ -242,14 +166,13 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Candidates that were seen or reached from outside, as attested by the rendezvous: what may travel in the offer itself. */
   get publicCandidates(): Candidate[] {
-    const seen = [4, 6].flatMap((family) => this.#discoveries[family as Family]?.candidates ?? []);
-    return [...seen, ...this.#portMapping.candidates];
+    return [...this.#measurements.candidates, ...this.#portMapping.candidates];
   }
 
   /** Mappings over IPv4 that a NAT which counts its ports has just made: they show where it stands. */
   get samples(): NewMapping[] {
     const { profile } = this;
-    const mappings = this.#discoveries[4]?.newMappings(SAMPLE_MS) ?? [];
+    const mappings = this.#measurements.newMappings(SAMPLE_MS);
     return mappings.filter(({ candidate: { transport } }) => isSequential(profile[transport]));
   }
 
@@ -284,7 +207,7 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** What was measured promised a direct path, and none came: it is measured again. */
   suspect(): void {
-    this.#all((discovery) => discovery.suspect());
+    this.#measurements.suspect();
   }
 
   /** Resolves when the UDP mapping is known, or after `capMs`: connecting doesn't wait for a full diagnosis. */
@@ -299,9 +222,8 @@ export class Network extends EventEmitter<NetworkEvents> {
 
   /** Resolves when both transports are fully measured and the router has been asked for ports, or after `capMs`. */
   async diagnosed(capMs: number, signal?: AbortSignal): Promise<void> {
-    const wanted = () => 2 * Object.keys(this.#discoveries).length || 2;
     const isRouterAsked = () => this.#onLoopback || !this.#mayMapPorts || this.#portMapping.settled;
-    const known = () => this.#diagnosed.size >= wanted() && isRouterAsked();
+    const known = () => this.#measurements.complete && isRouterAsked();
     await this.#until(known, capMs, signal);
   }
 
@@ -309,14 +231,8 @@ export class Network extends EventEmitter<NetworkEvents> {
    * Resolves when our mappings are known and freshly attested, or after `capMs`.
    * @param anew asks for them whatever is known, as after a loss that may be a NAT's
    */
-  async refreshed(capMs: number, anew = false): Promise<void> {
-    const discoveries = Object.values(this.#discoveries);
-    if (discoveries.length === 0) return;
-    const cap = deferred<void>();
-    const cancel = this.#clock.setTimer(() => cap.resolve(), capMs);
-    const answers = discoveries.map((discovery) => (anew ? discovery.reasked() : discovery.attested()));
-    await Promise.race([anew ? answers[0] : Promise.all(answers), cap.promise]);
-    cancel();
+  refreshed(capMs: number, anew = false): Promise<void> {
+    return this.#measurements.refreshed(capMs, anew);
   }
 
   /** Datagrams that `owner` recognises go there. Returns how to stop it. */
@@ -340,7 +256,7 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 
   async close(): Promise<void> {
-    this.#all((discovery) => discovery.close());
+    this.#measurements.close();
     await this.#portMapping.close();
     await Promise.all(this.#opened.map((ports) => ports.close()));
   }
@@ -373,16 +289,6 @@ export class Network extends EventEmitter<NetworkEvents> {
   }
 }
 
-function isOfUse({ udp, tcp }: NatProfile): boolean {
-  return udp.reachable === true || tcp.reachable === true;
-}
-
 function hostCandidate(transport: Transport, address: string, port: number): Candidate {
   return { type: 'host', transport, endpoint: { address, port } };
-}
-
-/** There is something of this family to measure with, here and at the servers. */
-function measures(family: Family, { udp, tcp }: StunAccess, localAddresses: readonly string[]): boolean {
-  const hasServer = [...udp, ...tcp].some((server) => familyOf(server) === family);
-  return hasServer && localAddresses.some((address) => familyOfAddress(address) === family);
 }

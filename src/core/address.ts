@@ -129,12 +129,28 @@ function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
 }
 
+/** Four decimal numbers without leading zeros. By hand: every datagram brings an address. */
 function parseIPv4(text: string): Uint8Array | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
-  const bytes = parts.map((part) => (/^(0|[1-9]\d{0,2})$/.test(part) ? Number(part) : 256));
-  return bytes.every((byte) => byte <= 255) ? Uint8Array.from(bytes) : undefined;
+  const bytes = new Uint8Array(4);
+  let [part, digits, value] = [0, 0, 0];
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT;
+    if (code === DOT) {
+      if (digits === 0 || value > 255 || part === 4) return undefined;
+      bytes[part++] = value;
+      digits = value = 0;
+      continue;
+    }
+    const digit = code - ZERO_DIGIT;
+    if (digit < 0 || digit > 9 || digits === 3 || (digits > 0 && value === 0)) return undefined;
+    value = 10 * value + digit;
+    digits++;
+  }
+  return part === 4 ? bytes : undefined;
 }
+
+const DOT = 46;
+const ZERO_DIGIT = 48;
 
 function parseIPv6(text: string): Uint8Array | undefined {
   const halves = text.split('::');

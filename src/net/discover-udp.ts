@@ -78,7 +78,7 @@ export class UdpDiscoverer {
   }
 
   readonly #onMainDatagram = (bytes: Buffer, from: Endpoint): void => {
-    this.#driver.handle({ type: 'datagram', socket: 'main', bytes, from });
+    if (this.#machine.owns(bytes)) this.#driver.handle({ type: 'datagram', socket: 'main', bytes, from });
   };
 
   #perform(output: UdpDiscoveryOutput): void {

@@ -52,7 +52,7 @@ export interface FamilyProfile {
   readonly tcp: TransportProfile;
 }
 
-/** Nothing measured yet. The plan treats unknown as the hardest kind. */
+/** Nothing measured yet. What the plan makes of that is in `plan.ts`. */
 export const UNMEASURED: TransportProfile = {
   reachable: undefined,
   mapping: 'unknown',

@@ -98,6 +98,11 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     return this.#candidates.list(now, maxAgeMs);
   }
 
+  /** True for what answers one of the tests; whether it is authentic shows later. Probes of punching come by here in thousands. */
+  owns(bytes: Uint8Array): boolean {
+    return this.#testFor(bytes) !== undefined;
+  }
+
   get newMapping(): NewMapping | undefined {
     return this.#candidates.newMapping;
   }
@@ -163,14 +168,17 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   #receive({ socket, bytes, from }: UdpDiscoveryInput & { type: 'datagram' }, now: Instant): void {
-    // Probes of punching come by here in thousands: look for the transaction before any HMAC.
-    const test = this.#tests.get(keyOf(bytes.subarray(8, 20)));
+    const test = this.#testFor(bytes);
     // By another socket's mapping, where a NAT gave both the same port, an answer says nothing about the filter.
     if (!test || test.socket !== socket) return;
     const reply = readResponse(bytes, this.#credentialsFor(test.purpose));
     if (!reply || !test.accept(reply, from, now)) return;
     const isOurs = test.socket === 'main' && test.purpose !== 'witness';
     if (isOurs && test.replies === 1 && reply.mapped) this.#observe(test, reply.mapped, now);
+  }
+
+  #testFor(answer: Uint8Array): BindingTest | undefined {
+    return this.#tests.get(keyOf(answer.subarray(8, 20)));
   }
 
   #credentialsFor(purpose: BindingTestPurpose): StunCredentials | undefined {

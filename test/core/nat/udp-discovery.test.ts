@@ -53,3 +53,19 @@ it('counts a reply from elsewhere only on the socket that has contacted nobody e
   expect(filteringWhenRepliesReach('filtering')).toBe('endpoint-independent');
   expect(filteringWhenRepliesReach('main')).toBe('address-and-port-dependent');
 });
+
+it('has no part in what answers none of its tests', () => {
+  const machine = new UdpDiscovery({
+    servers: SERVERS,
+    credentials,
+    localAddresses: ['192.168.1.2'],
+    localPort: 5000,
+    random: (length) => new Uint8Array(length).fill(7),
+  });
+  const answer = (transaction: number) => new Uint8Array(68).fill(transaction);
+  expect(machine.owns(answer(7))).toBe(false);
+  machine.handle({ type: 'start' }, 0);
+  expect(machine.owns(answer(7))).toBe(true);
+  expect(machine.owns(answer(8))).toBe(false);
+  expect(machine.owns(Uint8Array.of(7))).toBe(false);
+});
