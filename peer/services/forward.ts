@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import { SallyportError } from '../../src/core/errors.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { Place } from './forward-spec.ts';
 import { Listener } from './listener.ts';
 import { resetConnection } from '../../src/net/reset.ts';
-import { splice } from './splice.ts';
+import { join } from './splice.ts';
 
 /** What a forward needs of a session. */
 export interface StreamOpener {
@@ -31,21 +31,18 @@ export async function startForward(
   onError: (error: SallyportError) => void,
   limit?: number,
 ): Promise<Listening> {
+  const failed = (error: unknown) => {
+    // A client that hangs up early is no failure of the forward.
+    if (error instanceof SallyportError) onError(error);
+  };
   const carry = (socket: Socket) => {
-    carryConnection(socket, () => opener.openPurpose(purpose)).catch((thrown: unknown) =>
-      onError(asSallyportError(thrown)),
+    opener.openPurpose(purpose).then(
+      (stream) => join(socket, stream, failed),
+      (thrown: unknown) => {
+        resetConnection(socket);
+        failed(thrown);
+      },
     );
   };
   return Listener.start(place, carry, onError, limit);
-}
-
-/** Joins a connection with the stream that is opened for it, if one is; else resets it. @throws SallyportError why not */
-async function carryConnection(socket: Socket, open: () => Promise<Duplex>): Promise<void> {
-  try {
-    await splice(socket, await open());
-  } catch (thrown) {
-    resetConnection(socket);
-    // A client that hangs up early is no failure of the forward.
-    if (thrown instanceof SallyportError) throw thrown;
-  }
 }

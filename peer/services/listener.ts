@@ -37,14 +37,17 @@ export class Listener {
     await listening(server, place);
     const listener = new Listener(server);
     server.on('error', (cause) => onError(acceptError(listener.listen, cause)));
+    // Shared by all connections: an idle one shall hold little.
+    const closed = function (this: Socket) {
+      listener.#connections.delete(this);
+    };
     server.on('connection', (socket) => {
       if (listener.#connections.size >= limit) {
         resetConnection(socket);
         return onError(tooMany(listener.listen, limit));
       }
       listener.#connections.add(socket);
-      socket.on('close', () => listener.#connections.delete(socket));
-      socket.on('error', () => socket.destroy());
+      socket.on('close', closed).on('error', destroyed);
       carry(socket);
     });
     return listener;
@@ -102,6 +105,10 @@ function listenError(place: Place, cause: unknown): SallyportError {
     hint: 'give an address of this host, and a port or path that this user may use',
     cause,
   });
+}
+
+function destroyed(this: Socket): void {
+  this.destroy();
 }
 
 /** Out of file descriptors, mostly: the connection waits in the kernel, and is accepted when one is free. */

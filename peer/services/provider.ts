@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import type { PeerId } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
-import type { StreamPurpose } from '../../src/core/protocol/open.ts';
+import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { DENIED, type AllowList } from '../allow-list.ts';
 import { authorize, type Destination, type Exposure } from '../exposure.ts';
@@ -13,6 +13,11 @@ import { listenFor } from './reverse.ts';
 import { serveStream, type StreamRecord } from './serve.ts';
 
 export type ServiceHandler = (stream: SessionStream, session: Session) => void;
+
+interface Served {
+  readonly session: Session;
+  readonly purpose: StreamPurpose;
+}
 
 /** What this peer lets others reach, and the streams that do: allowed when they open, and asked again when rules change. */
 export class ServiceProvider {
@@ -27,50 +32,56 @@ export class ServiceProvider {
   readonly #record: (record: StreamRecord) => void;
   /** How many listeners each peer has us keep. */
   readonly #listeners = new Map<PeerId, number>();
-  /** What each live stream was allowed by. */
-  readonly #served = new Map<SessionStream, () => void>();
+  /** Each live stream that wasn't refused, and what it is allowed by. */
+  readonly #served = new Map<SessionStream, Served>();
+  /** One for all streams: an idle one shall hold little. */
+  readonly #onClose: (this: SessionStream) => void;
 
   /** @param record told of each stream, for the audit */
   constructor(allowList: AllowList, record: (record: StreamRecord) => void) {
     this.#allowList = allowList;
     this.#record = record;
+    const closed = (stream: SessionStream) => this.#closed(stream);
+    this.#onClose = function () {
+      closed(this);
+    };
   }
 
   /** Takes a stream that a peer opened to where it may go. */
   serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
-    const allow = () => this.#authorize(session, purpose);
-    this.#served.set(stream, allow);
+    const served: Served = { session, purpose };
+    this.#served.set(stream, served);
+    stream.on('close', this.#onClose);
     serveStream({
       stream,
       purpose,
-      peer: session.peer,
       datagrams: session.datagrams,
-      allow,
+      allow: () => this.#authorize(served),
       handle: (name) => this.handlers.get(name)?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
-      record: (record) => {
-        if (record.state !== 'opened') this.#served.delete(stream);
-        this.#record(record);
+      record: (state, reason) => {
+        if (state === 'refused') this.#served.delete(stream);
+        this.#tell(stream, served, state, reason);
       },
     });
   }
 
   /** Resets the streams that would not be allowed any more. */
   enforce(): void {
-    for (const [stream, allow] of this.#served) {
+    for (const [stream, served] of this.#served) {
       try {
-        allow();
+        this.#authorize(served);
       } catch (thrown) {
         const { code, message } = asSallyportError(thrown);
-        this.#served.delete(stream);
         stream.reset(code, message);
       }
     }
   }
 
   /** @throws SallyportError `NOT_AUTHORIZED`, `SERVICE_UNKNOWN` */
-  #authorize({ peer, asked }: Session, purpose: StreamPurpose): Destination {
+  #authorize({ session, purpose }: Served): Destination {
+    const { peer, asked } = session;
     if (this.#allowList.isDenied(peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
     return authorize(purpose, this.#allowList.grantOf(peer), {
       exposures: this.exposures,
@@ -79,6 +90,23 @@ export class ServiceProvider {
       permits: this.permits,
       asked,
     });
+  }
+
+  #closed(stream: SessionStream): void {
+    const served = this.#served.get(stream);
+    if (!served) return;
+    this.#served.delete(stream);
+    this.#tell(stream, served, 'closed', stream.errored?.message);
+  }
+
+  /** For the audit: who, what, when, bytes. */
+  #tell(
+    { bytesSent: sent, bytesReceived: received }: SessionStream,
+    { session, purpose }: Served,
+    state: StreamRecord['state'],
+    reason?: string,
+  ): void {
+    this.#record({ peer: session.peer, what: purposeText(purpose), state, reason, sent, received });
   }
 
   async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
+import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { PeerId } from '../../src/core/identity.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { Destination } from '../exposure.ts';
@@ -25,35 +25,28 @@ export interface StreamRecord {
 export interface ServeOptions {
   readonly stream: SessionStream;
   readonly purpose: StreamPurpose;
-  readonly peer: PeerId;
   readonly datagrams: SessionDatagrams;
   /** Decides, or throws the refusal that the opener is told. */
   readonly allow: () => Destination;
   readonly handle: (name: string) => void;
   readonly pipe: () => Duplex | undefined;
   readonly listen: (request: ListenRequest) => Promise<Listening>;
-  readonly record: (record: StreamRecord) => void;
+  readonly record: (state: 'opened' | 'refused', reason?: string) => void;
 }
 
-/** Takes one stream that a peer opened to where it may go, and keeps the audit: who, what, when, bytes. */
+/**
+ * Takes one stream that a peer opened to where it may go. Nothing of this function may outlive that: what its closures
+ * hold would be kept for each idle stream.
+ */
 export function serveStream(options: ServeOptions): void {
-  const { stream, purpose, peer, datagrams, allow, handle, pipe, listen, record } = options;
-  const tell = (state: StreamRecord['state'], reason?: string) => {
-    const { bytesSent: sent, bytesReceived: received } = stream;
-    record({ peer, what: purposeText(purpose), state, reason, sent, received });
-  };
-  let refused = false;
+  const { stream, purpose, datagrams, allow, handle, pipe, listen, record } = options;
   const refuse = (thrown: unknown) => {
     const error = asSallyportError(thrown);
-    refused = true;
-    tell('refused', error.code);
+    record('refused', error.code);
     stream.reset(error.code, error.message);
   };
-  const opened = () => tell('opened');
+  const opened = () => record('opened');
   stream.on('error', ignored);
-  stream.on('close', () => {
-    if (!refused) tell('closed', stream.errored?.message);
-  });
   try {
     const destination = allow();
     switch (destination.to) {
@@ -64,7 +57,7 @@ export function serveStream(options: ServeOptions): void {
         const own = pipe();
         if (!own) throw new SallyportError('LIMIT', "the other side's pipe is in use");
         opened();
-        return join(stream, own, ignored);
+        return join(stream.off('error', ignored), own, ignored);
       }
       case 'listener':
         return void listen(destination.request).then(opened, refuse);
@@ -96,7 +89,7 @@ async function serveTarget(
   if (stream.destroyed) return void socket.destroy();
   opened();
   if (confirm) stream.write(CONNECTED);
-  join(stream, socket, ignored);
+  join(stream.off('error', ignored), socket, ignored);
 }
 
 function ignored(): void {}

@@ -15,55 +15,90 @@ export function splice(a: Duplex, b: Duplex): Promise<void> {
 }
 
 /**
- * Like `splice`, with a callback for the end: a promise for each pair of streams that stands idle would hold a tenth
- * more. Node's `pipe` and `finished` do the same, but hold 6 KB.
+ * Like `splice`, with a callback for the end. What stands idle shall hold little: a promise and closures for each pair of streams
+ * would take a kilobyte, and Node's `pipe` and `finished` take six. So all pairs share their listeners.
  */
-export function join(a: Duplex, b: Duplex, done: (error?: Error) => void): void {
-  let over = false;
-  const end = (error?: Error): void => {
-    if (over) return;
-    over = true;
-    if (error) for (const pipe of [a, b]) breakOff(pipe, error);
-    done(error);
-  };
-  const closed = (): void => {
-    for (const { closed: isClosed, errored, readableEnded, writableFinished } of [a, b]) {
-      if (isClosed && !(readableEnded && writableFinished)) return end(errored ?? closedEarly());
+export function join(a: Joined, b: Joined, done: (error?: Error) => void): void {
+  const pair = new Pair(a, b, done);
+  a[PAIR] = pair;
+  b[PAIR] = pair;
+  for (const pipe of [a, b])
+    pipe.on('error', onError).on('close', onClose).on('end', onEnd).on('data', onData);
+  for (const pipe of [a, b]) pipe.resume();
+  if (a.closed || b.closed) pair.settle();
+}
+
+/** Where the listeners find the pair of the stream that they are called for. */
+const PAIR = Symbol('pair');
+type Joined = Duplex & { [PAIR]?: Pair };
+
+class Pair {
+  readonly a: Duplex;
+  readonly b: Duplex;
+  readonly #done: (error?: Error) => void;
+  #over = false;
+
+  constructor(a: Duplex, b: Duplex, done: (error?: Error) => void) {
+    this.a = a;
+    this.b = b;
+    this.#done = done;
+  }
+
+  /** What one end reads the other writes. */
+  otherThan(pipe: Duplex): Duplex {
+    return pipe === this.a ? this.b : this.a;
+  }
+
+  end(error?: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (error) for (const pipe of [this.a, this.b]) breakOff(pipe, error);
+    this.#done(error);
+  }
+
+  /** It is over once both have closed, or one has before it had ended in both directions. */
+  settle(): void {
+    const { a, b } = this;
+    for (const { closed, errored, readableEnded, writableFinished } of [a, b]) {
+      if (closed && !(readableEnded && writableFinished)) return this.end(errored ?? closedEarly());
     }
-    if (a.closed && b.closed) end();
-  };
-  for (const pipe of [a, b]) pipe.on('error', end).on('close', closed);
-  carry(a, b);
-  carry(b, a);
-  if (a.closed || b.closed) closed();
+    if (a.closed && b.closed) this.end();
+  }
 }
 
-/** What one end reads the other writes, at the pace of the slower, and its end likewise. */
-function carry(from: Duplex, to: Duplex): void {
-  const tcp = isTcp(from) ? from : undefined;
-  from.on('end', () => {
-    if (tcp && wasReset(tcp)) breakOff(to, brokenOff());
-    else to.end();
-  });
-  from.on('data', (chunk: Uint8Array) => {
-    if (to.write(chunk)) return;
-    from.pause();
-    to.once('drain', () => from.resume());
-  });
-  from.resume();
+function onError(this: Joined, error: Error): void {
+  this[PAIR]!.end(error);
 }
 
-/** A Unix socket has no local address. The remote one must not be asked for yet: Node would remember it. */
-function isTcp(pipe: Duplex): pipe is Socket {
-  return pipe instanceof Socket && pipe.localAddress !== undefined;
+function onClose(this: Joined): void {
+  this[PAIR]!.settle();
+}
+
+function onEnd(this: Joined): void {
+  const to = this[PAIR]!.otherThan(this);
+  if (this instanceof Socket && wasReset(this)) breakOff(to, brokenOff());
+  else to.end();
+}
+
+/** At the pace of the slower. */
+function onData(this: Joined, chunk: Uint8Array): void {
+  const to: Joined = this[PAIR]!.otherThan(this);
+  if (to.write(chunk)) return;
+  this.pause();
+  to.once('drain', onDrain);
+}
+
+function onDrain(this: Joined): void {
+  this[PAIR]!.otherThan(this).resume();
 }
 
 /**
  * After a partial read libuv tells an RST as an end; the kernel, though, has forgotten the remote address then. Once
- * our own side has ended it forgets that after a proper end as well, and nothing can be told.
+ * our own side has ended it forgets that after a proper end as well, and nothing can be told. A Unix socket has no local
+ * address either. Neither may be asked for before the end: Node would remember it.
  */
-function wasReset(socket: Socket): boolean {
-  return !socket.writableEnded && socket.remoteAddress === undefined;
+function wasReset({ writableEnded, localAddress, remoteAddress }: Socket): boolean {
+  return !writableEnded && localAddress !== undefined && remoteAddress === undefined;
 }
 
 function brokenOff(): SallyportError {

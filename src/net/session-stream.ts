@@ -22,8 +22,8 @@ export class SessionStream extends Duplex {
   #bytesSent = ZERO;
   #bytesReceived = ZERO;
   readonly #carrier: StreamCarrier;
-  /** Received, and not yet taken by the readable side. */
-  #received: Uint8Array[] = [];
+  /** Received, and not yet taken by the readable side; `undefined` while nothing waits. */
+  #received: Uint8Array[] | undefined;
   #wantsData = true;
   #ended = false;
   /** The peer takes no more, although what it sent is complete: what is written goes nowhere. */
@@ -62,7 +62,7 @@ export class SessionStream extends Duplex {
   deliver(bytes: Uint8Array): void {
     if (this.destroyed) return;
     this.#bytesReceived += bytes.length;
-    if (!this.#wantsData || this.#received.length > 0) this.#received.push(bytes);
+    if (!this.#wantsData || this.#received) (this.#received ??= []).push(bytes);
     else this.#pass(bytes);
   }
 
@@ -102,9 +102,10 @@ export class SessionStream extends Duplex {
   override _read(): void {
     this.#wantsData = true;
     for (let at = 0; ; at += 1) {
-      const bytes = this.#wantsData ? this.#received[at] : undefined;
+      const bytes = this.#wantsData ? this.#received?.[at] : undefined;
       if (bytes === undefined) {
-        if (at > 0) this.#received = this.#received.slice(at);
+        const left = this.#received?.slice(at);
+        this.#received = left?.length ? left : undefined;
         break;
       }
       this.#pass(bytes);
@@ -130,7 +131,7 @@ export class SessionStream extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#received = [];
+    this.#received = undefined;
     const complete = this.readableEnded && this.writableFinished;
     if (!complete) {
       const { code, message } = failureOf(error);
@@ -153,7 +154,7 @@ export class SessionStream extends Duplex {
   }
 
   #passEnd(): void {
-    if (this.#ended && this.#received.length === 0 && !this.destroyed) this.push(null);
+    if (this.#ended && !this.#received && !this.destroyed) this.push(null);
   }
 }
 

@@ -74,6 +74,7 @@ describe('the rendezvous', () => {
     const boxes = watch(Opener.prototype, 'open');
     await talk(['relay']);
     await talk();
+    await talk(['udp', 'tcp']); // without a circuit all that the two tell each other goes in boxes
 
     const told = boxes.mock.results.flatMap(
       ({ value }) => decodeUpdate(value as Uint8Array).candidates ?? [],

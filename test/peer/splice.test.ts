@@ -1,28 +1,34 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseEndpoint } from '../../src/core/endpoint.ts';
 import { startForward, type Listening } from '../../peer/services/forward.ts';
-import type { Peer } from '../../src/index.ts';
+import type { Peer, Session } from '../../src/index.ts';
 import { Meeting } from './meeting.ts';
 
 // A TCP client here, a TCP server there, a session between them: what one end does, the other end sees.
 
+const PLACE = { bind: '127.0.0.1', port: 0 };
+
 let meeting: Meeting;
 let server: Server;
 let forward: Listening;
+let bob: Peer;
+let session: Session;
 
 beforeEach(async () => {
   meeting = await Meeting.start();
   server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const bob: Peer = await meeting.peer('bob', ['any']);
+  bob = await meeting.peer('bob', ['any']);
   bob.expose('target', `127.0.0.1:${port}`);
   const alice = await meeting.peer('alice');
-  const session = await alice.connect(bob.id);
-  const place = { bind: '127.0.0.1', port: 0 };
-  forward = await startForward(place, { for: 'service', name: 'target' }, session, () => {});
+  session = await alice.connect(bob.id);
+  forward = await startForward(PLACE, { for: 'service', name: 'target' }, session, () => {});
 });
 
 afterEach(async () => {
@@ -102,4 +108,23 @@ describe.each(['client', 'server'] as const)('what the %s does', (who) => {
     far.resume();
     expect(await ended).toBe('RST');
   });
+});
+
+it('the end of a Unix socket, which has no addresses, is not taken for an RST', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-splice-'));
+  const path = join(folder, 'target.sock');
+  const target = createServer((socket) => socket.end('last')).listen(path);
+  await once(target, 'listening');
+  bob.expose('local', path);
+  const toLocal = await startForward(PLACE, { for: 'service', name: 'local' }, session, () => {});
+  const { address, port } = parseEndpoint(toLocal.listen);
+  const client = connect({ host: address, port, allowHalfOpen: true });
+  const ended = endOf(client);
+  const [chunk] = (await once(client, 'data')) as [Buffer];
+  expect(chunk.toString()).toBe('last');
+  expect(await ended).toBe('FIN');
+  client.end();
+  await toLocal.close();
+  target.close();
+  rmSync(folder, { recursive: true });
 });

@@ -1,6 +1,7 @@
 /** A stream's bytes that wait to be framed, kept by reference. */
 export class SendQueue {
-  #chunks: Uint8Array[] = [];
+  /** `undefined` while it's empty, as in most streams most of the time. */
+  #chunks: Uint8Array[] | undefined;
   #head = 0;
   /** Bytes of the first chunk that were taken already. */
   #offset = 0;
@@ -12,16 +13,17 @@ export class SendQueue {
 
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
+    (this.#chunks ??= []).push(chunk);
     this.#bytes += chunk.length;
   }
 
   /** Appends up to `max` bytes to `into` and returns how many; many small chunks are copied into one. */
   take(max: number, into: Uint8Array[]): number {
     const before = into.length;
+    const wanted = Math.min(max, this.#bytes);
     let taken = 0;
-    while (taken < max && this.#head < this.#chunks.length) {
-      const slice = this.#takeSlice(max - taken);
+    while (taken < wanted) {
+      const slice = this.#takeSlice(wanted - taken);
       into.push(slice);
       taken += slice.length;
     }
@@ -34,14 +36,14 @@ export class SendQueue {
   }
 
   clear(): void {
-    this.#chunks = [];
+    this.#chunks = undefined;
     this.#head = 0;
     this.#offset = 0;
     this.#bytes = 0;
   }
 
   #takeSlice(max: number): Uint8Array {
-    const chunk = this.#chunks[this.#head]!;
+    const chunk = this.#chunks![this.#head]!;
     const end = Math.min(chunk.length, this.#offset + max);
     const slice = this.#offset === 0 && end === chunk.length ? chunk : chunk.subarray(this.#offset, end);
     if (end === chunk.length) {
@@ -54,11 +56,9 @@ export class SendQueue {
   }
 
   #compact(): void {
-    if (this.#head === this.#chunks.length) {
-      this.#chunks = [];
-      this.#head = 0;
-    } else if (this.#head >= COMPACT_AT) {
-      this.#chunks.splice(0, this.#head);
+    if (this.#bytes === 0) this.clear();
+    else if (this.#head >= COMPACT_AT) {
+      this.#chunks!.splice(0, this.#head);
       this.#head = 0;
     }
   }

@@ -30,24 +30,27 @@ export class WindowBudget {
 }
 
 /**
- * A receive window in absolute offsets. It doubles, up to a maximum, whenever a whole window is consumed within two
+ * A receive window. What it counts from where the reader stands is never more than its size, so V8 keeps it as a small
+ * integer, without an object of its own as for an offset. It doubles, up to a maximum, whenever a whole window is consumed within two
  * round trips: then the window, not the path or the reader, is what holds the sender back.
  */
 export class ReceiveWindow {
   readonly #max: number;
   readonly #budget: WindowBudget | undefined;
   #size: number;
+  /** The offset up to which the peer has sent. */
   #received = ZERO;
-  #consumed = ZERO;
-  /** The offset up to which the peer may send. */
-  #granted = ZERO;
-  /** Where and when the current measurement of a window's worth began. */
-  #markOffset = ZERO;
-  #markAt: Instant | undefined;
+  /** Received and not yet consumed. */
+  #unread = 0;
+  /** What the peer may still send. */
+  #credit: number;
+  /** Consumed since the current measurement of a window's worth began, and when that was. */
+  #measured = 0;
+  #measuredSince: Instant | undefined;
 
   constructor(initial: number, max: number, budget?: WindowBudget) {
     this.#size = initial;
-    this.#granted = initial;
+    this.#credit = initial;
     this.#max = Math.max(initial, max);
     this.#budget = budget;
   }
@@ -60,43 +63,44 @@ export class ReceiveWindow {
     return this.#received;
   }
 
-  /** Received and not yet consumed. */
   get unread(): number {
-    return this.#received - this.#consumed;
+    return this.#unread;
   }
 
   /** Throws `PROTOCOL_ERROR` where the peer sent more than it was granted. */
   receive(bytes: number, now: Instant): void {
-    this.#markAt ??= now;
+    this.#measuredSince ??= now;
     this.#received += bytes;
-    if (this.#received > this.#granted) throw protocolError('it sent more than its window');
+    this.#unread += bytes;
+    this.#credit -= bytes;
+    if (this.#credit < 0) throw protocolError('it sent more than its window');
   }
 
   consume(bytes: number, now: Instant, rttMs: number): void {
-    this.#consumed += bytes;
-    assert(this.#consumed <= this.#received, 'more was consumed than received');
-    if (this.#consumed - this.#markOffset < this.#size) return;
-    const took = now - (this.#markAt ?? now);
-    this.#markOffset = this.#consumed;
-    this.#markAt = now;
+    this.discard(bytes);
+    this.#measured += bytes;
+    if (this.#measured < this.#size) return;
+    const took = now - (this.#measuredSince ?? now);
+    this.#measured = 0;
+    this.#measuredSince = now;
     if (took <= Math.max(2 * rttMs, FASTEST_WINDOW_MS)) this.grow();
   }
 
   /** Counts as consumed without saying anything of the reader's pace. */
   discard(bytes: number): void {
-    this.#consumed += bytes;
-    this.#markOffset += bytes;
+    this.#unread -= bytes;
+    assert(this.#unread >= 0, 'more was consumed than received');
   }
 
   /** A quarter of the window can be granted anew: worth a WINDOW frame. */
   get due(): boolean {
-    return this.#consumed + this.#size - this.#granted >= this.#size / 4;
+    return this.#size - this.#unread - this.#credit >= this.#size / 4;
   }
 
   /** The new absolute offset to grant. */
   grant(): number {
-    this.#granted = this.#consumed + this.#size;
-    return this.#granted;
+    this.#credit = this.#size - this.#unread;
+    return this.#received + this.#credit;
   }
 
   /** Doubles, as far as maximum and budget allow. */
