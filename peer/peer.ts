@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import { parsePeerName } from '../src/core/peer-name.ts';
+import { remoteFailure } from '../src/core/remote-failure.ts';
 import { parseInvite } from '../src/core/invite.ts';
 import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
@@ -269,9 +270,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     try {
       // Only with an answer in the session is it certain that nobody else was faster with the same invite.
       await session.ping().catch(() => session.ping());
+      if (session.driver.isClosing)
+        throw new SallyportError('SESSION_CLOSED', 'the session was closed at once');
     } catch (thrown) {
-      await session.close();
-      throw inviteRefusal(thrown);
+      const { code, message, remote } = await session.driver.close();
+      throw inviteRefusal(remote && code ? remoteFailure(code, message) : thrown);
     }
     this.#trust.welcome(inviter, services);
     return session;

@@ -40,7 +40,7 @@ export class Driver<Input, Output> {
   handleSoon(input: Input): void {
     if (this.#stopped) return;
     this.#machine.handle(input, this.#now());
-    this.#drainSoon();
+    this.#drainLater(microtask);
   }
 
   /**
@@ -50,10 +50,7 @@ export class Driver<Input, Output> {
   handleAfterwards(input: Input): void {
     if (this.#stopped) return;
     this.#machine.handle(input, this.#now());
-    if (this.#draining || this.#drainScheduled) return;
-    this.#drainScheduled = true;
-    // Node runs ticks that a microtask asks for once there are no microtasks left.
-    microtask(() => process.nextTick(this.#drainNow));
+    this.#drainLater(afterMicrotasks);
   }
 
   /** Like `handle`, but drains only when the turn of the event loop is over, so that inputs of many callbacks share a batch. */
@@ -68,10 +65,10 @@ export class Driver<Input, Output> {
     });
   }
 
-  #drainSoon(): void {
+  #drainLater(schedule: (drain: () => void) => void): void {
     if (this.#draining || this.#drainScheduled) return;
     this.#drainScheduled = true;
-    microtask(this.#drainNow);
+    schedule(this.#drainNow);
   }
 
   drain(): void {
@@ -139,4 +136,9 @@ export class Driver<Input, Output> {
     if (deadline !== undefined && deadline <= now) this.#machine.handleTimeout(now);
     this.drain();
   }
+}
+
+/** Node runs ticks that a microtask asks for once there are no microtasks left. */
+function afterMicrotasks(run: () => void): void {
+  microtask(() => process.nextTick(run));
 }

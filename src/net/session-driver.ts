@@ -83,6 +83,11 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     return this.#end;
   }
 
+  /** One of the ends has said that it closes the session, which has not ended yet. */
+  get isClosing(): boolean {
+    return this.#machine.isClosing;
+  }
+
   get stats(): SessionStats {
     return this.#machine.stats;
   }

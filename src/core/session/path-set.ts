@@ -157,9 +157,13 @@ export class PathSet {
     for (const path of this.#paths.values()) this.#question(path, now);
   }
 
-  /** One alone is doubted, which matters only where another is there. */
+  /** One alone is doubted, which matters only where another is there; and of those, which one still answers. */
   question(path: Path, now: Instant): void {
-    if (this.#hasOther(path)) this.#question(path, now);
+    if (!this.#hasOther(path)) return;
+    this.#question(path, now);
+    // It may carry nothing that would show that it is dead as well.
+    if (this.#active?.info.direct && this.#active !== path) this.#question(this.#active, now);
+    this.#askOthers(now);
   }
 
   #question(path: Path, now: Instant): void {

@@ -74,7 +74,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   readonly #farewell: Farewell;
   /** The keys that a path which comes up now has. */
   #epoch: number;
-  /** Of what goes out next: empty, but while it is filled. */
+  /** Gathers what the next transmit carries; empty between two calls of `poll`. */
   #batch = new Batch();
   #now: Instant;
   #closed = false;
@@ -162,6 +162,11 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#incoming.acknowledgeIfDue(now);
     this.#checkPathless(now);
     if ((this.#farewell.deadline ?? Infinity) <= now) this.#forceClose(now);
+  }
+
+  /** One of the ends has said that it closes. */
+  get isClosing(): boolean {
+    return this.#farewell.end !== undefined;
   }
 
   poll(): SessionOutput | undefined {

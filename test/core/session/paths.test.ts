@@ -474,6 +474,22 @@ describe('death of a path', () => {
     expect(pair.a.states(quiet)).not.toContain('down');
   });
 
+  it.each([
+    ['which is sent on', true],
+    ['which stands by', false],
+  ])('on the path that is doubted, %s, has this end pass over others that are silent too', (_, isActive) => {
+    const pair = new Pair();
+    const alive = pair.addPath(relay);
+    const silent = [pair.addPath(direct), pair.addPath(direct)];
+    pair.run(30_000);
+    for (const path of silent) pair.blackhole(path);
+    const doubted = silent.find((path) => (path === pair.a.active) === isActive)!;
+    pair.a.handle({ type: 'question', path: doubted });
+    const started = pair.now;
+    pair.run(60_000, () => pair.a.active === alive);
+    expect(pair.now - started).toBeLessThanOrEqual(800);
+  });
+
   it('of the last path is only a suspicion for 15 s, while another is asked for', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
