@@ -7,7 +7,7 @@ import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import type { RoundStart, Update } from '../src/core/session/introduction.ts';
+import { HEAD_START_MS, type RoundStart, type Update } from '../src/core/session/introduction.ts';
 import { Epochs } from '../src/core/session/epochs.ts';
 import type { HandshakeResult } from '../src/core/session/handshake.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
@@ -16,6 +16,7 @@ import { Announcements } from './announcements.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
 import type { Deployment } from './deployment.ts';
 import type { EarlyLeg } from './early-leg.ts';
+import { HeadStart } from './head-start.ts';
 import type { Network } from './network.ts';
 import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
@@ -89,6 +90,8 @@ export class Conversation {
   #announcements: Announcements;
   #resumption: Resumption;
   #rotation: PathRotation;
+  /** The circuit's, before punching. */
+  #headStart: HeadStart | undefined;
   #cancelExpiry: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
   #sightings: Sightings;
@@ -136,6 +139,7 @@ export class Conversation {
     });
     this.session.driver.on('need-path', () => {
       deployment.check();
+      this.#headStart?.end();
       this.#punching.wake();
     });
     this.session.on('closed', () => this.end());
@@ -161,16 +165,19 @@ export class Conversation {
     return this.session.role === 'initiator' ? undefined : this.#updates.instance;
   }
 
-  /** Both ends have the keys: dial the relay and punch. */
+  /** Both ends have the keys: dial the relay, and punch a moment later. */
   begin(remote: PeerFace, start: RoundStart): void {
-    // Host addresses follow under the session's keys. The initiator's first box also confirms them to the answerer,
-    // which sends nothing before that, so it leaves before anything else is done; with the relay alone the circuit's TLS
-    // nearly always does so before long.
-    if (this.#punching.allowed) this.#introduceNetwork();
-    else this.#introduceUnlessConnected();
     this.#checkSignalling();
     this.#keepCircuit();
-    this.#punching.begin(0, start, remote);
+    if (!this.#punching.allowed) return this.#introduceUnlessConnected();
+    this.#headStart?.stop();
+    this.#headStart = this.#circuit && new HeadStart(this.#options.clock, HEAD_START_MS);
+    this.#onceBegun(() => {
+      // Host addresses follow under the session's keys. Where the circuit has not yet confirmed these to the answerer, which punches only then, the
+      // initiator's first box does; so it leaves before anything else is done.
+      this.#introduceNetwork();
+      this.#punching.begin(0, start, remote);
+    });
   }
 
   /** A sealed update from the peer, through the rendezvous. */
@@ -212,8 +219,10 @@ export class Conversation {
 
   /** Something about our own network was measured, or changed. */
   networkChanged(): void {
-    this.#punching.refreshLocal();
-    this.#announcements.tellSoon();
+    this.#onceBegun(() => {
+      this.#punching.refreshLocal();
+      this.#announcements.tellSoon();
+    });
   }
 
   /** The rendezvous has evidence that the peer's process is gone; a path that answers knows better. */
@@ -238,6 +247,7 @@ export class Conversation {
     this.#cancelCheck?.();
     this.#resumption.stop();
     this.#rotation.stop();
+    this.#headStart?.stop();
     this.#punching.stop();
     this.#circuit?.stop();
   }
@@ -306,7 +316,12 @@ export class Conversation {
     this.#cancelExpiry?.();
     this.#punching.confirm();
     this.#circuit?.confirm();
-    this.#announcements.tell();
+    this.#onceBegun(() => this.#announcements.tell());
+  }
+
+  #onceBegun(act: () => void): void {
+    if (this.#headStart) this.#headStart.after(act);
+    else act();
   }
 
   #expire(): void {
@@ -338,9 +353,11 @@ export class Conversation {
       samples: this.#sightings.date(samples),
     };
     this.#confirm();
-    if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
-    else if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
-    else this.#punching.learn(news);
+    this.#onceBegun(() => {
+      if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
+      else if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
+      else this.#punching.learn(news);
+    });
   }
 
   /** The peer proposed a round: it has forgotten what it knew of our network. */

@@ -284,7 +284,8 @@ export class Introductions {
   #startOf(offer: Offer): RoundStart {
     const { deployment } = this.#options;
     const roundTripMs = Math.min(MAX_ROUND_TRIP_MS, deployment.roundTripMs + offer.roundTripMs);
-    return { at: deployment.serverTime() + startLeadMs(roundTripMs), roundTripMs };
+    const leadMs = startLeadMs(roundTripMs, offer.kinds.includes('relay'));
+    return { at: deployment.serverTime() + leadMs, roundTripMs };
   }
 
   #sightings(peer: PeerId): Sightings {

@@ -103,7 +103,7 @@ export class Punching {
   #cancelRetry: (() => void) | undefined;
   #cancelLeave: (() => void) | undefined;
   /** A start that waits for the peer to confirm the keys (until then one primer is all we send). */
-  #held: (() => void) | undefined;
+  #heldStart: (() => void) | undefined;
   #confirmed: boolean;
   #rounds: TokenBucket;
   /** A round is being prepared, or has neither found a path nor ended. */
@@ -273,7 +273,7 @@ export class Punching {
     const confirmMs = number === 0 ? confirmationMs(start.roundTripMs) : 0;
     const go = () => traversal.start(this.#startOf(start), start.roundTripMs, confirmMs);
     if (this.#confirmed) go();
-    else this.#held = go;
+    else this.#heldStart = go;
   }
 
   /** T0 by our clock; whatever the peer says, it is not far ahead. */
@@ -284,8 +284,8 @@ export class Punching {
   /** The peer has proven that it holds the session's keys. */
   confirm(): void {
     this.#confirmed = true;
-    this.#held?.();
-    this.#held = undefined;
+    this.#heldStart?.();
+    this.#heldStart = undefined;
   }
 
   /** A direct path went into use by the session. */

@@ -62,8 +62,10 @@ export interface TraversalOptions {
 
 /** For the keys of a path that probes have proven. Its first bytes are repeated for as long. */
 const SECURING_MS = 10_000;
-/** A peer on a busy host takes some time to answer. */
-const LEAST_REPEAT_MS = 50;
+/** A peer takes some time to answer; and where it has settled a moment later than we, it has missed what came first. */
+const LEAST_REPEAT_MS = 20;
+/** Instead of a round trip that no probe has shown. */
+const UNMEASURED_MS = 100;
 
 /** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
 export class Traversal {
@@ -224,7 +226,7 @@ export class Traversal {
       localId: keys.udxStreamId(role, round),
       remoteId: keys.udxStreamId(otherRole(role), round),
       remote,
-      repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? 2 * LEAST_REPEAT_MS)),
+      repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? UNMEASURED_MS)),
     });
     this.#udpPipe = pipe;
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
