@@ -68,14 +68,16 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
       const result: Result = { asked };
       results.push(result);
       await measure(result, peer, to, options, reporter, stop);
-      if (!options.json) process.stdout.write(`${words(result)}\n`);
+      if (!options.json) process.stdout.write(words(result, { among: choices.length }));
     }
   } finally {
     await peer.close();
   }
   if (options.json) reporter.report({ peer: to, seconds: options.seconds, results }, '');
   const [failure] = results.flatMap(({ error }) => error ?? []);
-  if (failure && results.every(({ error }) => error)) throw remoteFailure(failure.code, failure.message);
+  if (!failure || !results.every(({ error }) => error)) return;
+  const alone = results.length === 1;
+  throw remoteFailure(failure.code, alone ? failure.message : 'none of these paths could be measured');
 }
 
 /** A kind of path that can't be had is a result as well. */
@@ -150,14 +152,15 @@ function latencyOf(times: readonly number[]): Latency {
   return { count: sorted.length, medianMs: at(0.5), p99Ms: at(0.99) };
 }
 
-function words({ asked, path, idle, up, down, error }: Result): string {
-  const failure = error && `${error.code}: ${error.message}`;
-  if (!idle) return `${asked.join(', ')}: ${failure}`;
+/** What one choice came to. Where there is but one, what it fails with is what the command fails with, and told then. */
+function words({ asked, path, idle, up, down, error }: Result, { among }: { among: number }): string {
+  const failure = error && among > 1 ? `${error.code}: ${error.message}` : undefined;
+  if (!idle) return failure === undefined ? '' : `${asked.join(', ')}: ${failure}\n`;
   const rate = (way: string, measured: Rate | undefined) => {
     if (!measured) return [];
     const { mbitPerSecond, latency } = measured;
     return `  ${way} ${mbitPerSecond} Mbit/s (round trip meanwhile ${latency.medianMs} ms, 99 % under ${latency.p99Ms} ms)`;
   };
   const lines = [`${path}: round trip ${idle.medianMs} ms idle`, rate('up  ', up), rate('down', down)];
-  return [...lines.flat(), ...(failure ? [`  ${failure}`] : [])].join('\n');
+  return `${[...lines.flat(), ...(failure === undefined ? [] : [`  ${failure}`])].join('\n')}\n`;
 }

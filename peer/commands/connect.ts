@@ -103,7 +103,10 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
       : await connectTo(peer, to, options, reporter, stop);
     if (forwarding) {
       const ready = (forward: RunningForward) => reportForward(forward, reporter);
-      forwards = await startForwards(specs, session, ready, sparingly(reporter));
+      const tell = sparingly(reporter);
+      // Whatever fails since the session has ended fails by that, of which the command itself tells.
+      const failed = (error: SallyportError) => session.end ?? tell(error);
+      forwards = await startForwards(specs, session, ready, failed);
       await untilEnded(session, stop);
     } else {
       await joinStandardPipe(session, options.W ?? { for: 'pipe' }, stop);

@@ -26,7 +26,7 @@ describe.concurrent('peer bench', () => {
   );
 
   it(
-    'that is cut off tells what it had measured by then, and why it ended',
+    'that is cut off tells what it had measured by then, and, once, why it ended',
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
       const { id, up } = await upPeer(stage, url);
@@ -37,8 +37,24 @@ describe.concurrent('peer bench', () => {
       const complaint = await complaintIn(bench);
       expect(complaint.status).toBe(1);
       const said = (await bench.ended).stdout.toString();
-      expect(said).toMatch(/^tcp: round trip [\d.]+ ms idle\n/);
-      expect(said).toContain(`${complaint.code}: ${complaint.text.split(';')[0]}`);
+      expect(said).toMatch(/^tcp: round trip [\d.]+ ms idle\n$/);
+      expect(complaint.text).not.toBe('');
+    }),
+  );
+
+  it(
+    'of several kinds tells of each why it could not be had, and in the end that none could',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const id = await stage.id('bob'); // who is not up
+      const args = ['bench', id, '--home', stage.home('alice'), '--rendezvous', url, '--paths', 'tcp,relay'];
+      const bench = stage.run('peer', args);
+      const complaint = await complaintIn(bench);
+      expect(complaint).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
+      expect(complaint.text).toMatch(/^none of these paths could be measured; /);
+      expect((await bench.ended).stdout.toString()).toMatch(
+        /^tcp: PEER_OFFLINE: .+\nrelay: PEER_OFFLINE: .+\n$/,
+      );
     }),
   );
 

@@ -113,6 +113,24 @@ describe('peer connect -L', () => {
   });
 });
 
+describe('peer connect -L, once its session has ended,', () => {
+  it('says so once, however many connections that ended', async () => {
+    const { url, id } = await twoPeers('--expose', `echo=127.0.0.1:${echoPort}`);
+    const command = stage.peer('alice', 'connect', id, '-L', '0:echo', '--rendezvous', url);
+    const { listen } = await command.event('forward');
+    const { address, port } = parseEndpoint(String(listen));
+    const sockets = Array.from({ length: 3 }, () => connect({ host: address, port }).on('error', () => {}));
+    for (const socket of sockets) {
+      socket.write('x');
+      await once(socket, 'data');
+    }
+    await stage.peer('bob', 'deny', await stage.id('alice')).ended;
+    const { status, events } = await command.ended;
+    expect(status).toBe(3);
+    expect(events.filter(({ event }) => event === 'error')).toMatchObject([{ code: 'NOT_AUTHORIZED' }]);
+  });
+});
+
 describe('a pipe', () => {
   it('joins both ends’ standard streams and ends with both', async () => {
     const { url, id, up } = await twoPeers('--pipe');
@@ -128,7 +146,7 @@ describe('a pipe', () => {
 describe('peer ping and status', () => {
   it('reports round trips with the path that they took, and what runs', async () => {
     const { url, id, up } = await twoPeers();
-    const ping = await stage.peer('alice', 'ping', id, '-c', '3', '-i', '50', '--rendezvous', url).ended;
+    const ping = await stage.peer('alice', 'ping', id, '-c', '3', '-i', '0.05s', '--rendezvous', url).ended;
     const report = JSON.parse(ping.stdout.toString()) as { received: number; replies: { kind: string }[] };
     expect(ping.status).toBe(0);
     expect(report).toMatchObject({ sent: 3, received: 3 });

@@ -398,7 +398,7 @@ describe.skipIf(!support.ok)('a network that lets no UDP through', () => {
   it(
     'leaves --paths udp without a path within 16 s or so: status 6, and why',
     staged(async () => {
-      const host = await Namespaces.open(['host'], support.ok && support.rootless);
+      const host = await Namespaces.open(['host']);
       try {
         await host.run(
           'host',
