@@ -97,7 +97,7 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     expect(equal).toBe(true);
     const relayed = changes.map(({ kinds }) => kinds.every((kind) => kind.startsWith('relay')));
     expect(relayed).toEqual([false, true, false]);
-    // A dead path shows after 1.5 s; the rest is for a busy machine.
-    for (const { stallMs } of changes) expect(stallMs).toBeLessThan(10_000);
+    // A dead path shows after 1.5 s; the rest is for a machine that does much beside.
+    expect(changes.filter(({ stallMs }) => stallMs > 30_000)).toEqual([]);
   }, 120_000);
 });
