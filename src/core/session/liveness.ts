@@ -178,10 +178,12 @@ export class Liveness {
 
 function patienceMs({ rttMs, bytesPerMs, oldestFrameBytes }: PathLoad): number {
   const transmission = bytesPerMs === undefined ? 0 : oldestFrameBytes / bytesPerMs;
-  return Math.max(MIN_PATIENCE_MS, 3 * rttMs, 4 * transmission);
+  return Math.max(MIN_PATIENCE_MS, Math.min(3 * rttMs, MAX_SPARE_MS + rttMs), 4 * transmission);
 }
 
 const MIN_PATIENCE_MS = 1500;
+/** Beyond the round trip itself. One that a busy machine has made long says little of the path. */
+const MAX_SPARE_MS = 3000;
 const ACTIVE_PING_MS = 5000;
 const STANDBY_PING_MS = 15_000;
 const IDLE_DEATH_MS = 15_000;

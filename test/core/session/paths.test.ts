@@ -392,20 +392,24 @@ describe('death of a path', () => {
     expect(pair.now - started).toBe(1500);
   });
 
-  it('waits for a way that has become longer, and stays so', () => {
+  it.each([
+    { delayMs: 1000, from: 4_500 },
+    { delayMs: 2500, from: 7_500 },
+  ])('waits for a way that has become longer, and stays so, by 3 s: $delayMs ms', ({ delayMs, from }) => {
     const pair = new Pair();
     pair.addPath(relay);
     const path = pair.addPath(direct);
     pair.run(1000);
-    pair.change(path, { delayMs: 1000 });
+    pair.change(path, { delayMs });
     pair.run(400_000);
     const rttMs = pair.a.machine.stats.paths.find(({ active }) => active)!.rttMs!;
-    expect(rttMs).toBeGreaterThan(1_900);
+    expect(rttMs).toBeGreaterThan(1.9 * delayMs);
     pair.blackhole(path);
     pair.a.write(pair.a.open(), pattern(1000));
     const started = pair.now;
-    pair.run(10_000, () => pair.a.active !== path);
-    expect(pair.now - started).toBeGreaterThan(5_000);
+    pair.run(15_000, () => pair.a.active !== path);
+    expect(pair.now - started).toBeGreaterThan(from);
+    expect(pair.now - started).toBeLessThan(2 * delayMs + 3_100);
   });
 
   it('does not befall a slow path that keeps delivering, even both ways at once', () => {
