@@ -7,6 +7,6 @@ export const PEER_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
 export function parsePeerName(text: string): string {
   if (PEER_NAME.test(text)) return text;
   throw new SallyportError('USAGE', `not a name for a peer: ${JSON.stringify(text)}`, {
-    hint: 'a name has up to 63 lower-case letters, digits and hyphens; an id has 52 characters',
+    hint: 'a name has up to 63 lower-case letters, digits and hyphens; an id is 52 of a–z and 2–7',
   });
 }

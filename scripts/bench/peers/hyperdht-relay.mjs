@@ -28,7 +28,7 @@ export async function listen({ bootstrap, relay }, _variant, onWire) {
   return keyPair.publicKey.toString('hex');
 }
 
-/** A node relays one connection only: a second one, made after the first has ended, is answered by RELAY_ABORTED. So each has a node that stands ready. */
+/** A second connection of the same node, made after the first has ended, is often answered by RELAY_ABORTED. So each has a node that stands ready. */
 export async function dial(publicKey, { bootstrap, relay }) {
   let node = await ready(bootstrap);
   return async () => {
