@@ -41,7 +41,10 @@ declare module 'udx-native' {
     readonly cwnd: number;
     readonly mtu: number;
     connect(socket: UDXSocket, remoteId: number, port: number, host: string): void;
-    changeRemote(socket: UDXSocket, remoteId: number, port: number, host: string): Promise<void>;
+    /** Throws while `_remoteChanging`; what it returns has been done already where that is `null`. */
+    changeRemote(socket: UDXSocket, remoteId: number, port: number, host: string): Promise<void> | null;
+    /** The change that waits for what is in flight to the old endpoint. */
+    _remoteChanging: Promise<void> | null;
     /** Hands the chunks to udx as one request; `done` follows when it has room for more, or has ended. */
     _writev(chunks: Uint8Array[], done: () => void): void;
     end(): void;

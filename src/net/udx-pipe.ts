@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import type { UDXSocket, UDXStream } from 'udx-native';
-import type { Endpoint } from '../core/endpoint.ts';
+import { familyOf, type Endpoint } from '../core/endpoint.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
 import { FirstBytes, type FirstBytesInput, type FirstBytesOutput } from '../core/session/first-bytes.ts';
 import { systemClock } from './clock.ts';
@@ -111,8 +111,16 @@ export class UdxPipe extends Duplex {
    * Fails with `NO_PATH` when the stream ends first or another change is under way.
    */
   async changeRemote(remote: Endpoint, socket: UDXSocket = this.#socket): Promise<void> {
+    const stream = this.#stream;
+    const change = () => stream.changeRemote(socket, this.#remoteId, remote.port, remote.address);
     try {
-      const changed = this.#stream.changeRemote(socket, this.#remoteId, remote.port, remote.address);
+      if (familyOf(remote) !== familyOf(this.#remote)) {
+        // libudx writes an IPv4 address the way the socket that is left needs it: mapped into IPv6, where no IPv4 socket sends.
+        // Asked again, it finds the new socket, and writes it anew.
+        change()?.catch(() => {});
+        stream._remoteChanging = null;
+      }
+      const changed = change();
       this.#remote = remote;
       this.#socket = socket;
       await changed;

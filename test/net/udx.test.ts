@@ -223,6 +223,28 @@ describe('a udx pipe', () => {
   });
 });
 
+describe('a udx pipe that moves between IPv4 and IPv6', () => {
+  it.each([
+    ['::1', '127.0.0.1'],
+    ['127.0.0.1', '::1'],
+  ])('goes on from %s to %s, by messages and by its stream', async (left, taken) => {
+    const [nearLeft, nearTaken, farLeft, farTaken] = [open(left), open(taken), open(left), open(taken)];
+    const near = nearLeft.connect({ localId: 910, remoteId: 911, remote: farLeft.address, repeatMs: 50 });
+    const far = farLeft.connect({ localId: 911, remoteId: 910, remote: nearLeft.address, repeatMs: 50 });
+    pipes.push(near, far);
+    await Promise.all([nearTaken.adopt(near, farTaken.address), farTaken.adopt(far, nearTaken.address)]);
+    const [question, answer] = [randomBytes(MIB), randomBytes(MIB)];
+    const done = [digest(far), digest(near)];
+    near.end(question);
+    far.end(answer);
+    const hashes = (await Promise.all(done)).map(({ hash }) => hash);
+    expect(hashes).toEqual(
+      [question, answer].map((bytes) => createHash('sha256').update(bytes).digest('hex')),
+    );
+    expect(near.remote).toEqual(farTaken.address);
+  });
+});
+
 describe('a udx pipe whose first bytes go by messages', () => {
   const REPEAT_MS = 50;
 
