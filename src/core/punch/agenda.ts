@@ -6,7 +6,7 @@ import { plan, type Plan } from './plan.ts';
 import type { Stage } from './stage.ts';
 import { LOCAL_ROUND_MS, ROUND_MS } from './schedule.ts';
 import { isSequential, sharesPublicAddress, type PathChoice } from './situation.ts';
-import type { FirstSyn, HeldPortUse } from './tcp-open.ts';
+import type { FirstSyn, HeldPortUse } from './held-port.ts';
 
 const NOTHING_MEASURED: NatProfile = { version: 0, udp: UNMEASURED, tcp: UNMEASURED };
 

@@ -1,8 +1,8 @@
-import type { Family } from '../address.ts';
 import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import { otherRole, type SessionRole } from '../session/keys.ts';
-import type { ConnectionId, PunchOutput, RemoteCandidate } from './events.ts';
+import type { ConnectionId, RemoteCandidate } from './events.ts';
+import { HeldPort, type HeldPortOptions, type HeldPortUse } from './held-port.ts';
 import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
@@ -11,56 +11,20 @@ import { isLocal } from './target.ts';
 import { TcpConnections, type TcpConnection } from './tcp-connections.ts';
 import { TcpShots } from './tcp-shots.ts';
 import { TcpTargets, type TcpTarget } from './tcp-targets.ts';
-import { Turns } from './turns.ts';
 
-export interface TcpOpeningOptions {
-  readonly role: SessionRole;
-  /** Of the addresses that it dials and the port that it holds. @default 4 */
-  readonly family?: Family | undefined;
-  readonly emit: (output: PunchOutput) => void;
+/** The family is that of the addresses which are dialled as well. */
+export interface TcpOpeningOptions extends HeldPortOptions {
   readonly budget: ProbeBudget;
   /** How long after T0 the search goes on. */
   readonly roundMs: () => number;
   /** What a connection counts as that a port search's dial led to. */
   readonly searchTechnique: () => Technique;
-  readonly firstSyn: () => FirstSyn;
   /** A port search's dial was answered by RST. */
   readonly onRefused: (socket: number, to: Endpoint, now: Instant) => void;
 }
 
-/**
- * When the first SYN leaves the held port. Where two cross, either kernel takes the time from its own SYN-ACK to the
- * other's for a round trip; the two times are one round trip together, so that one or both are far too short. BBR reckons with the
- * least round trip of the last ten seconds, and sends but a few packets in each for so long.
- */
-export type FirstSyn =
-  /** At T0: nothing is sooner, and there may be no other way. */
-  | 'at once'
-  /** The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. */
-  | 'after the other'
-  /** In the second slot: no NAT is known to be between the two, so that mostly a plain dial does it. */
-  | 'after the listeners';
-
-/** What the held port does towards the peer's mapping. */
-export type HeldPortUse =
-  /** The peer's TCP is out of reach by its mapping: only its listeners' addresses are dialled. */
-  | 'nothing'
-  /** Both ends dial at once (RFC 9293 §3.5). */
-  | 'simultaneous open'
-  /** The other end's NAT lets anybody in. */
-  | 'dial'
-  /** Our own NAT lets anybody in. */
-  | 'listen'
-  /** The other end's NAT lets in whom it has dialled, from any port: it listens as soon as it has. */
-  | 'dial the listener'
-  /** It is our own NAT that does. */
-  | 'connect then listen';
-
 /** The responder dials the initiator's listeners this much later, since mostly the other direction has worked. */
 const REVERSED_DIAL_DELAY_MS = 300;
-
-/** For a responder that is slow to begin. */
-const DROPPED_MARGIN_MS = 20;
 
 /** Gaps between dials to the same listener. */
 const LISTENER_RETRY_MS = 500;
@@ -70,26 +34,20 @@ const LISTENER_RETRY_MS = 500;
  * the one that this end's own TCP STUN connection keeps mapped.
  *
  * Two ends that dial each other at once need no listener: each SYN opens the own NAT's filter, and crosses into the
- * other's half-open socket. An end can't dial from a port that it listens on (Node: EADDRINUSE), so it does one or
- * the other.
+ * other's half-open socket.
  */
 export class TcpOpening implements PortProbes {
   #options: TcpOpeningOptions;
-  #held: HeldPortUse = 'nothing';
+  #held: HeldPort;
   #targets = new TcpTargets();
   /** Connected and not yet secured. */
   #connections: TcpConnections;
   #startAt: Instant | undefined;
-  #turns: Turns | undefined;
   #patience = 0;
-  /** When the responder's first SYN has come as far as this end's NAT. */
-  #otherDroppedAt: Instant = 0;
-  #listening = false;
   #ended = false;
   #dialed = 0;
   /** How dials ended that did not connect. */
   #failures = new Map<string, number>();
-  #nextTurnAt: Instant | undefined;
   #shots: TcpShots;
   /** Our filter has been opened for the peer. */
   #opened = false;
@@ -98,6 +56,7 @@ export class TcpOpening implements PortProbes {
 
   constructor(options: TcpOpeningOptions) {
     this.#options = options;
+    this.#held = new HeldPort(options);
     this.#shots = new TcpShots(options.emit);
     this.#connections = new TcpConnections({
       role: options.role,
@@ -130,7 +89,7 @@ export class TcpOpening implements PortProbes {
   get deadline(): Instant | undefined {
     if (this.#ended || this.#startAt === undefined) return undefined;
     const end = this.#startAt + this.#options.roundMs();
-    return earliest(this.#targets.deadline, this.#nextTurnAt, this.#shots.deadline, end);
+    return earliest(this.#targets.deadline, this.#held.deadline, this.#shots.deadline, end);
   }
 
   describe(): string {
@@ -139,7 +98,7 @@ export class TcpOpening implements PortProbes {
   }
 
   useHeldPort(use: HeldPortUse, now: Instant): void {
-    this.#held = use;
+    this.#held.use = use;
     if (this.#startAt !== undefined) this.#arrangeHeldPort(now);
   }
 
@@ -156,9 +115,8 @@ export class TcpOpening implements PortProbes {
   /** @param confirmMs the responder begins so much later than T0, or than now if that is over */
   start(at: Instant, roundTripMs: number, now: Instant, confirmMs = 0): void {
     this.#startAt = at;
-    this.#otherDroppedAt = Math.max(at, now) + confirmMs + roundTripMs / 2 + DROPPED_MARGIN_MS;
+    this.#held.start(at, roundTripMs, now, confirmMs);
     this.#shots.start(roundTripMs);
-    this.#turns = new Turns(at, roundTripMs);
     this.#patience = patienceOf(roundTripMs);
     for (const target of this.#targets.all) target.nextAt = this.#firstDialAt(target, now);
     this.#arrangeHeldPort(now);
@@ -186,7 +144,7 @@ export class TcpOpening implements PortProbes {
 
   accepted(id: ConnectionId, local: Endpoint, remote: Endpoint, held: boolean, now: Instant): void {
     const from = otherRole(this.#options.role);
-    const waited = held && this.#held !== 'listen';
+    const waited = held && this.#held.use !== 'listen';
     const technique = waited ? 'connect then listen' : listenerTechnique(isLocal(remote), from);
     this.#take({ id, local, remote, technique }, now);
   }
@@ -221,7 +179,7 @@ export class TcpOpening implements PortProbes {
     for (const id of this.#targets.dialing()) this.#options.emit({ type: 'cancel-dial', connection: id });
     this.#targets.clear();
     this.#shots.end();
-    this.#listen(false);
+    this.#held.listen(false);
   }
 
   #take(connection: TcpConnection, now: Instant): void {
@@ -254,40 +212,25 @@ export class TcpOpening implements PortProbes {
 
   #dial(target: TcpTarget, now: Instant): void {
     if (target.attemptsLeft <= 0) target.nextAt = undefined;
-    else if (this.#isFromHeldPort(target) && now < this.#firstSynAt) target.nextAt = this.#firstSynAt;
+    else if (this.#held.isFor(target) && now < this.#held.firstSynAt) target.nextAt = this.#held.firstSynAt;
     else if (!this.#mayDial(target, now) || !this.#mayDisturb(target, now)) {
       target.nextAt = this.#retryAt(target, now);
     } else {
       const id = `dial${this.#options.family === 6 ? '6' : ''}-${++this.#dialed}`;
       this.#targets.dial(target, id, now + this.#patience);
-      const from = this.#isFromHeldPort(target) ? 'held' : 'any';
+      const from = this.#held.isFor(target) ? 'held' : 'any';
       this.#options.emit({ type: 'dial', connection: id, to: target.endpoint, from });
     }
   }
 
-  get #firstSynAt(): Instant {
-    switch (this.#options.firstSyn()) {
-      case 'at once':
-        return this.#startAt!;
-      case 'after the other':
-        return this.#otherDroppedAt;
-      case 'after the listeners':
-        return this.#turns!.nextSlotAt(this.#startAt!);
-    }
-  }
-
   #mayDial(target: TcpTarget, now: Instant): boolean {
-    if (this.#isFromHeldPort(target)) return this.#turns!.listener(now) !== this.#options.role;
-    if (target.mapping) return this.#held === 'dial' || this.#held === 'dial the listener';
+    if (this.#held.isFor(target)) return !this.#held.isOurTurnToListen(now);
+    if (target.mapping) return this.#held.leavesMappingToOthers;
     return this.#connections.isEmpty;
   }
 
   #mayDisturb({ attested, endpoint }: TcpTarget, now: Instant): boolean {
     return attested || this.#options.budget.take(endpoint.address, now);
-  }
-
-  #isFromHeldPort({ mapping }: TcpTarget): boolean {
-    return mapping && this.#held === 'simultaneous open';
   }
 
   #giveUp(id: ConnectionId, now: Instant): void {
@@ -308,25 +251,21 @@ export class TcpOpening implements PortProbes {
 
   #firstDialAt(target: TcpTarget, now: Instant): Instant {
     const begin = Math.max(now, this.#startAt!);
-    const late = this.#options.role === 'responder' && !target.mapping && this.#held !== 'dial';
+    const late = this.#options.role === 'responder' && !target.mapping && this.#held.use !== 'dial';
     return begin + (late ? REVERSED_DIAL_DELAY_MS : 0);
   }
 
   /** Held ports dial in the shared slots; listeners are simply dialled again after a while. */
   #retryAt(target: TcpTarget, now: Instant): Instant {
-    if (!this.#isFromHeldPort(target)) return now + LISTENER_RETRY_MS;
-    return this.#turns!.nextSlotAt(now);
+    return this.#held.isFor(target) ? this.#held.nextDialAt(now) : now + LISTENER_RETRY_MS;
   }
 
   #arrangeHeldPort(now: Instant): void {
     if (this.#ended) return;
-    this.#nextTurnAt = undefined;
-    if (this.#held === 'connect then listen') return this.#connectThenListen(now);
-    if (this.#held !== 'simultaneous open') return this.#listen(this.#held === 'listen');
-    const shouldListen = now >= this.#startAt! && this.#turns!.listener(now) === this.#options.role;
-    if (shouldListen) this.#cancelHeldDials(now);
-    this.#listen(shouldListen);
-    this.#nextTurnAt = this.#turns!.nextTurnAt(now);
+    const listens = this.#held.takeTurn(now);
+    if (this.#held.use === 'connect then listen') return this.#connectThenListen(now);
+    if (listens) this.#cancelHeldDials(now);
+    this.#held.listen(listens);
   }
 
   /** No dial can leave from a port that listens, so the one that opens the filter goes first. */
@@ -334,31 +273,24 @@ export class TcpOpening implements PortProbes {
     const peer = this.#targets.mapping;
     if (this.#opened || !peer || now < this.#startAt! || !this.#mayDisturb(peer, now)) return;
     this.#opened = true;
-    this.#listen(false);
+    this.#held.listen(false);
     this.#shots.fire(0, peer.endpoint, now);
-    this.#listen(true);
+    this.#held.listen(true);
   }
 
   #cancelHeldDials(now: Instant): void {
-    for (const id of this.#targets.dialing((target) => this.#isFromHeldPort(target))) this.#giveUp(id, now);
-  }
-
-  #listen(listening: boolean): void {
-    if (listening === this.#listening) return;
-    this.#listening = listening;
-    const { emit, family = 4 } = this.#options;
-    emit({ type: listening ? 'listen-held' : 'stop-listening', family });
+    for (const id of this.#targets.dialing((target) => this.#held.isFor(target))) this.#giveUp(id, now);
   }
 
   /** Near the end of a phase, or with clocks apart, the two ends may name it differently. */
   #techniqueOf(target: TcpTarget, now: Instant): Technique {
-    if (!this.#isFromHeldPort(target)) {
-      if (target.mapping && this.#held === 'dial the listener') return 'connect then listen';
+    if (!this.#held.isFor(target)) {
+      if (target.mapping && this.#held.use === 'dial the listener') return 'connect then listen';
       // Dialled before this end's NAT was measured, and met by the peer's search.
-      if (target.mapping && this.#held === 'nothing') return this.#options.searchTechnique();
+      if (target.mapping && this.#held.use === 'nothing') return this.#options.searchTechnique();
       return listenerTechnique(!target.mapping && isLocal(target.endpoint), this.#options.role);
     }
-    return this.#turns!.listener(now) === undefined ? 'simultaneous open' : 'connect then listen';
+    return this.#held.areBothDialling(now) ? 'simultaneous open' : 'connect then listen';
   }
 }
 

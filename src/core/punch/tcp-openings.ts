@@ -3,7 +3,8 @@ import { familyOf, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
 import type { ConnectionId, RemoteCandidate } from './events.ts';
 import type { PortProbes } from './port-probes.ts';
-import { TcpOpening, type HeldPortUse, type TcpOpeningOptions } from './tcp-open.ts';
+import type { HeldPortUse } from './held-port.ts';
+import { TcpOpening, type TcpOpeningOptions } from './tcp-open.ts';
 
 /**
  * One TCP opening for each family, side by side: each has a held port of its own, and a plan of its own. The first

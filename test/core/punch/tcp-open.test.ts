@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { NatBehavior } from '../../sim/nat-behavior.ts';
 import { ProbeBudget } from '../../../src/core/punch/probe-budget.ts';
-import { TcpOpening, type FirstSyn } from '../../../src/core/punch/tcp-open.ts';
+import type { FirstSyn } from '../../../src/core/punch/held-port.ts';
+import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
 import type { PunchOutput } from '../../../src/core/punch/events.ts';
 import { traverse } from './traversal.ts';
 
