@@ -72,7 +72,7 @@ export interface Resumed {
 const CIRCUIT_MS = 1_000;
 
 /** How long a path may take to show that the peer is there after all. */
-const GONE_PING_MS = 5_000;
+const GONE_PING_MS = 4_000;
 
 /**
  * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and what the two ends tell
