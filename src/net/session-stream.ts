@@ -99,6 +99,14 @@ export class SessionStream extends Duplex {
     this.finished();
   }
 
+  /** To a reader who takes what comes: the readable side would look for more a tick later, for each chunk. */
+  override push(chunk: Uint8Array | null, encoding?: BufferEncoding): boolean {
+    const waits = this.readableFlowing !== true || this.readableLength > 0 || this.readableEncoding !== null;
+    if (chunk === null || waits) return super.push(chunk, encoding);
+    this.emit('data', chunk);
+    return true;
+  }
+
   override _read(): void {
     this.#wantsData = true;
     for (let at = 0; ; at += 1) {

@@ -162,6 +162,42 @@ describe('SessionDriver', () => {
     await sending;
   });
 
+  it('gives a reader everything in order who pauses within an event, reads by itself, and goes on', async () => {
+    const pair = loopback();
+    await pair.addPath();
+    const [from, to] = await pair.open();
+    const bytes = randomBytes(2 * MIB);
+    from.end(bytes);
+    const got: Buffer[] = [];
+    to.on('data', (chunk: Buffer) => {
+      got.push(chunk);
+      if (got.length % 3 !== 0) return;
+      to.pause();
+      setTimeout(() => {
+        const more = to.read() as Buffer | null; // tells of it by a 'data' event as well
+        expect(more === null || got.at(-1) === more).toBe(true);
+        to.resume();
+      }, 1);
+    });
+    await once(to, 'end');
+    expect(Buffer.concat(got).equals(bytes)).toBe(true);
+  });
+
+  it('decodes characters that come in two pieces', async () => {
+    const pair = loopback();
+    await pair.addPath();
+    const [from, to] = await pair.open();
+    let got = '';
+    to.setEncoding('utf8').on('data', (text: string) => (got += text));
+    for (const byte of Buffer.from('grüße')) {
+      from.write(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    from.end();
+    await once(to, 'end');
+    expect(got).toBe('grüße');
+  });
+
   it('passes a few bytes from TCP on before the turn that brought them is over', async () => {
     const pair = loopback();
     const socket = await pair.addPath();
