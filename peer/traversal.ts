@@ -238,8 +238,8 @@ export class Traversal {
         onPath({
           kind: 'udp',
           pipe: secured,
-          local: formatEndpoint(socket.address),
-          remote: formatEndpoint(remote),
+          local: formatEndpoint(this.#socketOf(pipe, socket).address),
+          remote: formatEndpoint(pipe.remote),
           technique,
           lan,
           rttMs: roundTripMs,
@@ -248,6 +248,12 @@ export class Traversal {
       (thrown: unknown) => this.#failed('udp', thrown),
     );
     void secured.finally(() => this.#secured());
+  }
+
+  /** Of the shared sockets there is one for each family, and the pipe may have moved to the other. */
+  #socketOf({ remote }: UdxPipe, first: UdpSocket): UdpSocket {
+    const family = familyOf(remote);
+    return family === familyOf(first.address) ? first : (this.#options.network.udpOf(family) ?? first);
   }
 
   #move(socket: number, remote: Endpoint): void {
