@@ -30,8 +30,8 @@ export class Liveness {
   #pingAt: Instant;
   #quickPings = PINGS_AT_START;
   #standbyPingMs = STANDBY_PING_MS;
-  /** The other paths have been asked in this silence. */
-  #doubted = false;
+  /** When this silence was noticed, and the other paths were asked; `Infinity` where nothing is silent. */
+  #doubtedAt: Instant = Infinity;
   /** The path was questioned then, … */
   #questionedAt: Instant = Infinity;
   /** … and an answer, or progress, has to come by then. */
@@ -52,13 +52,13 @@ export class Liveness {
     return this.#pingAt;
   }
 
-  get progressAt(): Instant {
-    return this.#progressAt;
-  }
-
   /** The present silence has been noticed. */
   get doubted(): boolean {
-    return this.#doubted;
+    return this.#doubtedAt < Infinity;
+  }
+
+  get doubtedAt(): Instant {
+    return this.#doubtedAt;
   }
 
   pinged(now: Instant, active: boolean): void {
@@ -103,18 +103,18 @@ export class Liveness {
    * again. Where packets are lost now and then, so are checks.
    */
   standsStill(load: PathLoad): boolean {
-    return load.inFlight > 0 && this.#doubted && this.#answeredAt - this.#answeringSince >= STEADY_MS;
+    return load.inFlight > 0 && this.doubted && this.#answeredAt - this.#answeringSince >= STEADY_MS;
   }
 
   /** Data is in flight that was not a moment ago, or the path is sent on anew. */
   restarted(now: Instant): void {
     this.#progressAt = now;
-    this.#doubted = false;
+    this.#doubtedAt = Infinity;
   }
 
   /** The silence has been noticed: it is not noticed twice. */
-  doubt(): void {
-    this.#doubted = true;
+  doubt(now: Instant): void {
+    this.#doubtedAt = Math.min(this.#doubtedAt, now);
   }
 
   /** The peer seems to have left this path: what it has not answered soon is dead. */
@@ -137,7 +137,7 @@ export class Liveness {
 
   /** When the path has been silent for long enough to ask which other would do; half of what ends it. */
   doubtAt(load: PathLoad): Instant {
-    return load.inFlight > 0 && !this.#doubted ? this.#progressAt + patienceMs(load) / 2 : Infinity;
+    return load.inFlight > 0 && !this.doubted ? this.#progressAt + patienceMs(load) / 2 : Infinity;
   }
 
   /**

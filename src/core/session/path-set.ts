@@ -198,13 +198,14 @@ export class PathSet {
 
   /**
    * The sending path is silent. What silences one path often silences its like: the others are asked now, so that this
-   * end does not fall from one dead path to the next. Once is enough: what has answered since need not do so again.
+   * end does not fall from one dead path to the next. Once is enough: what has answered since then need not do so again.
    */
   #askOthers(now: Instant): void {
-    const silentSince = this.#active?.silentSince ?? now;
-    this.#active?.liveness.doubt();
+    const active = this.#active;
+    active?.liveness.doubt(now);
+    const askedAt = active && active.inFlight > 0 ? active.liveness.doubtedAt : now;
     for (const path of this.#paths.values()) {
-      if (path === this.#active || !path.confirmed || path.heardAt > silentSince) continue;
+      if (path === active || !path.confirmed || path.heardAt > askedAt) continue;
       path.unheardSince = Math.min(path.unheardSince, now);
       path.ping(false, now);
     }

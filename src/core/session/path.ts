@@ -167,11 +167,6 @@ export class Path {
     };
   }
 
-  /** Since when nothing that was sent here was acknowledged; `undefined` where nothing was sent. */
-  get silentSince(): Instant | undefined {
-    return this.inFlight > 0 ? this.liveness.progressAt : undefined;
-  }
-
   /** Queues an idempotent frame. A peer that asks for more answers than the path carries loses some. */
   queueControl(...chunks: Uint8Array[]): void {
     if (this.#control.length < MAX_CONTROL_CHUNKS) this.#control.push(...chunks);

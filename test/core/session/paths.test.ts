@@ -288,6 +288,26 @@ describe('death of a path', () => {
     expect(pair.a.wanted).toEqual(['no direct path: no answer to pings']);
   });
 
+  it('is not followed by a fall to one that answered a moment before it died as well', () => {
+    const pair = new Pair();
+    const first = pair.addPath(relay);
+    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
+    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    pair.run(2000);
+    expect(pair.a.active).toBe(tcp);
+    const before = pair.a.events.length;
+    pair.blackhole(tcp);
+    pair.a.write(pair.a.open(), pattern(10_000));
+    pair.run(100);
+    pair.a.handle({ type: 'ping', token: 1, path: udp });
+    pair.run(100);
+    expect(pair.a.pongs.at(-1)).toMatchObject({ token: 1, rttMs: 24 });
+    pair.blackhole(udp);
+    pair.run(10_000);
+    const moves = pair.a.events.slice(before).filter(({ state }) => state === 'active');
+    expect(moves.map(({ path }) => path.id)).toEqual([first]);
+  });
+
   it('that the peer has noticed first is not followed by a fall to another dead path', () => {
     const pair = new Pair();
     const first = pair.addPath(relay);
