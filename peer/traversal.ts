@@ -238,7 +238,7 @@ export class Traversal {
         onPath({
           kind: 'udp',
           pipe: secured,
-          local: formatEndpoint(this.#socketOf(pipe, socket).address),
+          local: formatEndpoint(this.#socket(number, pipe.remote)!.address), // it may have moved to the other family's
           remote: formatEndpoint(pipe.remote),
           technique,
           lan,
@@ -248,12 +248,6 @@ export class Traversal {
       (thrown: unknown) => this.#failed('udp', thrown),
     );
     void secured.finally(() => this.#secured());
-  }
-
-  /** Of the shared sockets there is one for each family, and the pipe may have moved to the other. */
-  #socketOf({ remote }: UdxPipe, first: UdpSocket): UdpSocket {
-    const family = familyOf(remote);
-    return family === familyOf(first.address) ? first : (this.#options.network.udpOf(family) ?? first);
   }
 
   #move(socket: number, remote: Endpoint): void {
