@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream';
 import { ZERO } from '../core/zero.ts';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
+import { takesAtOnce } from './takes-at-once.ts';
 
 /** What a stream asks of the session that carries it. */
 export interface StreamCarrier {
@@ -99,10 +100,8 @@ export class SessionStream extends Duplex {
     this.finished();
   }
 
-  /** To a reader who takes what comes: the readable side would look for more a tick later, for each chunk. */
   override push(chunk: Uint8Array | null, encoding?: BufferEncoding): boolean {
-    const waits = this.readableFlowing !== true || this.readableLength > 0 || this.readableEncoding !== null;
-    if (chunk === null || waits) return super.push(chunk, encoding);
+    if (chunk === null || !takesAtOnce(this)) return super.push(chunk, encoding);
     this.emit('data', chunk);
     return true;
   }

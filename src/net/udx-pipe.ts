@@ -6,6 +6,7 @@ import { FirstBytes, type FirstBytesInput, type FirstBytesOutput } from '../core
 import { systemClock } from './clock.ts';
 import { Driver } from './driver.ts';
 import { microtask } from './microtask.ts';
+import { takesAtOnce } from './takes-at-once.ts';
 
 /** What a liveness judge polls: udx itself tells a sender after 13 s, a receiver never. */
 export interface UdxStats {
@@ -139,9 +140,8 @@ export class UdxPipe extends Duplex {
     if (!this.#closed) this.#stream.trySend(bytes);
   }
 
-  /** To a reader who takes what comes: by way of the readable side each chunk would be looked at again a tick later. */
   override push(chunk: Uint8Array | null): boolean {
-    if (chunk === null || this.readableFlowing !== true || this.readableLength > 0) return super.push(chunk);
+    if (chunk === null || !takesAtOnce(this)) return super.push(chunk);
     return this.emit('data', chunk);
   }
 
