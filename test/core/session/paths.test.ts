@@ -7,6 +7,15 @@ const MIB = 1024 * 1024;
 const relay: LinkOptions = { delayMs: 40, info: { kind: 'relay-h1', direct: false } };
 const direct: LinkOptions = { delayMs: 10, info: { kind: 'udp', direct: true } };
 
+/** The relay's, and two that are direct, of which the one by TCP is sent on. */
+function withThreePaths(): { pair: Pair; first: number; tcp: number; udp: number } {
+  const pair = new Pair();
+  const first = pair.addPath(relay);
+  const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
+  const udp = pair.addPath({ ...direct, delayMs: 12 });
+  return { pair, first, tcp, udp };
+}
+
 describe('moving between paths', () => {
   it('starts on the relay and upgrades to direct at once when it is confirmed', () => {
     const pair = new Pair();
@@ -269,10 +278,7 @@ describe('death of a path', () => {
   });
 
   it('that took its like with it falls back to the one that still answers, not from one dead path to the next', () => {
-    const pair = new Pair();
-    const first = pair.addPath(relay);
-    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
-    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    const { pair, first, tcp, udp } = withThreePaths();
     pair.run(2000);
     expect(pair.a.active).toBe(tcp);
     pair.blackhole(tcp);
@@ -289,10 +295,7 @@ describe('death of a path', () => {
   });
 
   it('is not followed by a fall to one that answered a moment before it died as well', () => {
-    const pair = new Pair();
-    const first = pair.addPath(relay);
-    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
-    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    const { pair, first, tcp, udp } = withThreePaths();
     pair.run(2000);
     expect(pair.a.active).toBe(tcp);
     const before = pair.a.events.length;
@@ -309,10 +312,7 @@ describe('death of a path', () => {
   });
 
   it('that the peer has noticed first is not followed by a fall to another dead path', () => {
-    const pair = new Pair();
-    const first = pair.addPath(relay);
-    const tcp = pair.addPath({ ...direct, info: { kind: 'tcp', direct: true } });
-    const udp = pair.addPath({ ...direct, delayMs: 12 });
+    const { pair, first, tcp, udp } = withThreePaths();
     const streams = [pair.a.open(), pair.b.open()] as const;
     pair.run(2000);
     expect(pair.b.active).toBe(tcp);
