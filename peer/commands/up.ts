@@ -65,7 +65,8 @@ export function addUpCommand(program: Command): void {
 
 async function up(options: UpOptions, command: Command): Promise<void> {
   const reporter = reporterOf(options);
-  const stop = stopSignal({ hangUp: false });
+  let reload: (() => void) | undefined; // once there is a peer
+  const stop = stopSignal({ reload: () => reload?.() });
   const folder = options.receive === undefined ? undefined : await TargetFolder.open(options.receive);
   const peer = await startPeer(options, reporter, {
     role: 'listen',
@@ -85,14 +86,13 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
-  const reload = reloader(peer, command, reporter);
-  process.on('SIGHUP', reload);
+  reload = reloader(peer, command, reporter);
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
   try {
     await untilStopped(peer, stop, pipeDone);
   } finally {
-    process.off('SIGHUP', reload);
+    reload = undefined;
     await agent.close();
     await peer.close();
   }

@@ -4,6 +4,7 @@ import { asSallyportError, SallyportError } from '../core/errors.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Reporter, type ReporterOptions } from './reporter.ts';
 import { readSwitches } from './switches.ts';
+import { hasLostTerminal } from './terminal.ts';
 
 /** An option with its environment twin: `--public-address` is `SALLYPORT_PUBLIC_ADDRESS`. */
 export function option(flags: string, description: string): Option {
@@ -66,12 +67,12 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
 /**
  * Aborted by SIGINT, SIGTERM or SIGHUP (a terminal that was closed), with `ABORTED`; a command that fails with that
  * afterwards has done what it was told.
- * @param hangUp false for a command that reads its configuration again at SIGHUP
+ * @param reload what SIGHUP asks for while the terminal is there, of a command that reads its configuration again
  */
-export function stopSignal({ hangUp = true } = {}): AbortSignal {
-  for (const signal of ['SIGINT', 'SIGTERM', ...(hangUp ? (['SIGHUP'] as const) : [])] as const) {
-    process.once(signal, () => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`)));
-  }
+export function stopSignal({ reload }: { reload?: () => void } = {}): AbortSignal {
+  const stop = (signal: string) => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+  process.on('SIGHUP', (signal) => (reload && !hasLostTerminal() ? reload() : stop(signal)));
   return stopping.signal;
 }
 

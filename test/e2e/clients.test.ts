@@ -6,11 +6,11 @@ import { createServer as createHttpServer } from 'node:http';
 import { connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { concat, utf8 } from '../../src/core/bytes.ts';
 import { readDatagram, writeDatagram } from '../../src/core/socks.ts';
 import { answers, ClientStage, freePort, HANG } from './client-stage.ts';
+import { scriptOf } from './commands.ts';
 import { installed, runProgram, startProgram } from './programs.ts';
 
 // Programs that people use, through the commands that they use: each has to work as if the target were here.
@@ -67,12 +67,10 @@ async function sshServer(): Promise<{ port: number; options: string[] }> {
 }
 
 describe.runIf(installed('ssh', 'sshd'))('openssh', () => {
-  const peer = fileURLToPath(new URL('../../dist/src/bin/peer.js', import.meta.url));
-
   it('goes through ProxyCommand, a megabyte each way, and has its exit status', async () => {
     const { port, options } = await sshServer();
     const { url, id } = await stage.bobUp('--expose', `127.0.0.1:${port}`);
-    const proxy = `${process.execPath} ${peer} connect %h -W 127.0.0.1:${port} --rendezvous ${url} --home ${stage.home('alice')} --quiet`;
+    const proxy = `${process.execPath} ${scriptOf('peer')} connect %h -W 127.0.0.1:${port} --rendezvous ${url} --home ${stage.home('alice')} --quiet`;
     const through = ['-o', `ProxyCommand=${proxy}`, ...options, id];
     const words = await runProgram('ssh', [
       ...through,

@@ -24,6 +24,11 @@ export interface Ended {
 
 export type CommandName = 'peer' | 'rendezvous' | 'relay';
 
+/** Where the compiled command lies, for a shell or another program that is to start it. */
+export function scriptOf(name: CommandName): string {
+  return join(root, `dist/src/bin/${name}.js`);
+}
+
 export interface RunOptions {
   readonly environment?: NodeJS.ProcessEnv | undefined;
   /** Starts the process somewhere else than here, such as in a network namespace. */
@@ -50,8 +55,9 @@ export class RunningCommand {
     args: readonly string[],
     { environment = {}, start = spawn }: RunOptions = {},
   ) {
-    const script = join(root, `dist/src/bin/${name}.js`);
-    this.child = start(process.execPath, [script, ...args], { env: { ...process.env, ...environment } });
+    this.child = start(process.execPath, [scriptOf(name), ...args], {
+      env: { ...process.env, ...environment },
+    });
     this.child.stdin!.on('error', () => {}); // it may be killed with some of it unread
     this.child.stdout!.on('data', (chunk: Buffer) => this.#stdout.push(chunk));
     createInterface({ input: this.child.stderr! }).on('line', (line) => this.#onLine(line));

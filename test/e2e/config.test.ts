@@ -1,9 +1,11 @@
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { scriptOf } from './commands.ts';
 import { complaintOf, staged } from './plain.ts';
+import { installed, startProgram } from './programs.ts';
 
 describe.concurrent('the configuration file', () => {
   it(
@@ -74,6 +76,20 @@ describe.concurrent('the configuration file', () => {
       connect.child.stdin!.end(' and after');
       expect((await connect.ended).stdout.toString()).toBe('before and after');
       server.close();
+    }),
+  );
+
+  it.skipIf(!installed('script'))(
+    'is not what SIGHUP is about once the terminal is closed (needs script)',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const command = `${process.execPath} ${scriptOf('peer')} up --rendezvous ${url} --home ${stage.home('bob')}`;
+      const terminal = startProgram('script', ['-qfc', command, '/dev/null']);
+      const sockets = join(stage.home('bob'), 'agents');
+      await vi.waitFor(() => expect(readdirSync(sockets)).toHaveLength(1), 15_000);
+      terminal.kill('SIGKILL');
+      // It takes its socket away, as it would not had the signal killed it.
+      await vi.waitFor(() => expect(readdirSync(sockets)).toHaveLength(0), 15_000);
     }),
   );
 

@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url';
+import { scriptOf } from '../../e2e/commands.ts';
 import type { LabHost } from '../lab.ts';
 import { runCommand } from '../commands.ts';
 
@@ -41,8 +41,7 @@ export async function coturnsOpinion(host: LabHost, server: string): Promise<Opi
 
 /** What `peer nat` thinks, asking the same server. */
 export async function ourOpinion(host: LabHost, server: string): Promise<Opinion> {
-  const peer = fileURLToPath(new URL('../../../dist/src/bin/peer.js', import.meta.url));
-  const { stdout } = await host.exec('node', [peer, 'nat', '--json', '--stun', `${server}:3478`]);
+  const { stdout } = await host.exec('node', [scriptOf('peer'), 'nat', '--json', '--stun', `${server}:3478`]);
   const { udp } = JSON.parse(stdout) as { udp: { mapping: string; filtering: string } };
   const known = (behavior: string) => (behavior === 'unknown' ? undefined : behavior);
   return { mapping: known(udp.mapping), filtering: known(udp.filtering) };
