@@ -7,13 +7,13 @@ import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import { HEAD_START_MS, type RoundStart, type Update } from '../src/core/session/introduction.ts';
+import { HEAD_START_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
 import { Epochs } from '../src/core/session/epochs.ts';
 import type { HandshakeResult } from '../src/core/session/handshake.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
-import { Announcements } from './announcements.ts';
 import { CircuitKeeper } from './circuit-keeper.ts';
+import { Correspondence, type PeerNews } from './correspondence.ts';
 import type { Deployment } from './deployment.ts';
 import type { EarlyLeg } from './early-leg.ts';
 import { HeadStart } from './head-start.ts';
@@ -22,8 +22,6 @@ import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
 import { Session, type PathReport } from './session.ts';
-import { Sightings } from './sightings.ts';
-import { Updates } from './updates.ts';
 
 export interface ConversationOptions {
   readonly role: SessionRole;
@@ -86,15 +84,13 @@ export class Conversation {
   #circuit: CircuitKeeper | undefined;
   #tickets: readonly Uint8Array[];
   #earlyLeg: EarlyLeg | undefined;
-  #updates: Updates;
-  #announcements: Announcements;
+  #correspondence: Correspondence;
   #resumption: Resumption;
   #rotation: PathRotation;
   /** The circuit's, before punching. */
   #headStart: HeadStart | undefined;
   #cancelExpiry: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
-  #sightings: Sightings;
   #directPaths = new Set<string>();
 
   constructor(options: ConversationOptions) {
@@ -103,25 +99,13 @@ export class Conversation {
     this.#epochs = new Epochs(keys);
     this.#tickets = options.tickets;
     this.#earlyLeg = options.earlyLeg;
-    this.#sightings = new Sightings(deployment, peer);
     this.session = new Session({ role, id, peer, keys, kinds, clock });
-    this.#updates = new Updates({
+    this.#correspondence = new Correspondence({
+      ...options,
       session: this.session,
-      id,
-      keys,
-      instance: options.instance,
-      deployment,
-      clock,
-      onUpdate: (update) => this.#onUpdate(update),
-    });
-    this.#announcements = new Announcements({
-      kinds,
-      told: options.told,
-      network: options.network,
-      clock,
       mayTell: () => this.#punching.allowed && this.confirmed && !this.session.end,
-      onNews: () => this.#punching.refreshLocal(),
-      send: (update) => this.#updates.send(update),
+      onTelling: () => this.#punching.refreshLocal(),
+      onHeard: (news, round) => this.#onHeard(news, round),
     });
     this.#punching = this.#newPunching(keys, role === 'initiator');
     this.#resumption = new Resumption({
@@ -162,7 +146,7 @@ export class Conversation {
 
   /** The peer's registration that offers of ours go to: the initiator offers to whoever listens, since it did so before. */
   get offeredTo(): Uint8Array | undefined {
-    return this.session.role === 'initiator' ? undefined : this.#updates.instance;
+    return this.session.role === 'initiator' ? undefined : this.#correspondence.instance;
   }
 
   /** Both ends have the keys: dial the relay, and punch a moment later. */
@@ -182,7 +166,7 @@ export class Conversation {
 
   /** A sealed update from the peer, through the rendezvous. */
   openBox(box: Uint8Array, instance: Uint8Array): void {
-    this.#updates.open(box, instance);
+    this.#correspondence.openBox(box, instance);
   }
 
   /**
@@ -196,10 +180,9 @@ export class Conversation {
     this.#punching.stop();
     this.#circuit?.stop();
     this.session.renew(keys);
-    this.#updates.renew(keys, instance);
+    this.#correspondence.renew(keys, instance);
     this.#punching = this.#newPunching(keys, offered);
     this.#resumption.resumed();
-    this.#announcements.forgotten();
     this.begin(remote, start);
   }
 
@@ -208,7 +191,7 @@ export class Conversation {
     this.#resumption.hurry();
     if (this.session.path || this.session.end) return;
     if (!this.confirmed) return this.#options.answerAgain?.();
-    this.#announcements.forgotten();
+    this.#correspondence.forgotten();
     this.#introduceNetwork();
   }
 
@@ -221,13 +204,13 @@ export class Conversation {
   networkChanged(): void {
     this.#onceBegun(() => {
       this.#punching.refreshLocal();
-      this.#announcements.tellSoon();
+      this.#correspondence.tellSoon();
     });
   }
 
   /** The rendezvous has evidence that the peer's process is gone; a path that answers knows better. */
   async peerGone(peer: PeerId, instance: Uint8Array): Promise<void> {
-    if (peer !== this.session.peer || !equalBytes(instance, this.#updates.instance)) return;
+    if (peer !== this.session.peer || !equalBytes(instance, this.#correspondence.instance)) return;
     const answered = await this.session.ping({ timeoutMs: GONE_PING_MS }).then(
       () => true,
       () => false,
@@ -242,7 +225,7 @@ export class Conversation {
   }
 
   end(): void {
-    this.#announcements.stop();
+    this.#correspondence.stop();
     this.#cancelExpiry?.();
     this.#cancelCheck?.();
     this.#resumption.stop();
@@ -265,9 +248,9 @@ export class Conversation {
       clock,
       serverTime: () => deployment.serverTime(),
       toLocal: (time) => deployment.toLocal(time),
-      propose: (round) => this.#announcements.propose(round),
-      tellFresh: (candidate, round) => void this.#updates.send({ candidates: [candidate], round }),
-      tellSample: (candidate) => void this.#updates.send({ samples: [candidate] }),
+      propose: (round) => this.#correspondence.propose(round),
+      tellFresh: (candidate, round) => this.#correspondence.tellFresh(candidate, round),
+      tellSample: (candidate) => this.#correspondence.tellSample(candidate),
       onPath: (path) => {
         if (this.#isCurrent(keys)) this.session.addDirectPath(path);
         else path.pipe.destroy();
@@ -316,7 +299,7 @@ export class Conversation {
     this.#cancelExpiry?.();
     this.#punching.confirm();
     this.#circuit?.confirm();
-    this.#onceBegun(() => this.#announcements.tell());
+    this.#onceBegun(() => this.#correspondence.tell());
   }
 
   #onceBegun(act: () => void): void {
@@ -330,8 +313,8 @@ export class Conversation {
 
   /** Our network, or at least that we hold the keys. */
   #introduceNetwork(): void {
-    if (this.#punching.allowed) this.#announcements.tell();
-    else if (this.confirmed) this.#updates.send({});
+    if (this.#punching.allowed) this.#correspondence.tell();
+    else if (this.confirmed) this.#correspondence.proveKeys();
   }
 
   #introduceUnlessConnected(): void {
@@ -346,12 +329,7 @@ export class Conversation {
     this.#cancelCheck = this.#options.deployment.checkWhile(isAwaited);
   }
 
-  #onUpdate({ candidates, profile, samples = [], round }: Update): void {
-    const news = {
-      profile,
-      candidates: candidates && this.#sightings.mark(candidates),
-      samples: this.#sightings.date(samples),
-    };
+  #onHeard(news: PeerNews, round: Round | undefined): void {
     this.#confirm();
     this.#onceBegun(() => {
       if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
@@ -363,8 +341,8 @@ export class Conversation {
   /** The peer proposed a round: it has forgotten what it knew of our network. */
   async #tellAnew(): Promise<void> {
     await this.#options.network.refreshed(REFRESH_MS);
-    this.#announcements.forgotten();
-    this.#announcements.tell();
+    this.#correspondence.forgotten();
+    this.#correspondence.tell();
   }
 
   #onPath({ direct, kind, state, remote }: PathReport): void {
