@@ -257,7 +257,7 @@ export class PathSet {
       if (now - path.heardAt > HEARD_LATELY_MS) return path.ask(now);
       gate.moved(now);
     }
-    this.#activate(path, because + choice.reason, now);
+    this.#activate(path, because + choice.reason, choice.move !== 'fallback', now);
   }
 
   /** Falling back is never limited. Neither is the first upgrade: a NAT that restarts soon after it shall not cost the pause. */
@@ -284,10 +284,12 @@ export class PathSet {
     return this.#active ? [this.#active] : paths;
   }
 
-  #activate(path: Path, reason: string, now: Instant): void {
+  /** @param beside the path before, which works as well */
+  #activate(path: Path, reason: string, beside: boolean, now: Instant): void {
     this.#active = path;
     this.#activeReason = reason;
-    path.activate(this.#resend.first, now);
+    const { first, next } = this.#resend;
+    path.activate(first, next, beside, now);
     if (path.confirmed) this.#inUse(path);
   }
 

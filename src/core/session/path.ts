@@ -90,6 +90,10 @@ export class Path {
   /** TLS records of up to 16 KiB, estimated. */
   recordsIn = 0;
   recordsOut = 0;
+  /** Frames below went out on an earlier path too, … */
+  #resentBelow = 0;
+  /** … which still brings them. */
+  #besideAnother = false;
   readonly #standstill = new Standstill();
   #control: Uint8Array[] = [];
   readonly #pings = new Map<number, OutstandingPing>();
@@ -178,9 +182,14 @@ export class Path {
     return control;
   }
 
-  /** This end sends its reliable frames here from `first` on. */
-  activate(first: number, now: Instant): void {
+  /**
+   * This end sends its reliable frames here from `first` on, of which those below `next` went out on an earlier path already.
+   * @param beside that path, which still brings them
+   */
+  activate(first: number, next: number, beside: boolean, now: Instant): void {
     this.cursor = first;
+    this.#resentBelow = next;
+    this.#besideAnother = beside;
     this.inFlight = 0;
     this.activeDue = true;
     this.#pausedUntil = Infinity;
@@ -212,12 +221,24 @@ export class Path {
   }
 
   /** The newest of the frames sent here that one acknowledgement covered. */
-  noteProgress(newest: SentFrame, now: Instant): void {
-    this.rate.sample(newest, now, this.busy);
+  noteProgress(newest: SentFrame, sequence: number, now: Instant): void {
     if (this.liveness.doubted) this.#standstill.ended(now);
-    if (!this.#standstill.heldUp(newest.sentAt)) this.loadedRtt.sample(now - newest.sentAt);
-    this.ackGaps.note(newest, now, this.busy && !this.rate.growing && !this.#paused);
+    if (!this.#cameByAnother(newest, sequence, now)) {
+      this.rate.sample(newest, now, this.busy);
+      if (!this.#standstill.heldUp(newest.sentAt)) this.loadedRtt.sample(now - newest.sentAt);
+      this.ackGaps.note(newest, now, this.busy && !this.rate.growing && !this.#paused);
+    }
     this.#considerPause(now);
+  }
+
+  /**
+   * What was sent twice gives no sample (RFC 6298 §3, Karn's algorithm) while the peer may have it from the earlier path: taken for
+   * this path's, what that one had under way would be a rate of many times its own. From a path that has failed nothing comes later
+   * than the first answer on this one.
+   */
+  #cameByAnother({ sentAt }: SentFrame, sequence: number, now: Instant): boolean {
+    if (sequence >= this.#resentBelow) return false;
+    return this.#besideAnother || now - sentAt < (this.rtt.least ?? this.info.rttMs ?? Infinity);
   }
 
   ping(active: boolean, now: Instant, token?: number): void {

@@ -90,16 +90,17 @@ export class SequenceSender {
   acknowledge(next: number, path: Path | undefined, now: Instant): boolean {
     this.#buffer.checkAcknowledgement(next);
     if (next <= this.#buffer.first) return false;
+    const sentHere = Math.min(next, path?.cursor ?? 0);
     let newest: SentFrame | undefined;
     while (this.#buffer.first < next) {
-      const sentHere = path !== undefined && this.#buffer.first < path.cursor;
+      const isHere = this.#buffer.first < sentHere;
       const frame = this.#buffer.release();
-      if (!sentHere) continue;
-      path.noteDelivered(frame, now);
+      if (!isHere) continue;
+      path?.noteDelivered(frame, now);
       newest = frame;
     }
     path?.skipTo(next);
-    if (newest) path?.noteProgress(newest, now);
+    if (newest) path?.noteProgress(newest, sentHere - 1, now);
     return true;
   }
 

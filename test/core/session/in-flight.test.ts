@@ -110,4 +110,24 @@ describe('what is in flight on a path', () => {
       run(200);
     }
   });
+
+  it('follows the rate of the path moved to, not what the relay still brings', () => {
+    const pair = new Pair();
+    pair.addPath({
+      delayMs: 40,
+      rate: 8000,
+      bufferBytes: 8 * MIB,
+      info: { kind: 'relay-h1', direct: false },
+    });
+    const bulk = new Bulk(pair.a);
+    const run = (ms: number): void => {
+      for (const end = pair.now + ms; pair.now < end; pair.run(2)) bulk.feed(pair.b);
+    };
+    run(3000);
+    const direct = pair.addPath({ delayMs: 10, rate: 1000, bufferBytes: 8 * MIB });
+    run(3000);
+    const moved = pair.a.machine.stats.paths.find(({ path }) => path.id === direct);
+    expect(moved).toMatchObject({ active: true });
+    expect(moved!.rate).toBeLessThan(2 * 1000 * 1000);
+  });
 });

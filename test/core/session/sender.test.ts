@@ -29,7 +29,7 @@ function dataFrame(sequence: number, length = 4 * KIB): SentFrame {
 function pathFrom(first: number, room = 256 * KIB): Path {
   const sink = { frame: () => undefined, data: () => undefined };
   const path = new Path({ info: { id: 1, kind: 'tcp', direct: true }, epoch: 0, room, sink }, 0);
-  path.activate(first, 0);
+  path.activate(first, first, false, 0);
   return path;
 }
 
