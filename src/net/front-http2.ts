@@ -95,7 +95,7 @@ export class Http2Front {
       ...arrival,
       headers,
       accept: () => {
-        if (stream.destroyed) return undefined;
+        if (isOver(stream)) return undefined;
         stream.respond({ ':status': 200 });
         return stream;
       },
@@ -105,10 +105,18 @@ export class Http2Front {
 }
 
 function answer(stream: ServerHttp2Stream, { status, text }: Page, error?: SallyportError): void {
-  if (stream.destroyed) return;
+  if (isOver(stream)) return;
   stream.respond({ ':status': status, ...(error && { [ERROR_HEADER]: error.code }) });
   stream.end(text);
   stream.close(constants.NGHTTP2_NO_ERROR); // whatever else it sends is not read
+}
+
+/**
+ * Whether there is nobody to answer: `respond` would throw, which nothing catches. A stream that is reset in the segment it comes with is
+ * closed before we hear of it, and with NO_ERROR not destroyed yet.
+ */
+function isOver(stream: ServerHttp2Stream): boolean {
+  return stream.destroyed || stream.closed;
 }
 
 /** Our own, lower bounds on what makes work without being a request: resets, pings, settings. */

@@ -256,6 +256,26 @@ describe('whoever sends rubbish', () => {
     expect(await newcomer()).toBeDefined();
   });
 
+  it.each([
+    ['GET', ['\x82', '\x84']],
+    ['CONNECT', ['\x02\x07CONNECT', '\x00\x09:protocol\x11sallyport-circuit', '\x04\x0b/v1/circuit']],
+  ])('does no harm by an HTTP/2 %s that is reset as it comes', async (_method, fields) => {
+    deployment = await TestDeployment.start();
+    const { hostname, port } = new URL(deployment.server.url);
+    const headers = Buffer.from(`${fields.join('')}\x86\x01\x01x`, 'latin1'); // HPACK (RFC 7541): :scheme http, :authority x
+    const opening = [
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+      http2Frame(4, 0, 0), // SETTINGS
+      http2Frame(1, 4, 1, headers),
+      http2Frame(3, 0, 1, Buffer.alloc(4)), // RST_STREAM with NO_ERROR
+    ];
+    const socket = connect(Number(port), hostname, () => socket.write(Buffer.concat(opening)));
+    socket.on('error', () => undefined);
+    await once(socket, 'data');
+    expect(await newcomer()).toBeDefined();
+    socket.destroy();
+  });
+
   it('refuses a page of some other origin', async () => {
     deployment = await TestDeployment.start();
     const url = deployment.server.url.replace('http', 'ws') + '/v1/signal';
@@ -268,4 +288,14 @@ describe('whoever sends rubbish', () => {
 function encodeLong(length: number): Uint8Array {
   const [to, session, instance] = [bytes(32), bytes(16), bytes(16)];
   return encodeMessage({ t: 'trickle', session, to, instance, box: bytes(length) });
+}
+
+/** A frame as in RFC 9113 §4.1. */
+function http2Frame(type: number, flags: number, stream: number, payload = Buffer.alloc(0)): Buffer {
+  const header = Buffer.alloc(9);
+  header.writeUIntBE(payload.length, 0, 3);
+  header[3] = type;
+  header[4] = flags;
+  header.writeUInt32BE(stream, 5);
+  return Buffer.concat([header, payload]);
 }
