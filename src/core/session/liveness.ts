@@ -123,9 +123,10 @@ export class Liveness {
     this.#answerBy = Math.min(this.#answerBy, now + patienceMs(load) / 2);
   }
 
+  /** Sent on from now: if it was not heard lately it is asked before it is given up. */
   activated(now: Instant): void {
     this.restarted(now);
-    this.#pingAt = Math.min(this.#pingAt, now + ACTIVE_PING_MS);
+    this.#pingAt = Math.min(this.#pingAt, Math.max(now, this.#provenAt + ACTIVE_PING_MS));
     this.#provenAt = Math.max(this.#provenAt, now - IDLE_DEATH_MS + ACTIVE_PING_MS);
   }
 

@@ -458,6 +458,19 @@ describe('death of a path', () => {
     expect(pair.now - started).toBeGreaterThan(9000);
   });
 
+  it('is not concluded from the silence of one that stood by and was seldom asked', () => {
+    const pair = new Pair();
+    const first = pair.addPath(direct);
+    const second = pair.addPath({ delayMs: 20, info: { kind: 'udp', direct: true } });
+    for (const end of [pair.a, pair.b]) end.handle({ type: 'keepalive', everyMs: 72_000 });
+    pair.run(100_000);
+    const [sending, standby] = pair.a.active === first ? [first, second] : [second, first];
+    pair.killPath(sending);
+    pair.run(30_000);
+    expect(pair.a.active).toBe(standby);
+    expect(pair.a.states(standby)).not.toContain('down');
+  });
+
   it('shows on a path that stands by as well', () => {
     const pair = new Pair();
     const first = pair.addPath(relay);
