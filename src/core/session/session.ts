@@ -371,7 +371,9 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#finish({ code, message, remote: false }, canSay);
   }
 
+  /** Once: where this process stood still, several things that end a session are due together. */
   #finish(end: SessionEnd, graceful: boolean): void {
+    if (this.#closed) return;
     for (const path of this.#paths) this.#closePath(path.info.id, graceful);
     this.#outputs.push({ type: 'closed', end });
     this.#closed = true;

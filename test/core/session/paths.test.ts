@@ -579,6 +579,17 @@ describe('a session without a path', () => {
     expect([pair.a.closed, pair.b.closed]).toMatchObject([{ code: 'PEER_LOST' }, { code: 'PEER_LOST' }]);
   });
 
+  it('ends once where its process stood still past all that would have ended it', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    pair.run(100);
+    pair.killPath(path);
+    pair.a.handle({ type: 'close' });
+    pair.a.machine.handleTimeout(pair.now + 130_000);
+    pair.a.drain();
+    expect(pair.a.counts.get('closed')).toBe(1);
+  });
+
   it('does not send again what the peer says on attaching that it has', () => {
     const pair = new Pair();
     const path = pair.addPath({ delayMs: 100 });
