@@ -175,6 +175,7 @@ export class Conversation {
    * @throws SallyportError `PROTOCOL_ERROR` where that epoch doesn't follow
    */
   resume({ epoch, result, offered, instance, remote, start }: Resumed): void {
+    if (this.session.end) return; // while the offer was under way
     const keys = this.#epochs.renew(epoch, result);
     if (!keys) throw new SallyportError('PROTOCOL_ERROR', `epoch ${epoch} does not follow`);
     this.#punching.stop();

@@ -84,6 +84,23 @@ describe('a session that lost all its paths', () => {
     expect(session.end).toMatchObject({ code: 'SESSION_UNKNOWN' });
   });
 
+  it('is not gone on with where it has ended before the answer came', async () => {
+    const session = await alice!.connect(bob!.id, { paths: ['relay'] });
+    const [ours, theirs] = [holdOffers(alice!), holdOffers(bob!)];
+    loseAllPaths(session, bob!.sessions[0]!);
+    await expect.poll(() => ours.offers.length, patience).toBeGreaterThan(0);
+    const answered = new Promise<void>((resolve) => {
+      alice!.deployment.on('message', ({ t }) => t === 'answer' && resolve());
+    });
+    session.driver.destroy();
+    const relay = vi.spyOn(alice!.deployment, 'relay');
+    ours.release();
+    await answered;
+    await new Promise(setImmediate);
+    expect(theirs.answers).toBe(1);
+    expect(relay).not.toHaveBeenCalled();
+  });
+
   it('is taken up with the next epoch only, as far as it had come, and while its peer is allowed', () => {
     const caller = new Caller(meeting, bob!);
     const call = caller.offer({ kinds: ['relay'] });
