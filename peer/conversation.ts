@@ -5,7 +5,7 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
-import type { CircuitKind } from '../src/core/session/events.ts';
+import type { CircuitKind, PathEvent, PathId } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { HEAD_START_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
 import { Epochs } from '../src/core/session/epochs.ts';
@@ -21,7 +21,7 @@ import type { Network } from './network.ts';
 import { PathRotation } from './path-rotation.ts';
 import { Punching, REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
-import { Session, type PathReport } from './session.ts';
+import { Session } from './session.ts';
 
 export interface ConversationOptions {
   readonly role: SessionRole;
@@ -91,7 +91,7 @@ export class Conversation {
   #headStart: HeadStart | undefined;
   #cancelExpiry: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
-  #directPaths = new Set<string>();
+  #directPaths = new Set<PathId>();
 
   constructor(options: ConversationOptions) {
     const { role, id, peer, keys, kinds, clock, deployment } = options;
@@ -113,7 +113,7 @@ export class Conversation {
       clock,
       reoffer: () => options.reoffer(this),
     });
-    this.session.on('path', (path) => this.#onPath(path));
+    this.session.driver.on('path', (event) => this.#onPath(event));
     const rotate = () => void this.#punching.rotate();
     this.#rotation = new PathRotation({ session: this.session, clock, rotate });
     // Whoever got through TLS holds the session's keys.
@@ -346,13 +346,12 @@ export class Conversation {
     this.#correspondence.tell();
   }
 
-  #onPath({ direct, kind, state, remote }: PathReport): void {
+  #onPath({ path: { id, direct }, state }: PathEvent): void {
     if (!direct) return;
-    const key = `${kind} ${remote}`;
-    if (state === 'down' && !this.#directPaths.delete(key)) this.#punching.wake();
+    if (state === 'down' && !this.#directPaths.delete(id)) this.#punching.wake();
     else if (state === 'down') this.#punching.pathDown();
-    else if (!this.#directPaths.has(key)) {
-      this.#directPaths.add(key);
+    else if (!this.#directPaths.has(id)) {
+      this.#directPaths.add(id);
       this.#punching.pathUp();
     }
   }
