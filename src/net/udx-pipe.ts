@@ -49,6 +49,7 @@ export class UdxPipe extends Duplex {
   readonly #firstDriver: Driver<FirstBytesInput, FirstBytesOutput> | undefined;
   /** What the stream has brought before all first bytes were there. */
   #early: Buffer[] = [];
+  #earlyBytes = 0;
   /** Called once the other end has all first bytes that were written, or never will. */
   #onDelivered: (() => void)[] = [];
 
@@ -223,7 +224,7 @@ export class UdxPipe extends Duplex {
 
   /** The first packet of a turn is passed on at once, for the sake of who waits for it; the others of the turn together. */
   #onPacket(packet: Buffer): void {
-    if (this.#first?.complete === false) return void this.#early.push(packet);
+    if (this.#first?.complete === false) return this.#keepEarly(packet);
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       microtask(() => this.push(packet));
@@ -237,6 +238,13 @@ export class UdxPipe extends Duplex {
       this.#closeRun();
       this.#run = { slab: packet.buffer, start: packet.byteOffset, end: packet.byteOffset + packet.length };
     }
+  }
+
+  /** Nothing above bounds what comes before anything has been passed on. */
+  #keepEarly(packet: Buffer): void {
+    this.#earlyBytes += packet.length;
+    if (this.#earlyBytes <= MOST_EARLY_BYTES) this.#early.push(packet);
+    else this.destroy(new SallyportError('LIMIT', 'too much came before the first bytes of a UDP path'));
   }
 
   #closeRun(): void {
@@ -292,3 +300,5 @@ const HIGH_WATER_MARK = 256 * 1024;
 const MESSAGE_HEADERS = 68;
 /** How long a stream that has been ended may take to get its last bytes acknowledged. */
 const LINGER_MS = 3_000;
+/** Several times what a session has in flight on a path that has answered nothing yet. */
+const MOST_EARLY_BYTES = 1024 * 1024;

@@ -271,6 +271,22 @@ describe('a udx pipe whose first bytes go by messages', () => {
     expect([...(await message)[0]]).toEqual([0, 1, 2]);
   });
 
+  it('keeps no more than a mebibyte of what comes before them', async () => {
+    const [nearSocket, farSocket] = [open(), open()];
+    const near = nearSocket.connect({
+      localId: 912,
+      remoteId: 913,
+      remote: farSocket.address,
+      repeatMs: REPEAT_MS,
+    });
+    const far = farSocket.connect({ localId: 913, remoteId: 912, remote: nearSocket.address }); // sends none
+    pipes.push(near, far);
+    far.on('error', () => {});
+    far.write(randomBytes(2 * MIB));
+    const [error] = (await once(near, 'error')) as [Error];
+    expect(error).toMatchObject({ code: 'LIMIT' });
+  });
+
   it('delivers them although the other end connects later and the writer destroys it right after its end', async () => {
     const [a, b] = [open(), open()];
     const near = a.connect({ localId: 910, remoteId: 911, remote: b.address, repeatMs: REPEAT_MS });
