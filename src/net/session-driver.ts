@@ -172,7 +172,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
   open(header: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): SessionStream {
     if (this.#end) throw sessionClosed(this.#end);
     if (header.length > MAX_OPEN_HEADER) throw new SallyportError('LIMIT', 'a stream header exceeds 16 KiB');
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     const stream = new SessionStream(this.#machine.reserveStream(), this.#carrier);
     this.#streams.set(stream.id, stream);
     if (signal) abortWith(stream, signal);

@@ -250,6 +250,8 @@ describe('SessionDriver', () => {
     const failures = Promise.all([once(from, 'error'), once(to, 'error')]);
     abort.abort();
     expect(await failures).toMatchObject([[{ code: 'ABORTED' }], [{ code: 'ABORTED' }]]);
+    const late = () => pair.initiator.open(Buffer.from('test'), { signal: abort.signal });
+    expect(late).toThrow(expect.objectContaining({ code: 'ABORTED' }));
   });
 
   it('refuses streams where nobody listens for them', async () => {
