@@ -3,6 +3,7 @@ import { ZERO } from '../core/zero.ts';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 import { takesAtOnce } from './takes-at-once.ts';
+import { Unread } from './unread.ts';
 
 /** What a stream asks of the session that carries it. */
 export interface StreamCarrier {
@@ -16,7 +17,7 @@ export interface StreamCarrier {
 /**
  * One stream of a session as a Node `Duplex`: each side ends alone, `finish` means that the end is on its way, and
  * destroying it before both sides have ended resets it at the peer. Buffers written must not be changed afterwards:
- * they are kept until the peer has acknowledged them.
+ * they are kept until the peer has acknowledged them. What nobody reads stays where the session counts it, but for one chunk.
  */
 export class SessionStream extends Duplex {
   readonly id: StreamId;
@@ -24,8 +25,8 @@ export class SessionStream extends Duplex {
   #bytesReceived = ZERO;
   readonly #carrier: StreamCarrier;
   /** Received, and not yet taken by the readable side; `undefined` while nothing waits. */
-  #received: Uint8Array[] | undefined;
-  #wantsData = true;
+  #unread: Unread | undefined;
+  #wantsData = false;
   #ended = false;
   /** The peer takes no more, although what it sent is complete: what is written goes nowhere. */
   #refused = false;
@@ -33,7 +34,7 @@ export class SessionStream extends Duplex {
   #finished: ((error?: Error | null) => void) | undefined;
 
   constructor(id: StreamId, carrier: StreamCarrier) {
-    super({ allowHalfOpen: true, readableHighWaterMark: HIGH_WATER, writableHighWaterMark: HIGH_WATER });
+    super({ allowHalfOpen: true, readableHighWaterMark: 1, writableHighWaterMark: HIGH_WATER });
     this.id = id;
     this.#carrier = carrier;
   }
@@ -63,7 +64,7 @@ export class SessionStream extends Duplex {
   deliver(bytes: Uint8Array): void {
     if (this.destroyed) return;
     this.#bytesReceived += bytes.length;
-    if (!this.#wantsData || this.#received) (this.#received ??= []).push(bytes);
+    if (!this.#wantsData || this.#unread) (this.#unread ??= new Unread()).push(bytes);
     else this.#pass(bytes);
   }
 
@@ -87,7 +88,7 @@ export class SessionStream extends Duplex {
     finished?.();
   }
 
-  /** @internal Nothing goes out any more. What came in complete can still be read; only then the stream fails. */
+  /** @internal Nothing goes out any more. What came in complete can still be read; only then the stream fails, never having finished. */
   fail(error: SallyportError): void {
     if (this.#ended && this.writableFinished) return;
     if (!this.#ended || this.readableEnded) {
@@ -95,9 +96,8 @@ export class SessionStream extends Duplex {
       return;
     }
     this.#refused = true;
-    this.once('end', () => this.destroy(this.writableFinished ? undefined : error));
+    this.once('end', () => this.destroy(error));
     this.drained();
-    this.finished();
   }
 
   override push(chunk: Uint8Array | null, encoding?: BufferEncoding): boolean {
@@ -108,13 +108,9 @@ export class SessionStream extends Duplex {
 
   override _read(): void {
     this.#wantsData = true;
-    for (let at = 0; ; at += 1) {
-      const bytes = this.#wantsData ? this.#received?.[at] : undefined;
-      if (bytes === undefined) {
-        const left = this.#received?.slice(at);
-        this.#received = left?.length ? left : undefined;
-        break;
-      }
+    while (this.#wantsData && this.#unread) {
+      const bytes = this.#unread.shift()!;
+      if (this.#unread.isEmpty) this.#unread = undefined;
       this.#pass(bytes);
     }
     this.#passEnd();
@@ -132,13 +128,13 @@ export class SessionStream extends Duplex {
   }
 
   override _final(callback: (error?: Error | null) => void): void {
-    if (this.#refused) return callback();
+    if (this.#refused) return; // it fails once what came in is read
     this.#finished = callback;
     this.#carrier.end(this.id);
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#received = undefined;
+    this.#unread = undefined;
     const complete = this.readableEnded && this.writableFinished;
     if (!complete) {
       const { code, message } = failureOf(error);
@@ -161,7 +157,7 @@ export class SessionStream extends Duplex {
   }
 
   #passEnd(): void {
-    if (this.#ended && !this.#received && !this.destroyed) this.push(null);
+    if (this.#ended && !this.#unread && !this.destroyed) this.push(null);
   }
 }
 

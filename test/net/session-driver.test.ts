@@ -162,6 +162,15 @@ describe('SessionDriver', () => {
     await sending;
   });
 
+  it('counts what nobody reads', async () => {
+    const pair = loopback();
+    await pair.addPath();
+    const [from, to] = await pair.open();
+    from.write(randomBytes(100_000));
+    await expect.poll(() => pair.responder.stats.unreadBytes).toBe(100_000);
+    expect(to.readableLength).toBe(0);
+  });
+
   it('gives a reader everything in order who pauses within an event, reads by itself, and goes on', async () => {
     const pair = loopback();
     await pair.addPath();
@@ -223,6 +232,23 @@ describe('SessionDriver', () => {
     to.reset('TARGET_REFUSED', 'connection refused by 127.0.0.1:9');
     const [error] = (await once(from, 'error')) as [Error];
     expect(error).toMatchObject({ code: 'TARGET_REFUSED', message: 'connection refused by 127.0.0.1:9' });
+  });
+
+  it('calls nothing finished that the peer has refused, however late its answer is read', async () => {
+    const pair = loopback();
+    await pair.addPath();
+    const [from, to] = await pair.open();
+    from.end(randomBytes(5 * MIB));
+    let finished = false;
+    from.on('finish', () => (finished = true));
+    to.end('no room', () => to.destroy());
+    await once(to, 'close');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const failed = once(from, 'error');
+    let answer = '';
+    from.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    expect((await failed)[0]).toMatchObject({ code: 'ABORTED' });
+    expect({ answer, finished }).toEqual({ answer: 'no room', finished: false });
   });
 
   it('keeps what was sent completely readable after the sender has gone', async () => {

@@ -1,0 +1,38 @@
+import { Fifo } from '../core/session/fifo.ts';
+
+/** A smaller piece is copied: by itself it would keep a record of its own, and the whole chunk that it came in. */
+const SMALL_BYTES = 4096;
+const BLOCK_BYTES = 2 * SMALL_BYTES;
+
+/** What a stream has received and nobody has taken, in order: little more than its bytes, in however small pieces a peer sends them. */
+export class Unread {
+  readonly #chunks = new Fifo<Uint8Array>();
+  /** Small pieces after those, gathered in a block: so many bytes of it. */
+  #block: Uint8Array | undefined;
+  #gathered = 0;
+
+  get isEmpty(): boolean {
+    return this.#chunks.length === 0 && this.#block === undefined;
+  }
+
+  push(bytes: Uint8Array): void {
+    if (this.#gathered + bytes.length > BLOCK_BYTES || bytes.length >= SMALL_BYTES) this.#closeBlock();
+    if (bytes.length >= SMALL_BYTES) return this.#chunks.push(bytes);
+    this.#block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.#block.set(bytes, this.#gathered);
+    this.#gathered += bytes.length;
+  }
+
+  /** The oldest; `undefined` where there is none. */
+  shift(): Uint8Array | undefined {
+    if (this.#chunks.length === 0) this.#closeBlock();
+    return this.#chunks.shift();
+  }
+
+  #closeBlock(): void {
+    if (this.#block === undefined) return;
+    this.#chunks.push(this.#block.subarray(0, this.#gathered));
+    this.#block = undefined;
+    this.#gathered = 0;
+  }
+}
