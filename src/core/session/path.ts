@@ -319,7 +319,7 @@ export class Path {
 
   #noteAnswer({ sentAt, undisturbed }: OutstandingPing, rttMs: number, now: Instant): void {
     if (this.#standstill.heldUp(sentAt)) return;
-    if (this.#standstill.suspects(rttMs, this.rttMs ?? Infinity, now)) return this.liveness.pingSoon(now);
+    if (this.#standstill.suspects(rttMs, this.rttMs ?? 0, now)) return this.liveness.pingSoon(now);
     this.rtt.sample(rttMs);
     this.baseRtt.sample(rttMs, undisturbed, now);
   }

@@ -392,6 +392,21 @@ describe('death of a path', () => {
     expect(pair.now - started).toBeLessThan(2500);
   });
 
+  it('does not take longer to show on a path that stood still as it came up', () => {
+    const pair = new Pair();
+    pair.addPath(relay);
+    const stream = pair.a.open();
+    const path = pair.addPath(direct);
+    pair.run(5);
+    pair.hold(path, 2000); // the answer to the responder's first PING
+    pair.run(6000);
+    expect(pair.b.active).toBe(path);
+    pair.blackhole(path);
+    pair.b.write(stream, pattern(1000));
+    pair.run(1600);
+    expect(pair.b.states(path)).toContain('down');
+  });
+
   it('does not take longer to show on a path that has often stood still', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
