@@ -98,7 +98,7 @@ export class End {
       case 'transmit':
         return this.#pair.carry(this, output.path, Buffer.concat(output.chunks));
       case 'close-path':
-        return this.#pair.closePath(output.path, output.graceful);
+        return this.#pair.closePath(this, output.path, output.graceful);
       case 'opened':
         this.of(output.stream).header = output.header;
         return;
@@ -154,6 +154,8 @@ interface Link {
   /** One check in so many is lost. */
   losesOneIn: number;
   checks: number;
+  /** Who has closed it while nothing passed: nothing that it had under way is sent again, and it answers nothing. */
+  closed: Set<End>;
   /** Nothing passes then. The carrier sends what was lost again after 1 s, and then after 2, 4, … */
   isOut: (at: number) => boolean;
   /** When each end's transmitter is free again. */
@@ -200,6 +202,7 @@ export class Pair {
       heldUntil: 0,
       losesOneIn: Infinity,
       checks: 0,
+      closed: new Set(),
       isOut: () => false,
       freeAt: new Map(),
       lastArrival: new Map(),
@@ -243,9 +246,9 @@ export class Pair {
   /** As the peers do beside the session: one message there, and one back. */
   check(from: End, id: number): void {
     const link = this.#links.get(id)!;
-    const { options, black, isOut, losesOneIn } = link;
+    const { options, black, closed, isOut, losesOneIn } = link;
     link.checks += 1;
-    if (black || isOut(this.now) || link.checks % losesOneIn === 0) return;
+    if (black || closed.size > 0 || isOut(this.now) || link.checks % losesOneIn === 0) return;
     this.at(this.now + 2 * (options.delayMs ?? 0), () => from.handle({ type: 'answered', path: id }));
   }
 
@@ -253,9 +256,9 @@ export class Pair {
     return this.#links.get(id)!.bytes;
   }
 
-  closePath(id: number, graceful: boolean): void {
-    const { black, isOut } = this.#links.get(id)!;
-    if (black || isOut(this.now)) return; // the other end isn't told
+  closePath(end: End, id: number, graceful: boolean): void {
+    const { black, isOut, closed } = this.#links.get(id)!;
+    if (black || isOut(this.now)) return void closed.add(end); // the other end isn't told
     if (graceful) {
       const { delayMs = 0 } = this.#links.get(id)!.options;
       this.at(this.now + delayMs + 1, () => this.killPath(id, 'the carrier ended'));
@@ -280,10 +283,17 @@ export class Pair {
       const arrives = timeOfPassing(link, Number.isFinite(leaves) ? leaves : sentAt) + delayMs;
       const inOrder = Math.max(arrives, link.heldUntil, link.lastArrival.get(from) ?? 0);
       link.lastArrival.set(from, inOrder);
-      this.at(inOrder, () => {
-        if (!link.down && !link.black) to.handle({ type: 'path-bytes', path: id, bytes: chunk });
+      this.at(inOrder - delayMs, () => {
+        if (link.closed.has(from)) return;
+        this.at(inOrder, () => this.#arrive(link, id, to, chunk));
       });
     }
+  }
+
+  #arrive(link: Link, id: number, to: End, bytes: Buffer): void {
+    if (link.down || link.black) return;
+    if (!link.closed.has(to)) to.handle({ type: 'path-bytes', path: id, bytes });
+    else if (link.options.info?.kind !== 'udp') this.killPath(id, 'reset by the kernel');
   }
 
   at(at: number, run: () => void): void {
