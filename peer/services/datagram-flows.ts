@@ -25,6 +25,8 @@ export class DatagramFlows {
   readonly #options: DatagramFlowsOptions;
   readonly #flows = new Map<string, Promise<DatagramFlow | undefined>>();
   #full = false;
+  /** Where answers went is closed as well. */
+  #closed = false;
 
   constructor(options: DatagramFlowsOptions) {
     this.#options = options;
@@ -43,7 +45,9 @@ export class DatagramFlows {
     void flow?.then((opened) => opened?.send(bytes));
   }
 
+  /** What the other end still answers is dropped. */
   async close(): Promise<void> {
+    this.#closed = true;
     const flows = [...this.#flows.values()];
     this.#flows.clear();
     for (const flow of flows) (await flow)?.close();
@@ -65,7 +69,7 @@ export class DatagramFlows {
   async #open(
     key: string,
     purpose: StreamPurpose,
-    onDatagram: (bytes: Uint8Array) => void,
+    answer: (bytes: Uint8Array) => void,
   ): Promise<DatagramFlow | undefined> {
     const { opener, onError, idleMs, clock = systemClock } = this.#options;
     try {
@@ -75,7 +79,9 @@ export class DatagramFlows {
       return new DatagramFlow({
         stream,
         clock,
-        onDatagram,
+        onDatagram: (bytes) => {
+          if (!this.#closed) answer(bytes);
+        },
         idleMs,
         end: 'opens',
         datagrams: opener.datagrams,

@@ -12,6 +12,8 @@ import { parsePermit } from '../../peer/listen-permit.ts';
 import { DatagramFlows } from '../../peer/services/datagram-flows.ts';
 import { parseDynamic, parseLocal, parseRemote } from '../../peer/services/forward-spec.ts';
 import { startForwards, type ForwardSpecs, type RunningForward } from '../../peer/services/forwards.ts';
+import { startUdpForward } from '../../peer/services/udp-forward.ts';
+import type { SessionStream } from '../../src/net/session-stream.ts';
 import { Meeting } from './meeting.ts';
 
 let meeting: Meeting;
@@ -266,6 +268,20 @@ describe('-L …/udp', () => {
     expect(await ask(client, 'two', at)).toBe('TWO');
     expect(await ask(client, 'x'.repeat(2_000), at)).toBe('X'.repeat(2_000));
     expect(send.mock.results.map(({ value }) => value as boolean)).toEqual([unreliable, false]);
+  });
+
+  it('drops what is still answered once it is closed', async () => {
+    const { port } = await udpCapitals();
+    bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
+    const opened = vi.spyOn(session, 'openPurpose');
+    const purpose = { for: 'udp-service', name: 'echo' } as const;
+    const options = { opener: session, onError: (error: SallyportError) => errors.push(error) };
+    const forward = await startUdpForward({ bind: '127.0.0.1', port: 0 }, purpose, options);
+    await ask(await udp(), 'hi', parseEndpoint(forward.listen));
+    const stream = (await opened.mock.results[0]!.value) as SessionStream;
+    await forward.close();
+    expect(stream.destroyed).toBe(false);
+    expect(() => stream.emit('data', Uint8Array.of(0, 1, 65))).not.toThrow();
   });
 
   it('tells why a flow is refused, and leaves the others alone', async () => {
