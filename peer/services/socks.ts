@@ -99,13 +99,17 @@ class SocksClient {
   /** The association lives as long as this connection (RFC 1928 §6). */
   async #associate(declared: SocksAddress): Promise<void> {
     const socket = this.#socket;
-    const udp = await bindUdp({ bind: socket.localAddress!, port: 0 });
+    const { localAddress, remoteAddress } = socket;
+    if (localAddress === undefined || remoteAddress === undefined) return resetConnection(socket); // gone already
+    // It may hang up before there is a socket for its datagrams.
+    const hungUp = Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {});
+    socket.resume();
+    const udp = await bindUdp({ bind: localAddress, port: 0 });
     const flows = new DatagramFlows({ opener: this.#opener, onError: this.#onError });
-    new Association(udp, flows, canonicalAddress(socket.remoteAddress!), declared.port).start();
+    new Association(udp, flows, canonicalAddress(remoteAddress), declared.port).start();
     const { address, port } = udp.address();
     socket.write(reply(REPLY.succeeded, { host: address, port }));
-    socket.resume();
-    await Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {});
+    await hungUp;
     udp.close();
     await flows.close();
     socket.destroy();

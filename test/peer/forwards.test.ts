@@ -180,6 +180,23 @@ describe('-D', () => {
     await once(socket.resume(), 'close');
     await expect.poll(() => records.map(({ state }) => state)).toEqual(['opened', 'closed']);
   });
+
+  it('keeps nothing for clients that hang up with their UDP ASSOCIATE, however they do', async () => {
+    const udpSockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
+    const [forward] = await start({ dynamic: [parseDynamic('0')] });
+    const { address, port } = parseEndpoint(forward!.listen);
+    const before = udpSockets();
+    const request = concat(Uint8Array.of(5, 1, 0, 5, 3, 0), ipv4(0));
+    for (const hangUp of ['end', 'resetAndDestroy'] as const) {
+      for (let count = 0; count < 20; count++) {
+        const client = connect(port, address).on('error', () => {});
+        client.write(request, () => client[hangUp]());
+        await once(client.resume(), 'close');
+      }
+    }
+    // The peers' own come and go meanwhile.
+    await expect.poll(udpSockets, { timeout: 15_000 }).toBeLessThan(before + 10);
+  });
 });
 
 describe('-R', () => {
