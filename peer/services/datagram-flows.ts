@@ -20,16 +20,28 @@ export interface DatagramFlowsOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** The flows of one UDP listener, by who sends and where to: each a stream of its own, begun by its first datagram. */
+interface Flow {
+  readonly opening: Promise<DatagramFlow | undefined>;
+  /** When a datagram last went either way. */
+  usedAt: number;
+}
+
+/**
+ * The flows of one UDP listener, by who sends and where to: each a stream of its own, begun by its first datagram. At
+ * the limit the one that has been silent longest makes room: most clients ask once, get their answer and are gone.
+ */
 export class DatagramFlows {
   readonly #options: DatagramFlowsOptions;
-  readonly #flows = new Map<string, Promise<DatagramFlow | undefined>>();
+  readonly #clock: Clock;
+  /** In order of use. */
+  readonly #flows = new Map<string, Flow>();
   #full = false;
   /** Where answers went is closed as well. */
   #closed = false;
 
   constructor(options: DatagramFlowsOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   get size(): number {
@@ -41,8 +53,9 @@ export class DatagramFlows {
    * @param answer where what comes back goes
    */
   send(key: string, purpose: StreamPurpose, bytes: Uint8Array, answer: (bytes: Uint8Array) => void): void {
+    this.#use(key);
     const flow = this.#flows.get(key) ?? this.#begin(key, purpose, answer);
-    void flow?.then((opened) => opened?.send(bytes));
+    void flow?.opening.then((opened) => opened?.send(bytes));
   }
 
   /** What the other end still answers is dropped. */
@@ -50,44 +63,63 @@ export class DatagramFlows {
     this.#closed = true;
     const flows = [...this.#flows.values()];
     this.#flows.clear();
-    for (const flow of flows) (await flow)?.close();
+    for (const { opening } of flows) (await opening)?.close();
   }
 
-  #begin(
-    key: string,
-    purpose: StreamPurpose,
-    answer: (bytes: Uint8Array) => void,
-  ): Promise<DatagramFlow | undefined> | undefined {
+  #use(key: string): void {
+    const flow = this.#flows.get(key);
+    if (!flow) return;
+    flow.usedAt = this.#clock.now();
+    this.#flows.delete(key);
+    this.#flows.set(key, flow);
+  }
+
+  #begin(key: string, purpose: StreamPurpose, answer: (bytes: Uint8Array) => void): Flow | undefined {
     const { limit = LIMITS.flowsPerForward } = this.#options;
-    if (this.#flows.size >= limit) return this.#refuse(limit);
-    this.#full = false;
-    const flow = this.#open(key, purpose, answer);
+    if (this.#flows.size < limit) this.#full = false;
+    else if (!this.#makeRoom()) return this.#refuse(limit);
+    const onDatagram = (bytes: Uint8Array) => {
+      this.#use(key);
+      if (!this.#closed) answer(bytes);
+    };
+    const onEnd = () => {
+      if (this.#flows.get(key) === flow) this.#flows.delete(key); // else another one has its key by now
+    };
+    const opening = this.#open(purpose, onDatagram, onEnd);
+    const flow: Flow = { opening, usedAt: this.#clock.now() };
     this.#flows.set(key, flow);
     return flow;
   }
 
+  /** Whether one has been silent for long enough to be closed for another. */
+  #makeRoom(): boolean {
+    const [key, { opening, usedAt }] = this.#flows.entries().next().value!;
+    if (this.#clock.now() - usedAt < SILENT_MS) return false;
+    this.#flows.delete(key);
+    void opening.then((opened) => opened?.close());
+    return true;
+  }
+
   async #open(
-    key: string,
     purpose: StreamPurpose,
-    answer: (bytes: Uint8Array) => void,
+    onDatagram: (bytes: Uint8Array) => void,
+    onEnd: () => void,
   ): Promise<DatagramFlow | undefined> {
-    const { opener, onError, idleMs, clock = systemClock } = this.#options;
+    const { opener, onError, idleMs } = this.#options;
     try {
       const stream = await opener.openPurpose(purpose);
       stream.on('error', (thrown) => onError(asSallyportError(thrown)));
-      stream.on('close', () => this.#flows.delete(key));
+      stream.on('close', onEnd);
       return new DatagramFlow({
         stream,
-        clock,
-        onDatagram: (bytes) => {
-          if (!this.#closed) answer(bytes);
-        },
+        clock: this.#clock,
+        onDatagram,
         idleMs,
         end: 'opens',
         datagrams: opener.datagrams,
       });
     } catch (thrown) {
-      this.#flows.delete(key);
+      onEnd();
       onError(asSallyportError(thrown));
       return undefined;
     }
@@ -97,9 +129,12 @@ export class DatagramFlows {
   #refuse(limit: number): undefined {
     if (this.#full) return;
     this.#full = true;
-    const hint = 'flows end after a minute without a datagram';
+    const hint = 'one that is silent for a second makes room for it';
     this.#options.onError(
       new SallyportError('LIMIT', `${limit} UDP flows at once: a new client is not served`, { hint }),
     );
   }
 }
+
+/** Who waited for an answer mostly has it by then. */
+const SILENT_MS = 1_000;

@@ -6,8 +6,9 @@ export const LIMITS = {
   candidates: 20,
   streamsPerSession: 4_096,
   sessionsPerPeer: 64,
-  /** Connections at once of one forward, and flows at once of one UDP forward: one that leads back to itself ends here. */
+  /** At once of one forward: one that leads back to itself ends here. */
   connectionsPerForward: 1_024,
+  /** At once of one UDP forward; the one that is silent longest makes room for another. */
   flowsPerForward: 256,
   /** A UDP flow without a datagram in either direction ends. */
   flowIdleMs: 60_000,

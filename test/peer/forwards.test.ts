@@ -14,6 +14,7 @@ import { parseDynamic, parseLocal, parseRemote } from '../../peer/services/forwa
 import { startForwards, type ForwardSpecs, type RunningForward } from '../../peer/services/forwards.ts';
 import { startUdpForward } from '../../peer/services/udp-forward.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
+import { ManualClock } from './manual-clock.ts';
 import { Meeting } from './meeting.ts';
 
 let meeting: Meeting;
@@ -335,6 +336,34 @@ describe('-L …/udp', () => {
     send('c');
     await expect.poll(() => answers).toContain('C');
     expect(askers.size).toBe(3);
+    await flows.close();
+  });
+
+  it('at the limit ends the flow that is silent longest for a new client, but none that was used just now', async () => {
+    const { port, askers } = await udpCapitals();
+    bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
+    const clock = new ManualClock();
+    const onError = (error: SallyportError) => errors.push(error);
+    const flows = new DatagramFlows({ opener: session, onError, limit: 2, clock });
+    const records: StreamRecord[] = [];
+    bob.on('stream', (record) => records.push(record));
+    const answers: string[] = [];
+    const send = (key: string) =>
+      flows.send(key, { for: 'udp-service', name: 'echo' }, utf8(key), (bytes) =>
+        answers.push(Buffer.from(bytes).toString()),
+      );
+    for (const key of ['a', 'b']) send(key);
+    await expect.poll(() => answers.toSorted(), { timeout: 15_000 }).toEqual(['A', 'B']);
+    await clock.pass(1_000);
+    for (const key of ['a', 'c', 'd']) send(key);
+    await expect.poll(() => answers.toSorted(), { timeout: 15_000 }).toEqual(['A', 'A', 'B', 'C']);
+    expect(errors.map(({ code }) => code)).toEqual(['LIMIT']);
+    const closed = () => records.filter(({ state }) => state === 'closed');
+    await expect.poll(closed, { timeout: 15_000 }).toHaveLength(1);
+    await clock.pass(1_000);
+    send('b');
+    await expect.poll(() => answers.at(-1), { timeout: 15_000 }).toBe('B');
+    expect([askers.size, flows.size]).toEqual([4, 2]);
     await flows.close();
   });
 });
