@@ -54,6 +54,8 @@ class Sending {
   readonly #refused = new Map<number, SallyportError>();
   readonly #finished = deferred<void>();
   #named = 0;
+  /** Why the transfer was given up. */
+  #failure: SallyportError | undefined;
 
   constructor(stream: SessionStream, entries: readonly Entry[], events: SendEvents) {
     this.#stream = stream;
@@ -63,6 +65,14 @@ class Sending {
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#sendAll();
+    } catch (thrown) {
+      throw this.#failure ?? thrown; // whatever went on meanwhile met nothing but the end of the stream
+    }
+  }
+
+  async #sendAll(): Promise<void> {
     this.#finished.promise.catch(() => {}); // whoever waits at that moment is told
     const replies = this.#readReplies();
     const saving: Promise<void>[] = [];
@@ -182,6 +192,7 @@ class Sending {
       error,
     });
     if (error.code === 'DISK_FULL') {
+      this.#failure ??= error;
       this.#stream.reset('ABORTED', 'the disk is full');
       throw error;
     }

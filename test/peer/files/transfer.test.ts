@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
 import { gather } from '../../../peer/files/gather.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
@@ -183,6 +183,18 @@ describe('files that are sent', () => {
       z: 'saved',
     });
     expect(existsSync(join(there, 'grows'))).toBe(false);
+  });
+
+  it('fail because of the full disk, although the sender is several small files ahead of it', async () => {
+    const full = Object.assign(new Error('write'), { code: 'ENOSPC' });
+    const settle = vi.spyOn(TargetFolder.prototype, 'settle').mockRejectedValue(full);
+    mkdirSync(join(here, 'tree'));
+    for (let n = 0; n < 200; n++) write(`tree/${n}`, `file ${n}`);
+    await expect(send(['tree'])).rejects.toMatchObject({
+      code: 'DISK_FULL',
+      message: expect.stringMatching(/: the disk is full$/),
+    });
+    settle.mockRestore();
   });
 });
 
