@@ -2,6 +2,7 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Stats } from 'node:fs';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import { MAX_PATH_NAMES } from '../../src/core/transfer/name.ts';
 import { fileFailure } from './failure.ts';
 
 /** One file or folder that is to be sent. */
@@ -28,7 +29,7 @@ export interface GatherEvents {
 
 /**
  * Everything that is named, folders with what is in them, a folder before its contents. A link that is named is followed;
- * links, sockets and devices inside folders are left out, and so is what can't be read there.
+ * links, sockets and devices inside folders are left out, and so is what can't be read or is too deep there.
  * @throws SallyportError `FILE_FAILED` for what is named itself, `USAGE` where two would have one name
  */
 export async function gather(named: readonly string[], events: GatherEvents): Promise<Entry[]> {
@@ -45,6 +46,7 @@ export async function gather(named: readonly string[], events: GatherEvents): Pr
 }
 
 async function* below(source: string, path: readonly string[], events: GatherEvents): AsyncGenerator<Entry> {
+  if (path.length > MAX_PATH_NAMES) throw new SallyportError('FILE_REFUSED', `${source}: is too deep`);
   const found = await attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
   if (found.isFile()) {
     yield { source, path, kind: 'file', size: found.size, ...kept(found) };

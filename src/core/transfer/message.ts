@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { bytesOf, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
+import { MAX_PATH_NAMES } from './name.ts';
 
 /**
  * What the two ends of a file transfer tell one another (docs/protocol.md, "Files"). The sender names one entry after
@@ -10,7 +11,11 @@ import { LIMITS } from '../limits.ts';
 const index = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
 const size = index;
 const sha256 = bytesOf(32);
-const path = v.pipe(v.array(v.pipe(v.string(), v.maxLength(1_024))), v.minLength(1), v.maxLength(64));
+const path = v.pipe(
+  v.array(v.pipe(v.string(), v.maxLength(1_024))),
+  v.minLength(1),
+  v.maxLength(MAX_PATH_NAMES),
+);
 const text = v.pipe(v.string(), v.maxLength(1_024));
 
 const messageSchema = v.variant('t', [

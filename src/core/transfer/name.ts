@@ -2,6 +2,8 @@ import { SallyportError } from '../errors.ts';
 import { printable } from '../remote-failure.ts';
 
 const MAX_NAME_BYTES = 255;
+/** Names in one path. */
+export const MAX_PATH_NAMES = 64;
 
 /** Devices that Windows finds in every folder, whatever follows a dot. */
 const WINDOWS_DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?$/i;

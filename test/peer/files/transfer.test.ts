@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
-import { gather } from '../../../peer/files/gather.ts';
+import { gather, type GatherEvents } from '../../../peer/files/gather.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../../../peer/files/send.ts';
 import type { SallyportError } from '../../../src/core/errors.ts';
@@ -66,11 +66,11 @@ interface Sent {
   readonly moved: number;
 }
 
-/** Sends what is named in `here`; `onBytes` sees how far it is. */
-async function send(names: string[], onBytes: (moved: number) => void = () => {}): Promise<Sent> {
+/** Sends what is named in `here`. */
+async function send(names: string[], events: GatherEvents = UNHEARD): Promise<Sent> {
   const entries = await gather(
     names.map((name) => join(here, name)),
-    UNHEARD,
+    events,
   );
   const stream = await session.open('files');
   stream.on('error', () => {});
@@ -79,7 +79,6 @@ async function send(names: string[], onBytes: (moved: number) => void = () => {}
   await sendFiles(stream, entries, {
     onBytes: (count, sent) => {
       if (sent) moved += count;
-      onBytes(moved);
     },
     onOutcome: (outcome) => outcomes.push(outcome),
   });
@@ -156,6 +155,24 @@ describe('files that are sent', () => {
       expect(failed).toEqual([`FILE_FAILED ${join(here, 'tree/\ufffd')}: its name is not UTF-8`]);
     },
   );
+
+  it('are those that are not too deep; what is deeper is told of', async () => {
+    const deepest = join('tree', ...Array.from({ length: 62 }, () => 'd'));
+    mkdirSync(join(here, deepest, 'folder'), { recursive: true });
+    write(join(deepest, 'folder/a'), 'too deep');
+    write(join(deepest, 'b'), 'just not');
+    write('tree/z', 'last');
+    const failed: string[] = [];
+    const onFailed = (source: string, { code, message }: SallyportError) => {
+      expect(message).toBe(`${source}: is too deep`);
+      failed.push(`${code} ${source}`);
+    };
+    const sent = await send(['tree'], { ...UNHEARD, onFailed });
+    expect(failed).toEqual([`FILE_REFUSED ${join(here, deepest, 'folder/a')}`]);
+    expect(new Set(Object.values(states(sent)))).toEqual(new Set(['saved']));
+    expect(readdirSync(join(there, deepest)).toSorted()).toEqual(['b', 'folder']);
+    expect(readFileSync(join(there, 'tree/z'), 'utf8')).toBe('last');
+  });
 
   it('that one can’t be read, or changes meanwhile, don’t keep the others from arriving', async () => {
     write('a', 'first');
