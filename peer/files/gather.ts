@@ -68,8 +68,13 @@ async function* below(source: string, path: readonly string[], events: GatherEve
   }
 }
 
-function kept({ mode, mtimeMs }: Stats): Pick<Entry, 'mode' | 'modified'> {
-  return { mode: mode & 0o777, modified: Math.max(0, Math.trunc(mtimeMs)) };
+/** As `Entry.modified`; what is older counts as of 1970. */
+export function modifiedAt({ mtimeMs }: Stats): number {
+  return Math.max(0, Math.trunc(mtimeMs));
+}
+
+function kept(found: Stats): Pick<Entry, 'mode' | 'modified'> {
+  return { mode: found.mode & 0o777, modified: modifiedAt(found) };
 }
 
 async function attempt<Result>(source: string, act: () => Promise<Result>): Promise<Result> {

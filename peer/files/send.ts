@@ -9,7 +9,7 @@ import { deferred, type Deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
 import { fileFailure } from './failure.ts';
-import type { Entry } from './gather.ts';
+import { modifiedAt, type Entry } from './gather.ts';
 
 /** What became of one file or folder. */
 export interface FileOutcome {
@@ -150,8 +150,8 @@ class Sending {
       await this.#channel.sendBytes(bytes);
       this.#events.onBytes(bytes.length, true);
     }
-    const { size, mtimeMs } = await file.stat();
-    if (size !== entry.size || Math.trunc(mtimeMs) !== entry.modified) throw changed(entry);
+    const now = await file.stat();
+    if (now.size !== entry.size || modifiedAt(now) !== entry.modified) throw changed(entry);
     await this.#channel.send({ t: 'end', index, sha256: new Uint8Array(whole.digest()) });
     return resumedAt;
   }

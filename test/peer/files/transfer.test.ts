@@ -156,6 +156,13 @@ describe('files that are sent', () => {
     },
   );
 
+  it('may be from before 1970, and arrive as from its beginning', async () => {
+    write('old', 'x');
+    utimesSync(join(here, 'old'), new Date(-1_000), new Date(-1_000));
+    expect(states(await send(['old']))).toEqual({ old: 'saved' });
+    expect(statSync(join(there, 'old')).mtimeMs).toBe(0);
+  });
+
   it('are those that are not too deep; what is deeper is told of', async () => {
     const deepest = join('tree', ...Array.from({ length: 62 }, () => 'd'));
     mkdirSync(join(here, deepest, 'folder'), { recursive: true });
