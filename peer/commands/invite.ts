@@ -97,9 +97,10 @@ export async function acceptInvite(
   return session;
 }
 
-/** Where to register to reach `to`, where that is an invite: it says so itself. */
-export function meetingPlace(to: string): Pick<SharedOptions, 'rendezvous'> {
-  return looksLikeInvite(to) ? { rendezvous: formatRendezvousUrl(parseInvite(to).rendezvous) } : {};
+/** Where to register to reach `to`, where that is an invite: it says so itself, and holds the token if one is needed. */
+export function meetingPlace(to: string): Pick<SharedOptions, 'rendezvous' | 'tokenFile'> {
+  if (!looksLikeInvite(to)) return {};
+  return { rendezvous: formatRendezvousUrl(parseInvite(to).rendezvous), tokenFile: undefined };
 }
 
 /** Where this peer's guests are to go: its own rendezvous, whose key has to be known. */

@@ -22,7 +22,7 @@ export interface SharedOptions {
   home?: string;
   config?: string;
   rendezvous?: string;
-  tokenFile?: string;
+  tokenFile?: string | undefined;
   /** False by `--no-port-mapping`. */
   portMapping?: boolean;
 }

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { complaintOf, staged } from './plain.ts';
 
@@ -47,6 +49,25 @@ describe.concurrent('peer invite', () => {
       connect.child.stdin!.end();
       expect((await connect.ended).stdout.toString()).toBe('served');
       server.close();
+    }),
+  );
+
+  it(
+    'brings the token of its own rendezvous, whatever token file this peer has for another',
+    staged(async (stage) => {
+      const { join: url } = await stage.rendezvous('--token-file', join(stage.folder, 'token'));
+      await stage.peer('bob', 'join', url).ended;
+      await stage.peer('bob', 'up', '--expose', '127.0.0.1:1').event('up');
+      const elsewhere = join(stage.folder, 'elsewhere');
+      writeFileSync(elsewhere, 'another-token');
+      const environment = { SALLYPORT_TOKEN_FILE: elsewhere };
+      for (const command of [['join'], ['connect', '-W', '127.0.0.1:1']]) {
+        const { stdout } = await stage.peer('bob', 'invite').ended;
+        const { invite } = JSON.parse(stdout.toString()) as { invite: string };
+        const guest = [...command, invite, '--home', stage.home(command[0]!), '--json'];
+        const { events } = await stage.run('peer', guest, { environment }).ended;
+        expect(events).toContainEqual(expect.objectContaining({ event: 'registered' }));
+      }
     }),
   );
 
