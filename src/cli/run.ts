@@ -52,6 +52,9 @@ export function durationBetween(low: number, high: number, unit: 'ms' | 's'): (t
 export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
   endQuietlyOnClosedOutput();
   applyToAll(program, (command) => readSwitches(command, process.env));
+  program.hook('preAction', (_, command) => {
+    running = command;
+  });
   process.on('uncaughtException', (thrown) => process.exit(reportFailure(thrown, argv)));
   applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
   let status: number = EXIT.done;
@@ -77,6 +80,8 @@ export function stopSignal({ reload }: { reload?: () => void } = {}): AbortSigna
 }
 
 const stopping = new AbortController();
+/** The command that runs, once all its options are read, those of a configuration file too. */
+let running: Command | undefined;
 
 function reportFailure(thrown: unknown, argv: readonly string[]): number {
   if (thrown instanceof CommanderError) {
@@ -105,6 +110,7 @@ async function flushed(stream: NodeJS.WriteStream): Promise<void> {
 
 /** The options may not have been parsed when something fails; the way of speaking still has to be right. */
 function reporterFor(argv: readonly string[]): Reporter {
+  if (running) return new Reporter(running.opts<ReporterOptions>());
   const asked = (name: keyof ReporterOptions) =>
     argv.includes(`--${name}`) || (process.env[`SALLYPORT_${name.toUpperCase()}`] ?? '') !== '';
   return new Reporter({ json: asked('json'), verbose: asked('verbose') });

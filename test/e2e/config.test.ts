@@ -43,6 +43,22 @@ describe.concurrent('the configuration file', () => {
   );
 
   it(
+    'says how a command speaks of its failure',
+    staged(async (stage) => {
+      mkdirSync(stage.home('bob'), { recursive: true });
+      const failing = (config: string) => {
+        writeFileSync(join(stage.home('bob'), 'config.yaml'), config);
+        return stage.run('peer', ['invite', '--home', stage.home('bob')]).ended;
+      };
+      const { status, events } = await failing('json: true');
+      expect(status).toBe(2);
+      expect(events).toEqual([expect.objectContaining({ event: 'error', code: 'USAGE' })]);
+      const { stderr } = await failing('verbose: true');
+      expect(stderr).toMatch(/^error USAGE: .*\n[^]*^ +at /m);
+    }),
+  );
+
+  it(
     'is read again on SIGHUP, and streams go on',
     staged(async (stage) => {
       const server = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
