@@ -63,8 +63,9 @@ export class Listener {
 
 /** A UDP socket on a port. @throws SallyportError `PORT_IN_USE`, `USAGE` */
 export async function bindUdp(place: { bind: string; port: number }): Promise<UdpSocket> {
-  const socket = createSocket(familyOfAddress(place.bind) === 6 ? 'udp6' : 'udp4');
-  socket.bind(place.port, place.bind);
+  const address = addressOf(place.bind);
+  const socket = createSocket(familyOfAddress(address) === 6 ? 'udp6' : 'udp4');
+  socket.bind(place.port, address);
   await once(socket, 'listening').catch((cause: unknown) => {
     socket.close();
     throw listenError(place, cause);
@@ -79,11 +80,16 @@ async function listening(server: Server, place: Place): Promise<void> {
     server.listen(place.path);
     process.umask(mask);
   } else {
-    server.listen({ host: place.bind === '*' ? '::' : place.bind, port: place.port });
+    server.listen({ host: addressOf(place.bind), port: place.port });
   }
   await once(server, 'listening').catch((cause: unknown) => {
     throw listenError(place, cause);
   });
+}
+
+/** As in ssh, `*` is every address, of both families. */
+function addressOf(bind: string): string {
+  return bind === '*' ? '::' : bind;
 }
 
 function listenError(place: Place, cause: unknown): SallyportError {

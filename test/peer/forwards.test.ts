@@ -288,6 +288,15 @@ describe('-L …/udp', () => {
     expect(send.mock.results.map(({ value }) => value as boolean)).toEqual([unreliable, false]);
   });
 
+  it('listens on every address with *, as for TCP', async () => {
+    const { port } = await udpCapitals();
+    bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
+    const [forward] = await start({ local: [parseLocal('*:0:echo/udp')] });
+    const at = parseEndpoint(forward!.listen);
+    expect(at.address).toBe('::');
+    expect(await ask(await udp(), 'hi', { ...at, address: '127.0.0.1' })).toBe('HI');
+  });
+
   it('drops what is still answered once it is closed', async () => {
     const { port } = await udpCapitals();
     bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
