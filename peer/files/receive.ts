@@ -29,6 +29,8 @@ interface Expected {
 interface Growing extends Expected {
   readonly file: FileHandle;
   readonly hash: Hash;
+  /** Where the sender began: 0 where what the part held was not the beginning of the file. */
+  readonly resumedAt: number;
   offset: number;
 }
 
@@ -191,7 +193,7 @@ class Receiving {
       throw new SallyportError('PROTOCOL_ERROR', 'the sender goes on where nothing ends');
     const file = await this.#options.folder.openPart(place);
     const hash = offset === 0 ? createHash('sha256') : have.hash;
-    this.#growing = { ...expected, file, hash, offset };
+    this.#growing = { ...expected, file, hash, resumedAt: offset, offset };
     if ((await file.stat()).size < offset)
       throw new SallyportError('FILE_CHANGED', `${place.text}: what was there of it is gone`);
     await file.truncate(offset);
@@ -222,7 +224,7 @@ class Receiving {
     });
   }
 
-  async #finish({ entry, place, file, hash, offset, have }: Growing, sha256: Uint8Array): Promise<void> {
+  async #finish({ entry, place, file, hash, resumedAt, offset }: Growing, sha256: Uint8Array): Promise<void> {
     const { index, path, size, mode, modified } = entry;
     if (offset !== size || !equalBytes(new Uint8Array(hash.digest()), sha256)) {
       await this.#options.folder.discard(place); // going on from it would fail again
@@ -232,7 +234,6 @@ class Receiving {
     await this.#drop();
     await this.#options.folder.finish(place);
     this.#forget(index);
-    const resumedAt = Math.min(have.offset, size);
     this.#options.onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
     await this.#channel.send({ t: 'saved', index });
   }

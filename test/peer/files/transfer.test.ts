@@ -51,11 +51,14 @@ const UNHEARD = { onSkipped: () => {}, onFailed: () => {} };
 
 /** Bytes that came to bob in this test. */
 let came: number;
+/** What he tells of each file. */
+let received: FileOutcome[];
 
 async function receiveInto(target: string, options?: { overwrite?: boolean }): Promise<void> {
-  came = 0;
+  [came, received] = [0, []];
   const onBytes = (count: number, isNew: boolean) => void (came += isNew ? count : 0);
-  const events = { onBytes, onOutcome: () => {}, onEnd: () => {} };
+  const onOutcome = (outcome: FileOutcome) => received.push(outcome);
+  const events = { onBytes, onOutcome, onEnd: () => {} };
   const receiver = new FileReceiver(await TargetFolder.open(target, options), () => events);
   bob.handle('files', receiver.handle);
 }
@@ -256,6 +259,7 @@ describe('a transfer that broke off', () => {
     expect(came).toBe(sent.moved);
     expect(sent.moved).toBeLessThan(size);
     expect(sent.outcomes).toMatchObject([{ state: 'saved', resumedAt: size - sent.moved }]);
+    expect(received).toEqual(sent.outcomes);
     expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
   });
 
@@ -265,6 +269,7 @@ describe('a transfer that broke off', () => {
     write('big', randomBytes(size));
     const sent = await send(['big']);
     expect(sent.moved).toBe(size);
+    expect(received).toMatchObject([{ state: 'saved', resumedAt: 0 }]);
     expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
   });
 
