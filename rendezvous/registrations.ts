@@ -117,8 +117,13 @@ export class Registrations {
     return undefined;
   }
 
+  /** Of each relay its newest registration. */
   relays(): Registration[] {
-    return [...this.#byKey.values()].filter(({ role }) => role === 'relay');
+    const newest = new Map<PeerId, Registration>();
+    for (const registration of this.#byKey.values()) {
+      if (registration.role === 'relay') newest.set(registration.id, registration);
+    }
+    return [...newest.values()];
   }
 
   byStunUsername(username: string): Registration | undefined {

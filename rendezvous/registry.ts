@@ -300,8 +300,9 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     return this.#options.builtInRelay ? [this.#options.builtInRelay, ...registered] : registered;
   }
 
+  /** No more than a node takes: one longer list would end every registration. */
   #relaysFor(registration: Registration) {
-    const ordered = relaysInOrder(this.#relays(), registration.id);
+    const ordered = relaysInOrder(this.#relays(), registration.id).slice(0, LIMITS.relaysPerDeployment);
     return ordered.map(({ id, url, stunUdp: stun }) => ({
       id: publicKeyOf(id),
       url,

@@ -94,6 +94,8 @@ export interface NodeOptions {
   readonly name?: string;
   readonly token?: string;
   readonly version?: number;
+  /** A relay's. */
+  readonly url?: string;
   /** Where a relay says that its STUN servers are. */
   readonly stun?: Endpoint[];
 }
@@ -120,7 +122,8 @@ export class TestNode {
 
   hello(): void {
     const { role = 'listen', boot = 'boot', name, version = 1, stun = [] } = this.options;
-    const relay = { url: 'https://relay.example', stunUdp: stun, stunTcp: stun };
+    const { url = 'https://relay.example' } = this.options;
+    const relay = { url, stunUdp: stun, stunTcp: stun };
     this.send({
       t: 'hello',
       version,

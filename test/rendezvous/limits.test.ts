@@ -100,6 +100,31 @@ describe('relays', () => {
     expect(world.registry.registrations.relays()).toHaveLength(1);
   });
 
+  it('are listed once each, as they registered last, however often they do', () => {
+    const world = new RegistryWorld({ builtInRelay: undefined });
+    const bob = new TestNode(world, 'bob').register();
+    const url = (n: number) => `https://relay-${n}.example`;
+    const relays = Array.from({ length: LIMITS.relaysPerDeployment + 2 }, (_, n) =>
+      new TestNode(world, 'relay', { role: 'relay', instance: `relay ${n}`, url: url(n) }).register(),
+    );
+    expect(relays.every(({ registered }) => registered)).toBe(true);
+    const listed = { relays: [{ id: relays[0]!.identity.publicKey, url: url(relays.length - 1) }] };
+    expect(bob.received('relays').at(-1)).toEqual({ t: 'relays', ...listed });
+    expect(new TestNode(world, 'carol').register().received('registered')[0]).toMatchObject(listed);
+    relays.at(-1)!.disconnect();
+    expect(bob.received('relays').at(-1)).toMatchObject({ relays: [{ url: url(relays.length - 2) }] });
+  });
+
+  it(`are ${LIMITS.relaysPerDeployment} at most, the rendezvous's own among them`, () => {
+    const world = new RegistryWorld();
+    const relay = (n: number) => new TestNode(world, `relay ${n}`, { role: 'relay' }).register();
+    const relays = Array.from({ length: LIMITS.relaysPerDeployment }, (_, n) => relay(n));
+    expect(relays.pop()!.errors).toEqual(['LIMIT']);
+    expect(relays.every(({ registered }) => registered)).toBe(true);
+    const [welcome] = new TestNode(world, 'bob').register().received('registered');
+    expect(welcome!.relays).toHaveLength(LIMITS.relaysPerDeployment);
+  });
+
   it('prove theirs even where peers need none', () => {
     const world = new RegistryWorld({ relayToken: 'for relays only, please' });
     expect(new TestNode(world, 'bob').register().registered).toBe(true);
