@@ -164,12 +164,13 @@ export class CircuitServer {
     else cancel(pipe);
   }
 
-  /** What was on its way to it still arrives. */
+  /** What was on its way to it still arrives; then it closes with its other end, or when its time is over. */
   #finish(pipe: Duplex): void {
     const linger = this.#clock.setTimer(() => pipe.destroy(), FLUSH_MS);
     pipe.once('close', linger);
-    pipe.once('finish', () => cancel(pipe));
-    if (pipe.writableFinished) cancel(pipe);
+    const finished = () => isHttp2(pipe) && cancel(pipe);
+    pipe.once('finish', finished);
+    if (pipe.writableFinished) finished();
     else pipe.end();
   }
 }
@@ -189,8 +190,12 @@ function widen(pipe: Duplex, widened: WeakSet<Http2Session>): void {
 }
 
 function cancel(pipe: Duplex): void {
-  if ('rstCode' in pipe) (pipe as ServerHttp2Stream).close(constants.NGHTTP2_CANCEL);
-  else if (pipe.writableFinished)
-    return; // a WebSocket that has finished closes by itself, and so does a socket
-  else resetConnection(pipe); // its half-closed end would look like a proper one
+  if (isHttp2(pipe)) pipe.close(constants.NGHTTP2_CANCEL);
+  else if (!pipe.writableFinished)
+    resetConnection(pipe); // its half-closed end would look like a proper one
+  else if (!(pipe instanceof WebSocketPipe)) pipe.destroy(); // a WebSocket that has finished closes by itself
+}
+
+function isHttp2(pipe: Duplex): pipe is ServerHttp2Stream {
+  return 'rstCode' in pipe;
 }

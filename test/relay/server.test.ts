@@ -240,6 +240,24 @@ describe('a circuit', () => {
     expect(b.destroyed).toBe(true);
   });
 
+  it.each([false, true])(
+    'leaves no half-closed leg behind when it is opened again (TLS: %s)',
+    async (tls) => {
+      await start({ tls });
+      const circuit = circuitId();
+      const [a, b] = await openBoth({ circuit });
+      for (const leg of [a, b]) leg.on('error', () => undefined);
+      a.end();
+      await readAll(b);
+      await openOne('relay-h1', ticket(0, circuit));
+      const isClosed = () => {
+        b.write('x'); // is answered by a reset where nobody holds the other end
+        return b.closed;
+      };
+      await expect.poll(isClosed).toBe(true);
+    },
+  );
+
   it('can be opened again when a leg has died in silence', async () => {
     await start();
     const links = [deployment.link(), deployment.link()] as const;
