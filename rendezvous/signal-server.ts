@@ -10,8 +10,9 @@ import { Registry } from './registry.ts';
 import type { ConnectionId, RegistryInput, RegistryOptions, RegistryOutput } from './registry-events.ts';
 
 interface Client {
+  readonly connection: ConnectionId;
   readonly socket: WebSocket;
-  /** Messages not yet handed to the kernel. */
+  /** Messages not yet handed to the kernel; of one that was, we hear only when this turn is over. */
   queued: number;
   /** Once it has registered, longer messages are taken. */
   admitted: boolean;
@@ -60,7 +61,7 @@ export class SignalServer {
     const socket = knock.accept();
     if (!socket) return;
     const connection = this.#nextConnection++;
-    this.#clients.set(connection, { socket, queued: 0, admitted: false });
+    this.#clients.set(connection, { connection, socket, queued: 0, admitted: false });
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data, isBinary) => this.#receive(connection, data as Buffer, isBinary));
     socket.on('pong', () => this.#driver.handle({ type: 'alive', connection }));
@@ -95,7 +96,7 @@ export class SignalServer {
       case 'send': {
         const client = this.#clients.get(output.connection);
         if (client && output.message.t === 'registered') client.admitted = true;
-        if (client && !this.#send(client, output.message)) this.#overrun(output.connection);
+        if (client) this.#send(client, output.message);
         break;
       }
       case 'close':
@@ -112,17 +113,17 @@ export class SignalServer {
     }
   }
 
-  /** False when the node doesn't keep up with what it is sent. */
-  #send(client: Client, message: ToNode): boolean {
-    if (client.queued >= LIMITS.queuedMessagesPerClient) return false;
+  #send(client: Client, message: ToNode): void {
     client.queued += 1;
+    if (client.queued === LIMITS.queuedMessagesPerClient) setImmediate(() => this.#judge(client));
     client.socket.send(encodeMessage(message), { binary: true }, () => {
       client.queued -= 1;
     });
-    return true;
   }
 
-  #overrun(connection: ConnectionId): void {
+  /** A node that others sent much at once may keep up; one for which as much still waits a turn later doesn't. */
+  #judge({ connection, queued }: Client): void {
+    if (queued < LIMITS.queuedMessagesPerClient) return;
     this.#driver.handle({ type: 'rejected', connection });
     this.#close(connection, CLOSE_BUSY);
   }

@@ -2,8 +2,10 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Identity } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { Front } from '../../src/net/front.ts';
+import type { SignalConnection } from '../../src/net/signal.ts';
 import { Registrations, registrationOf, type Registration } from '../../rendezvous/registrations.ts';
 import { TestDeployment } from './deployment.ts';
 import { bytes, RegistryWorld, TestNode } from './harness.ts';
@@ -149,36 +151,45 @@ describe('connections', () => {
   });
 });
 
-describe('a node that does not read', () => {
+describe('a node', () => {
   let deployment: TestDeployment;
   afterEach(() => deployment.close());
 
-  it('is dropped once 64 messages wait for it, and comes back', async () => {
+  /** A hundred messages at once, as many as pass from one to another. */
+  const pour = (from: SignalConnection, to: SignalConnection, id: Identity, box: Uint8Array): void => {
+    const { instance } = to;
+    for (let i = 0; i < 100; i++) {
+      from.send({ t: 'trickle', session: new Uint8Array(16), to: id.publicKey, instance, box });
+    }
+  };
+  const isDropped = ({ id }: Identity) =>
+    deployment.events.some((event) => event.type === 'left' && event.id === id);
+
+  it.each([false, true])('that reads may be sent any number of messages at once (TLS: %s)', async (tls) => {
+    deployment = await TestDeployment.start({ tls });
+    const bob = await deployment.node();
+    let received = 0;
+    bob.signal.on('message', () => received++);
+    const others = await Promise.all([1, 2, 3].map(() => deployment.node({ role: 'dial' })));
+    for (const { signal } of others) pour(signal, bob.signal, bob.identity, new Uint8Array(40));
+    await expect.poll(() => received).toBe(300);
+    expect(isDropped(bob.identity)).toBe(false);
+  });
+
+  it('that does not read is dropped once 64 messages wait for it, and comes back', async () => {
     deployment = await TestDeployment.start();
     const pipe = await stoppablePipe(deployment);
     const bob = await deployment.node({ url: pipe.url });
     pipe.stop();
     pipe.stopNew();
     const back = once(bob.signal, 'registered');
-    const box = new Uint8Array(4_000);
-    const isDropped = () =>
-      deployment.events.some((event) => event.type === 'left' && event.id === bob.identity.id);
-    for (let n = 0; n < 40 && !isDropped(); n++) {
+    for (let n = 0; n < 40 && !isDropped(bob.identity); n++) {
       const { signal } = await deployment.node({ role: 'dial' });
-      const { instance } = bob.signal;
-      for (let i = 0; i < 100; i++) {
-        signal.send({
-          t: 'trickle',
-          session: new Uint8Array(16),
-          to: bob.identity.publicKey,
-          instance,
-          box,
-        });
-      }
+      pour(signal, bob.signal, bob.identity, new Uint8Array(4_000));
       await sleep(10);
       signal.close();
     }
-    expect(isDropped()).toBe(true);
+    expect(isDropped(bob.identity)).toBe(true);
     pipe.go();
     await back;
     expect(await bob.signal.whenRegistered()).toBeDefined();
