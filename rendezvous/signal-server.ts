@@ -16,6 +16,8 @@ interface Client {
   queued: number;
   /** Once it has registered, longer messages are taken. */
   admitted: boolean;
+  /** Asked for a sign of life. One that nobody asked for would cost a stranger little, and the registry a look at everybody. */
+  probed: boolean;
 }
 
 /** WebSocket close codes (RFC 6455 §7.4): policy, unsupported data, overload. */
@@ -61,10 +63,10 @@ export class SignalServer {
     const socket = knock.accept();
     if (!socket) return;
     const connection = this.#nextConnection++;
-    this.#clients.set(connection, { connection, socket, queued: 0, admitted: false });
+    this.#clients.set(connection, { connection, socket, queued: 0, admitted: false, probed: false });
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data, isBinary) => this.#receive(connection, data as Buffer, isBinary));
-    socket.on('pong', () => this.#driver.handle({ type: 'alive', connection }));
+    socket.on('pong', () => this.#answered(connection));
     socket.on('close', () => this.#closed(connection));
     const arrival = { observed: knock.remote, exporter: knock.exporter };
     this.#driver.handle({ type: 'connected', connection, arrival });
@@ -87,6 +89,13 @@ export class SignalServer {
     }
   }
 
+  #answered(connection: ConnectionId): void {
+    const client = this.#clients.get(connection);
+    if (!client?.probed) return;
+    client.probed = false;
+    this.#driver.handle({ type: 'alive', connection });
+  }
+
   #closed(connection: ConnectionId): void {
     if (this.#clients.delete(connection)) this.#driver.handle({ type: 'disconnected', connection });
   }
@@ -103,9 +112,12 @@ export class SignalServer {
         if (output.error) this.#onEvent(output);
         this.#close(output.connection, CLOSE_REFUSED);
         break;
-      case 'probe':
-        this.#clients.get(output.connection)?.socket.ping();
+      case 'probe': {
+        const client = this.#clients.get(output.connection);
+        if (client) client.probed = true;
+        client?.socket.ping();
         break;
+      }
       case 'joined':
       case 'left':
         this.#onEvent(output);

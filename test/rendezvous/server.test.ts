@@ -3,17 +3,21 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { SallyportError } from '../../src/core/errors.ts';
 import { decodeToNode, encodeMessage } from '../../src/core/protocol/rendezvous.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
 import { freshIdentity, next, TestDeployment } from './deployment.ts';
+import { Registry } from '../../rendezvous/registry.ts';
 import { RendezvousServer } from '../../rendezvous/server.ts';
 
 let deployment: TestDeployment;
-afterEach(async () => deployment.close());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await deployment.close();
+});
 
 const bytes = (length: number) => new Uint8Array(randomBytes(length));
 
@@ -274,6 +278,22 @@ describe('whoever sends rubbish', () => {
     await once(socket, 'data');
     expect(await newcomer()).toBeDefined();
     socket.destroy();
+  });
+
+  it('has nobody else looked at by pongs that nobody asked for', async () => {
+    deployment = await TestDeployment.start();
+    const inputs = vi.spyOn(Registry.prototype, 'handle');
+    const signsOfLife = () => inputs.mock.calls.filter(([{ type }]) => type === 'alive').length;
+    const socket = await open();
+    for (let i = 0; i < 100; i++) socket.pong();
+    const ended = outcome(socket);
+    socket.send('rubbish');
+    await ended;
+    expect(signsOfLife()).toBe(0);
+    const { identity } = await deployment.node();
+    const [error] = (await once(deployment.signal({ identity }), 'error')) as [SallyportError];
+    expect(error.code).toBe('ALREADY_REGISTERED');
+    expect(signsOfLife()).toBe(1);
   });
 
   it('refuses a page of some other origin', async () => {
