@@ -41,6 +41,8 @@ type Client =
     }
   | { readonly state: 'registered'; readonly arrival: Arrival; readonly registration: Registration };
 
+type Contender = Extract<Client, { state: 'contending' }>;
+
 /** Leases, handshakes and departures are looked at this often; none of them is shorter than five seconds. */
 const SWEEP_MS = 1_000;
 const MESSAGE_RATE = { perSecond: 100, burst: 300 };
@@ -132,9 +134,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
           this.#fail(connection, new SallyportError('TIMEOUT', 'not registered in time'), now);
         break;
       case 'contending':
-        if (client.due > now) break;
-        this.#close(client.rival.connection, undefined, now);
-        this.#register(connection, client.arrival, client.wanted, now);
+        if (client.due <= now) this.#succeed(connection, client, now);
         break;
       case 'registered':
         client.registration.recent.forget(now);
@@ -166,7 +166,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     this.#send(connection, message);
   }
 
-  /** The key is proven; now whether there is room, and whether another listener has to make way. */
+  /** The key is proven. */
   #enter(
     connection: ConnectionId,
     { arrival, hello }: Extract<Client, { state: 'challenged' }>,
@@ -175,6 +175,11 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   ): void {
     const honest = { ...hello, relay: withOwnStun(hello.relay, arrival.observed) };
     const wanted = registrationOf(honest, secret, connection, this.#stunSecret, now);
+    this.#claim(connection, arrival, wanted, now);
+  }
+
+  /** Whether there is room, and whether another listener has to make way. */
+  #claim(connection: ConnectionId, arrival: Arrival, wanted: Registration, now: Instant): void {
     this.registrations.check(wanted, now);
     if (wanted.role === 'relay') this.#checkRelays(wanted);
     const rival = wanted.role === 'listen' ? this.registrations.listener(wanted.id) : undefined;
@@ -185,6 +190,16 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     const due = now + LIMITS.handshakeStepMs;
     this.#clients.set(connection, { state: 'contending', arrival, due, wanted, rival });
     this.#outputs.push({ type: 'probe', connection: rival.connection });
+  }
+
+  /** Its rival was silent, or has left. Much may have changed since it was asked: the rival may be back, or another be there. */
+  #succeed(connection: ConnectionId, { arrival, wanted, rival }: Contender, now: Instant): void {
+    if (this.registrations.listener(wanted.id) === rival) this.#close(rival.connection, undefined, now);
+    try {
+      this.#claim(connection, arrival, wanted, now);
+    } catch (thrown) {
+      this.#fail(connection, asSallyportError(thrown), now);
+    }
   }
 
   #checkRelays(wanted: Registration): void {
@@ -259,7 +274,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   #admitContenders(rival: Registration, now: Instant): void {
     for (const [connection, client] of this.#clients) {
       if (client.state !== 'contending' || client.rival !== rival) continue;
-      this.#register(connection, client.arrival, client.wanted, now);
+      this.#succeed(connection, client, now);
       return; // further ones stay: their `due` finds a listener that answers, or none
     }
   }

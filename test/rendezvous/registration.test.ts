@@ -193,6 +193,42 @@ describe('one listener per peer', () => {
     expect(second.registered).toBe(true);
   });
 
+  it('lets in one of two that waited for the first, and asks that one for the other', () => {
+    const world = new RegistryWorld();
+    const first = new TestNode(world, 'bob').register();
+    const second = new TestNode(world, 'bob', { instance: 'second' }).register();
+    const third = new TestNode(world, 'bob', { instance: 'third' }).register();
+    world.advance(6_000);
+    expect([first, second, third].map(({ registered }) => registered)).toEqual([false, true, false]);
+    expect(world.probed.at(-1)).toBe(second.connection);
+    world.input({ type: 'alive', connection: second.connection });
+    expect(third.errors).toEqual(['ALREADY_REGISTERED']);
+    expect(second.registered).toBe(true);
+  });
+
+  it('asks the first anew when it has come back by another connection meanwhile', () => {
+    const world = new RegistryWorld();
+    const first = new TestNode(world, 'bob').register();
+    const second = new TestNode(world, 'bob', { instance: 'second' }).register();
+    world.advance(2_000);
+    first.reconnect();
+    world.advance(4_000);
+    expect([first.registered, second.registered]).toEqual([true, false]);
+    expect(world.probed.at(-1)).toBe(first.connection);
+    world.advance(6_000); // silent
+    expect([first.registered, second.registered]).toEqual([false, true]);
+  });
+
+  it('refuses one that waited while another peer took its name', () => {
+    const world = new RegistryWorld();
+    new TestNode(world, 'bob').register();
+    const named = new TestNode(world, 'bob', { instance: 'second', name: 'nas' }).register();
+    const eve = new TestNode(world, 'eve', { name: 'nas' }).register();
+    world.advance(7_000);
+    expect(named.errors).toEqual(['ALREADY_REGISTERED']);
+    expect(world.registry.registrations.nameHolder('nas', world.now)).toBe(eve.identity.id);
+  });
+
   it('takes diallers beside a listener', () => {
     const world = new RegistryWorld();
     const listener = new TestNode(world, 'bob').register();
