@@ -94,14 +94,15 @@ export class Registrations {
     }
   }
 
-  /** Its name stays reserved for one more lease. */
+  /** A listener's name stays reserved for one more lease. */
   remove(registration: Registration, now: Instant): void {
     this.#byKey.delete(registration.key);
     this.#byUsername.delete(registration.stun.username);
     const instances = this.#byId.get(registration.id);
     instances?.delete(registration);
     if (instances?.size === 0) this.#byId.delete(registration.id);
-    const held = registration.name === undefined ? undefined : this.#names.get(registration.name);
+    if (registration.role !== 'listen' || registration.name === undefined) return;
+    const held = this.#names.get(registration.name);
     if (held?.id === registration.id) held.until = now + LIMITS.registrationLeaseMs;
   }
 

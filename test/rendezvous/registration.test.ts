@@ -269,6 +269,18 @@ describe('names', () => {
     expect(eve.registered).toBe(true);
     expect(resolve(asker, 'nas')).toEqual(eve.identity.publicKey);
   });
+
+  it('stay their listener’s when a dialler of the same peer leaves', () => {
+    const world = new RegistryWorld();
+    const bob = new TestNode(world, 'bob', { name: 'nas' }).register();
+    new TestNode(world, 'bob', { instance: 'dial', role: 'dial', name: 'nas' }).register().disconnect();
+    for (let i = 0; i < 4; i++) {
+      world.advance(20_000);
+      bob.send({ t: 'ping', sent: i });
+    }
+    expect(new TestNode(world, 'eve', { name: 'nas' }).register().errors).toEqual(['ALREADY_REGISTERED']);
+    expect(resolve(bob, 'nas')).toEqual(bob.identity.publicKey);
+  });
 });
 
 describe('drain', () => {
