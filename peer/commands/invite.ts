@@ -64,7 +64,7 @@ async function invite(options: InviteCommandOptions): Promise<void> {
 export async function joinByInvite(code: string, options: InviteCommandOptions): Promise<void> {
   const { inviter, rendezvous } = parseInvite(code);
   const reporter = reporterOf(options);
-  const stop = stopSignal();
+  const stop = stopSignal({ finishes: true });
   const more = { role: 'dial', signal: stop } as const;
   const peer = await startPeer({ ...options, ...meetingPlace(code) }, reporter, more);
   try {

@@ -26,7 +26,7 @@ export function addSendCommand(program: Command): void {
 
 async function send(to: string, named: string[], options: DialOptions): Promise<void> {
   const reporter = reporterOf(options);
-  const stop = stopSignal();
+  const stop = stopSignal({ finishes: true });
   const unread: FileOutcome[] = [];
   const entries = await gather(named, {
     onSkipped: (path) =>
@@ -86,8 +86,7 @@ export function tellOutcome({ error, ...outcome }: FileOutcome, reporter: Report
 }
 
 function goOnLater(error: SallyportError, stop: AbortSignal): SallyportError {
-  if (stop.aborted) return stop.reason as SallyportError;
-  const { code, message } = error;
+  const { code, message } = stop.aborted ? (stop.reason as SallyportError) : error;
   if (code === 'NOT_AUTHORIZED') return error;
   if (code === 'DISK_FULL') {
     const hint = 'once there is room, run it again, and it goes on where it stopped';

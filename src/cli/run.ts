@@ -69,17 +69,24 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
 
 /**
  * Aborted by SIGINT, SIGTERM or SIGHUP (a terminal that was closed), with `ABORTED`; a command that fails with that
- * afterwards has done what it was told.
+ * afterwards has done what it was told, unless it had something to finish: `peer send bob big && rm big`.
  * @param reload what SIGHUP asks for while the terminal is there, of a command that reads its configuration again
  */
-export function stopSignal({ reload }: { reload?: () => void } = {}): AbortSignal {
+export function stopSignal({ reload, finishes = false }: StopOptions = {}): AbortSignal {
+  mayStop = !finishes;
   const stop = (signal: string) => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
   process.on('SIGHUP', (signal) => (reload && !hasLostTerminal() ? reload() : stop(signal)));
   return stopping.signal;
 }
 
+interface StopOptions {
+  readonly reload?: () => void;
+  readonly finishes?: boolean;
+}
+
 const stopping = new AbortController();
+let mayStop = true;
 /** The command that runs, once all its options are read, those of a configuration file too. */
 let running: Command | undefined;
 
@@ -95,7 +102,7 @@ function reportFailure(thrown: unknown, argv: readonly string[]): number {
     return EXIT.usage;
   }
   const error = asSallyportError(thrown);
-  if (error.code === 'ABORTED' && stopping.signal.aborted) return EXIT.done;
+  if (error.code === 'ABORTED' && stopping.signal.aborted && mayStop) return EXIT.done;
   reporterFor(argv).error(error);
   return exitCodeOf(error.code);
 }

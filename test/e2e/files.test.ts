@@ -85,6 +85,20 @@ describe.concurrent('peer send', () => {
   );
 
   it(
+    'has failed where it was stopped before the end, for whoever removes what was sent',
+    staged(async (stage) => {
+      const { url, id } = await receiving(stage);
+      const big = join(stage.folder, 'big');
+      writeFileSync(big, randomBytes(500_000_000));
+      const sender = stage.peer('alice', 'send', id, big, '--rendezvous', url);
+      await sender.event('progress');
+      expect(await sender.stop('SIGINT')).toMatchObject({ status: 1 });
+      const error = await sender.event('error');
+      expect(error).toMatchObject({ code: 'ABORTED', hint: expect.stringContaining('run it again') });
+    }),
+  );
+
+  it(
     'says in one line what can not be sent, and what to do',
     staged(async (stage) => {
       const { url, dir, id } = await receiving(stage);
