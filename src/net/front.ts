@@ -46,8 +46,8 @@ export class Front {
   readonly #http2: Http2Front;
   readonly #sockets = new Set<Socket>();
   readonly #perSource = new Map<string, number>();
-  /** The remote endpoints that are counted in `#perSource`. */
-  readonly #counted = new Set<string>();
+  /** The connections that are counted in `#perSource`, by their two ends: TLS has a socket of its own for each. */
+  readonly #counted = new Map<string, Socket>();
   readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
   readonly #options: FrontOptions;
 
@@ -92,7 +92,7 @@ export class Front {
 
   /** HTTP/1.1 connections upgraded at `path` that are to carry a circuit each. */
   standing(path: string, handler: (knock: StandingKnock) => void): void {
-    const admitted = (socket: Socket) => this.#discount(remoteOf(socket));
+    const admitted = (socket: Socket) => this.#discount(endsOf(socket));
     this.#http1.standing(path, new StandingLegs(handler, admitted));
   }
 
@@ -136,26 +136,26 @@ export class Front {
   /** Counts the connection, or ends it when its address has too many. */
   #admit(socket: Socket): boolean {
     socket.on('error', () => socket.destroy());
-    const endpoint = remoteOf(socket);
-    const source = sourceOf(endpoint.address);
+    const ends = endsOf(socket);
+    this.#discount(ends); // one that was between the same ends is over, though its end may not have been noticed yet
+    const { source } = ends;
     const count = (this.#perSource.get(source) ?? 0) + 1;
     if (count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress)) {
       socket.destroy();
       return false;
     }
     this.#perSource.set(source, count);
-    this.#counted.add(formatEndpoint(endpoint));
+    this.#counted.set(ends.key, socket);
     this.#sockets.add(socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
-      this.#discount(endpoint);
+      if (this.#counted.get(ends.key) === socket) this.#discount(ends);
     });
     return true;
   }
 
-  #discount(endpoint: Endpoint): void {
-    if (!this.#counted.delete(formatEndpoint(endpoint))) return;
-    const source = sourceOf(endpoint.address);
+  #discount({ key, source }: Ends): void {
+    if (!this.#counted.delete(key)) return;
     const left = (this.#perSource.get(source) ?? 1) - 1;
     if (left > 0) this.#perSource.set(source, left);
     else this.#perSource.delete(source);
@@ -202,6 +202,18 @@ export class Front {
     if (path === '/healthz') return { status: 200, text: 'ok\n' };
     return { status: 404, text: 'not found\n' };
   }
+}
+
+/** Where a connection comes from, and what no other has while it lasts. */
+interface Ends {
+  readonly source: string;
+  readonly key: string;
+}
+
+/** A port of a client's may have a connection to each of our addresses. */
+function endsOf(socket: Socket): Ends {
+  const remote = remoteOf(socket);
+  return { source: sourceOf(remote.address), key: `${formatEndpoint(remote)} ${socket.localAddress}` };
 }
 
 function listenError(error: NodeJS.ErrnoException, { host, port }: FrontOptions): SallyportError {

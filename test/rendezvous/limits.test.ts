@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Identity } from '../../src/core/identity.ts';
@@ -148,6 +148,47 @@ describe('connections', () => {
     );
     await expect.poll(() => sockets.filter(({ destroyed }) => destroyed).length).toBe(3);
     for (const socket of sockets) socket.destroy();
+  });
+
+  const open = async (host: string, localPort = 0): Promise<Socket> => {
+    const { port } = front!.endpoint;
+    const socket = connect({ host, port, localAddress: '127.0.0.1', localPort });
+    socket.on('error', () => {}).resume();
+    await once(socket, 'connect');
+    return socket;
+  };
+  /** Whether there is room for so many and one more. */
+  const isServed = async (beside: number): Promise<boolean> => {
+    const others = await Promise.all(Array.from({ length: beside }, () => open('127.0.0.1')));
+    const socket = await open('127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await new Promise((resolve) => socket.once('close', resolve));
+    const room = others.every(({ destroyed }) => !destroyed);
+    for (const other of others) other.destroy();
+    return room && answer.startsWith('HTTP/1.1 200');
+  };
+
+  it('are counted no longer when they have ended, though two came from one port', async () => {
+    front = await Front.listen({ host: '0.0.0.0', port: 0, about: 'x', connectionsPerAddress: 2 });
+    const one = await open('127.0.0.1');
+    const other = await open('127.0.0.2', one.localPort);
+    expect(await isServed(0)).toBe(false);
+    for (const socket of [one, other]) socket.destroy();
+    await expect.poll(() => isServed(1)).toBe(true);
+  });
+
+  it('are counted no longer when another comes from their port before their end was noticed', async () => {
+    front = await Front.listen({ host: '127.0.0.1', port: 0, about: 'x', connectionsPerAddress: 8 });
+    let socket = await open('127.0.0.1');
+    for (let i = 0; i < 5; i++) {
+      const { localPort } = socket;
+      socket.resetAndDestroy();
+      socket = await open('127.0.0.1', localPort);
+    }
+    socket.destroy();
+    await expect.poll(() => isServed(7)).toBe(true);
   });
 });
 
