@@ -35,6 +35,8 @@ export interface LegOptions {
 const NOTHING = new Uint8Array();
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
+/** Whoever offers a relay may name any host, and all peers dial it: where none was ever reached, they come to do so seldom. */
+const STRANGE_RETRY_MAX_MS = 300_000;
 const REPLACE_MS = 15;
 /** What didn't get through may have met the network's mood rather than a middlebox. */
 const MEMORY_MS = 600_000;
@@ -48,7 +50,7 @@ export class RelayLink {
   readonly #options: RelayLinkOptions;
   readonly #url: URL;
   readonly #clock: Clock;
-  readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
+  #backoff = new Backoff(RETRY_MIN_MS, STRANGE_RETRY_MAX_MS, Math.random);
   readonly #standing = new WarmConnection(
     () => this.#dialStanding(),
     () => this.#lost(),
@@ -83,8 +85,8 @@ export class RelayLink {
     try {
       const standing = this.#passes('relay-h1') && (await this.#standing.get());
       if (network !== this.#network) return; // warmed anew, or closed
-      if (!standing && this.#passes('relay-h2')) await this.#http2.get();
-      this.#backoff.reset();
+      const http2 = !standing && this.#passes('relay-h2') && (await this.#http2.get());
+      if (standing || http2) this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
     } catch (thrown) {
       this.#lost();
       throw thrown;
@@ -119,6 +121,7 @@ export class RelayLink {
   reset(): void {
     this.#disconnect();
     this.#blockedUntil.clear();
+    this.#backoff.reset();
     if (this.#wanted) this.#lost();
   }
 

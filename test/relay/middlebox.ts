@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 export interface MiddleboxOptions {
+  /** Cuts off everything. */
+  readonly refuses?: boolean;
   /** Cuts off HTTP/2. */
   readonly http1Only?: boolean;
   /** Upgrades that are passed on; of other requests it takes the headers of the upgrade away, as a plain HTTP/1.1 proxy does. */
@@ -27,6 +29,7 @@ export class Middlebox {
       this.connections += 1;
       this.#sockets.add(downstream);
       downstream.on('error', () => undefined);
+      if (this.options.refuses) downstream.destroy();
       downstream.once('data', (first: Buffer) => this.#first(first.toString('latin1'), downstream, target));
     });
   }

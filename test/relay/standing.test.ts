@@ -132,4 +132,54 @@ describe('the way to a relay', () => {
     await upgradeTimedOut();
     expect(box.connections).toBe(1);
   });
+
+  const underTls = async (options: MiddleboxOptions) => {
+    deployment = await TestDeployment.start({ tls: true });
+    const box = await Middlebox.start(deployment.server.url, options);
+    const clock = new ManualClock();
+    const url = box.url.replace('http', 'https');
+    const link = new RelayLink({ url, ca: deployment.ca, environment: {}, clock });
+    deployment.onClose(() => box.close());
+    deployment.onClose(() => link.close());
+    return { box, link, clock };
+  };
+  const twentyMinutes = async (clock: ManualClock) => {
+    for (let seconds = 0; seconds < 1_200; seconds += 5) {
+      await clock.pass(5_000);
+      await sleep(5); // what is dialled is refused
+    }
+    await sleep(200);
+  };
+
+  it('is tried ever more seldom where there never was a relay, and at once for a leg', async () => {
+    const { box, link, clock } = await underTls({ refuses: true });
+    await expect(link.warm()).rejects.toMatchObject({ code: 'RELAY_UNREACHABLE' });
+    await twentyMinutes(clock);
+    expect(box.connections).toBeLessThan(40);
+    box.options = {};
+    expect((await link.open(ticket(), alice)).kind).toBe('relay-h1');
+  });
+
+  it('is tried every few seconds where a relay has been, however long it is away', async () => {
+    const { box, link, clock } = await underTls({});
+    await link.warm();
+    box.options = { refuses: true };
+    link.reset();
+    await twentyMinutes(clock);
+    box.options = {};
+    const before = box.connections;
+    await clock.pass(5_000);
+    await expect.poll(() => box.connections).toBeGreaterThan(before);
+  });
+
+  it('is tried at once in another network, though it was not to be reached in the last', async () => {
+    const { box, link, clock } = await underTls({ refuses: true });
+    void link.warm().catch(() => undefined);
+    await twentyMinutes(clock);
+    box.options = {};
+    const before = box.connections;
+    link.reset();
+    await clock.pass(250);
+    await expect.poll(() => box.connections).toBeGreaterThan(before);
+  });
 });
