@@ -38,6 +38,7 @@ export class AgentSocket {
     });
     server.listen(path);
     await once(server, 'listening');
+    server.on('error', () => {}); // accept failed for want of descriptors: the next may not
     server.unref();
     return new AgentSocket(server, path);
   }

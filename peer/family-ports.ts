@@ -79,5 +79,6 @@ async function listenOn(family: Family, port: number): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false });
   server.listen({ host: WILDCARD[family], port, ipv6Only: family === 6 });
   await once(server, 'listening');
+  server.on('error', () => {}); // accept failed for want of descriptors: the next may not
   return server;
 }

@@ -85,6 +85,7 @@ export class TcpListener extends EventEmitter<TcpListenerEvents> {
     const { address, port } = server.address() as AddressInfo;
     this.address = { address, port };
     server.on('connection', (socket) => this.#onConnection(socket));
+    server.on('error', ignore); // accept failed for want of descriptors: the next may not
     server.on('close', () => this.emit('close'));
   }
 
