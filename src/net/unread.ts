@@ -17,10 +17,8 @@ export class Unread {
 
   push(bytes: Uint8Array): void {
     if (this.#gathered + bytes.length > BLOCK_BYTES || bytes.length >= SMALL_BYTES) this.#closeBlock();
-    if (bytes.length >= SMALL_BYTES) return this.#chunks.push(bytes);
-    this.#block ??= Buffer.allocUnsafeSlow(BLOCK_BYTES);
-    this.#block.set(bytes, this.#gathered);
-    this.#gathered += bytes.length;
+    if (bytes.length >= SMALL_BYTES) this.#chunks.push(bytes);
+    else this.#gather(bytes);
   }
 
   /** The oldest; `undefined` where there is none. */
@@ -29,10 +27,27 @@ export class Unread {
     return this.#chunks.shift();
   }
 
+  /** The first piece, which is mostly the only one, gets no more room than it takes. */
+  #gather(bytes: Uint8Array): void {
+    const gathered = this.#gathered + bytes.length;
+    if (this.#block === undefined) this.#block = Buffer.from(bytes);
+    else {
+      if (gathered > this.#block.length) this.#block = enlarged(this.#block);
+      this.#block.set(bytes, this.#gathered);
+    }
+    this.#gathered = gathered;
+  }
+
   #closeBlock(): void {
     if (this.#block === undefined) return;
     this.#chunks.push(this.#block.subarray(0, this.#gathered));
     this.#block = undefined;
     this.#gathered = 0;
   }
+}
+
+function enlarged(block: Uint8Array): Uint8Array {
+  const larger = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  larger.set(block);
+  return larger;
 }
