@@ -321,15 +321,12 @@ describe('-L …/udp', () => {
     expect(await ask(client, 'hi', parseEndpoint(good!.listen))).toBe('HI');
   });
 
-  it('ends flows that stand idle, at both ends, and begins new ones up to a limit', async () => {
+  /** Two flows at once, by the name of who sends; what comes back, whom bob's target has heard, and what bob tells of its streams. */
+  const flowsToCapitals = async (options: { idleMs?: number; clock?: ManualClock }) => {
     const { port, askers } = await udpCapitals();
     bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
-    const flows = new DatagramFlows({
-      opener: session,
-      onError: (error) => errors.push(error),
-      limit: 2,
-      idleMs: 300,
-    });
+    const onError = (error: SallyportError) => errors.push(error);
+    const flows = new DatagramFlows({ opener: session, onError, limit: 2, ...options });
     const records: StreamRecord[] = [];
     bob.on('stream', (record) => records.push(record));
     const answers: string[] = [];
@@ -337,6 +334,11 @@ describe('-L …/udp', () => {
       flows.send(key, { for: 'udp-service', name: 'echo' }, utf8(key), (bytes) =>
         answers.push(Buffer.from(bytes).toString()),
       );
+    return { flows, send, answers, askers, records };
+  };
+
+  it('ends flows that stand idle, at both ends, and begins new ones up to a limit', async () => {
+    const { flows, send, answers, askers, records } = await flowsToCapitals({ idleMs: 300 });
     for (const key of ['a', 'b', 'c', 'd']) send(key);
     await expect.poll(() => answers.toSorted()).toEqual(['A', 'B']);
     expect(errors.map(({ code }) => code)).toEqual(['LIMIT']);
@@ -349,18 +351,8 @@ describe('-L …/udp', () => {
   });
 
   it('at the limit ends the flow that is silent longest for a new client, but none that was used just now', async () => {
-    const { port, askers } = await udpCapitals();
-    bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
     const clock = new ManualClock();
-    const onError = (error: SallyportError) => errors.push(error);
-    const flows = new DatagramFlows({ opener: session, onError, limit: 2, clock });
-    const records: StreamRecord[] = [];
-    bob.on('stream', (record) => records.push(record));
-    const answers: string[] = [];
-    const send = (key: string) =>
-      flows.send(key, { for: 'udp-service', name: 'echo' }, utf8(key), (bytes) =>
-        answers.push(Buffer.from(bytes).toString()),
-      );
+    const { flows, send, answers, askers, records } = await flowsToCapitals({ clock });
     for (const key of ['a', 'b']) send(key);
     await expect.poll(() => answers.toSorted(), { timeout: 15_000 }).toEqual(['A', 'B']);
     await clock.pass(1_000);
