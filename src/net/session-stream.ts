@@ -34,7 +34,7 @@ export class SessionStream extends Duplex {
   #finished: ((error?: Error | null) => void) | undefined;
 
   constructor(id: StreamId, carrier: StreamCarrier) {
-    super({ allowHalfOpen: true, readableHighWaterMark: 1, writableHighWaterMark: HIGH_WATER });
+    super({ allowHalfOpen: true, readableHighWaterMark: ONE_CHUNK, writableHighWaterMark: HIGH_WATER });
     this.id = id;
     this.#carrier = carrier;
   }
@@ -169,3 +169,5 @@ function failureOf(error: Error | null): { code: ErrorCode; message: string } {
 }
 
 const HIGH_WATER = 256 * 1024;
+/** Whatever its size it reaches this mark, so that Node asks for no other before it is taken. */
+const ONE_CHUNK = 1;

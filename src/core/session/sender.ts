@@ -90,15 +90,13 @@ export class SequenceSender {
   acknowledge(next: number, path: Path | undefined, now: Instant): boolean {
     this.#buffer.checkAcknowledgement(next);
     if (next <= this.#buffer.first) return false;
-    const sentHere = Math.min(next, path?.cursor ?? 0);
+    const sentHere = Math.min(next, path?.cursor ?? 0); // below it
     let newest: SentFrame | undefined;
-    while (this.#buffer.first < next) {
-      const isHere = this.#buffer.first < sentHere;
-      const frame = this.#buffer.release();
-      if (!isHere) continue;
-      path?.noteDelivered(frame, now);
-      newest = frame;
+    while (this.#buffer.first < sentHere) {
+      newest = this.#buffer.release();
+      path?.noteDelivered(newest, now);
     }
+    while (this.#buffer.first < next) this.#buffer.release();
     path?.skipTo(next);
     if (newest) path?.noteProgress(newest, sentHere - 1, now);
     return true;
