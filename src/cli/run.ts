@@ -69,11 +69,10 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
 
 /**
  * Aborted by SIGINT, SIGTERM or SIGHUP (a terminal that was closed), with `ABORTED`; a command that fails with that
- * afterwards has done what it was told, unless it had something to finish: `peer send bob big && rm big`.
- * @param reload what SIGHUP asks for while the terminal is there, of a command that reads its configuration again
+ * afterwards has done what it was told, unless it had something to finish.
  */
 export function stopSignal({ reload, finishes = false }: StopOptions = {}): AbortSignal {
-  mayStop = !finishes;
+  hasToFinish = finishes;
   const stop = (signal: string) => stopping.abort(new SallyportError('ABORTED', `stopped by ${signal}`));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
   process.on('SIGHUP', (signal) => (reload && !hasLostTerminal() ? reload() : stop(signal)));
@@ -81,12 +80,14 @@ export function stopSignal({ reload, finishes = false }: StopOptions = {}): Abor
 }
 
 interface StopOptions {
+  /** What SIGHUP asks for while the terminal is there, of a command that reads its configuration again. */
   readonly reload?: () => void;
+  /** Stopped before its end the command has failed: `peer send bob big && rm big`. */
   readonly finishes?: boolean;
 }
 
 const stopping = new AbortController();
-let mayStop = true;
+let hasToFinish = false;
 /** The command that runs, once all its options are read, those of a configuration file too. */
 let running: Command | undefined;
 
@@ -102,7 +103,7 @@ function reportFailure(thrown: unknown, argv: readonly string[]): number {
     return EXIT.usage;
   }
   const error = asSallyportError(thrown);
-  if (error.code === 'ABORTED' && stopping.signal.aborted && mayStop) return EXIT.done;
+  if (error.code === 'ABORTED' && stopping.signal.aborted && !hasToFinish) return EXIT.done;
   reporterFor(argv).error(error);
   return exitCodeOf(error.code);
 }
