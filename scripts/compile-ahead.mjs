@@ -18,8 +18,8 @@ const PATIENCE_MS = 20_000;
 export async function compileAhead(bin) {
   const home = mkdtempSync(join(tmpdir(), 'sallyport-build-'));
   const running = [];
-  const run = (name, args) => {
-    const command = new Command(bin, name, [...args, '--json', '--home', join(home, args[0])]);
+  const run = (name, args, launcher = [KEEPER, join(bin, `${name}.cjs`)]) => {
+    const command = new Command(name, [...launcher, ...args, '--json', '--home', join(home, args[0])]);
     running.push(command);
     return command;
   };
@@ -32,15 +32,16 @@ export async function compileAhead(bin) {
     const relay = run('relay', [...bound, '--rendezvous', rendezvous]);
     await relay.event('registered');
     const target = `127.0.0.1:${echo.address().port}`;
-    const up = run('peer', ['up', '--rendezvous', rendezvous, '--allow', 'any', '--expose', target]);
+    const upArgs = ['up', '--rendezvous', rendezvous, '--allow', 'any', '--expose', target];
+    // Only one of the peers keeps its code: they may end together, and two that write one file leave a part of each.
+    const up = run('peer', upArgs, [join(bin, 'peer.js')]);
     const { id } = await up.event('registered');
     const connect = run('peer', ['connect', id, '--rendezvous', rendezvous, '-W', target]);
     await Promise.all([
       connect.event('path', ({ direct, state }) => direct && state === 'active'),
       connect.echo(),
     ]);
-    await up.end();
-    await connect.end(); // the last peer to end, so that it is the one that is kept
+    await connect.end();
   } catch (error) {
     process.stderr.write(`the commands are not compiled ahead: ${error.message}\n`);
   } finally {
@@ -58,8 +59,8 @@ class Command {
   #lines;
   #said = [];
 
-  constructor(bin, name, args) {
-    this.#process = spawn(process.execPath, [KEEPER, join(bin, `${name}.cjs`), ...args], { stdio: 'pipe' });
+  constructor(name, args) {
+    this.#process = spawn(process.execPath, args, { stdio: 'pipe' });
     this.#name = name;
     this.#ended = new Promise((resolve) => this.#process.on('close', resolve).on('error', resolve));
     this.#lines = createInterface(this.#process.stderr);
