@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SallyportError } from '../core/errors.ts';
 import { fromBase64url, base64url } from '../core/bytes.ts';
 import { identityFromSeed, type Identity } from '../core/identity.ts';
-import { readPrivateFile, writePrivateFile } from './private-file.ts';
+import { createPrivateFile, readPrivateFile } from './private-file.ts';
 
 const HEADER = 'sallyport-ed25519-seed';
 
@@ -11,8 +11,7 @@ const HEADER = 'sallyport-ed25519-seed';
  * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`
  */
 export function loadIdentity(path: string): Identity {
-  const text = readPrivateFile(path);
-  if (text === undefined) return createIdentity(path);
+  const text = readPrivateFile(path) ?? createIdentity(path);
   const [header, encoded, ...rest] = text.trim().split(/\s+/);
   const seed = fromBase64url(encoded ?? '');
   if (header !== HEADER || seed.length !== 32 || rest.length > 0) {
@@ -23,8 +22,8 @@ export function loadIdentity(path: string): Identity {
   return identityFromSeed(seed);
 }
 
-function createIdentity(path: string): Identity {
-  const seed = new Uint8Array(randomBytes(32));
-  writePrivateFile(path, `${HEADER} ${base64url(seed)}\n`);
-  return identityFromSeed(seed);
+/** What is made is read again: of commands that start at once with a new home, one makes the key that all have. */
+function createIdentity(path: string): string {
+  createPrivateFile(path, `${HEADER} ${base64url(randomBytes(32))}\n`);
+  return readPrivateFile(path) ?? '';
 }

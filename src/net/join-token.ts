@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { SallyportError } from '../core/errors.ts';
 import { base64url } from '../core/bytes.ts';
-import { readPrivateFile, writePrivateFile } from './private-file.ts';
+import { createPrivateFile, readPrivateFile } from './private-file.ts';
 
 const MIN_LENGTH = 16;
 const MAX_LENGTH = 256;
@@ -20,6 +20,6 @@ export function readJoinToken(path: string): string {
 
 /** The same, made at first start. */
 export function loadJoinToken(path: string): string {
-  if (readPrivateFile(path) === undefined) writePrivateFile(path, `${base64url(randomBytes(18))}\n`);
+  if (readPrivateFile(path) === undefined) createPrivateFile(path, `${base64url(randomBytes(18))}\n`);
   return readJoinToken(path);
 }

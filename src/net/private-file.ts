@@ -3,6 +3,7 @@ import {
   closeSync,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   openSync,
   readFileSync,
@@ -65,6 +66,23 @@ export function appendPrivateLine(path: string, line: string): void {
 
 /** Writes whole or not at all: a temporary file of mode 0600 beside it, synced, then renamed over it. */
 export function writePrivateFile(path: string, text: string): void {
+  place(path, text, renameSync);
+}
+
+/** The same where there is none yet. Of processes that do so at once one makes the file, and the others leave it alone. */
+export function createPrivateFile(path: string, text: string): void {
+  place(path, text, (temporary) => {
+    try {
+      linkSync(temporary, path);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code !== 'EEXIST') return renameSync(temporary, path); // a file system without links
+    }
+    unlinkSync(temporary);
+  });
+}
+
+function place(path: string, text: string, put: (temporary: string, path: string) => void): void {
   attempt('write', path, () => {
     makeFolder(dirname(path), 0o700);
     const temporary = `${path}.${randomBytes(6).toString('hex')}`;
@@ -73,7 +91,7 @@ export function writePrivateFile(path: string, text: string): void {
       writeSync(file, text);
       fsyncSync(file);
       closeSync(file);
-      renameSync(temporary, path);
+      put(temporary, path);
     } catch (cause) {
       unlinkSync(temporary);
       throw cause;
