@@ -26,14 +26,16 @@ const PSK = {
   pskCallback: () => ({ psk: Buffer.alloc(32, 1), identity: 'bench' }),
   checkServerIdentity: () => undefined,
 };
+/** A peer takes some sessions of one other, no more. */
+const PEERS = 10;
 const held = []; // or it would be collected
 
 /** Each makes one more of its kind: `make(what the parent said)` returns a function that does. */
 const SUBJECTS = {
   /** What a session runs on at the least: one connection by the relay, one straight. */
   'two TLS connections': {
-    some: 50,
-    many: 400,
+    some: 100,
+    many: 300,
     make:
       ({ tls }) =>
       async () => {
@@ -41,9 +43,10 @@ const SUBJECTS = {
           await once(hold(connectTls({ port: tls, ...PSK })), 'secureConnect');
       },
   },
+  /** Many first: what V8 compiles and learns in the first hundred stays, and is no session's. */
   session: {
-    some: 20,
-    many: 100,
+    some: 100,
+    many: 300,
     async make({ rendezvous, ids }) {
       const peer = await Peer.start({ home: temporary(), rendezvous });
       return async () => {
@@ -122,7 +125,7 @@ async function compare() {
     home: temporary(),
   });
   const ids = [];
-  for (let count = 0; count < 6; count += 1) {
+  for (let count = 0; count < PEERS; count += 1) {
     const peer = await Peer.start({ home: temporary(), rendezvous: url, allow: ['any'] });
     peer.handle('idle', (stream) => void hold(stream));
     ids.push(peer.id);
