@@ -1,4 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
 import { SallyportError } from '../../core/errors.ts';
 
 export interface ExchangeOptions<Answer> {
@@ -62,15 +63,13 @@ async function connectedSocket(gateway: string, port: number, signal: AbortSigna
   const socket = createSocket('udp4');
   socket.unref();
   try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.connect(port, gateway, resolve);
-    });
+    // Not by `connect`'s callback, which Node calls with the error as well.
+    socket.connect(port, gateway);
+    await once(socket, 'connect');
   } catch (cause) {
     socket.close();
     throw new SallyportError('UNSUPPORTED', `the router ${gateway} can't be reached`, { cause });
   }
-  socket.removeAllListeners('error');
   return socket;
 }
 
