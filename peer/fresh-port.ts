@@ -18,14 +18,24 @@ export interface FreshPort {
 
 const PATIENCE_MS = 1_500;
 
-/** `undefined` where no server tells the mapping. */
+/** A UDP port over IPv4; `undefined` where the system has none to give, as when this process may open no more files. */
+export function openAnyPort(): UdpSocket | undefined {
+  try {
+    return UdpSocket.open({ host: WILDCARD[4], port: 0 });
+  } catch {
+    return undefined;
+  }
+}
+
+/** `undefined` where no server tells the mapping, or no port is to be had. */
 export async function openFreshPort(
   stun: StunService | undefined,
   clock: Clock,
 ): Promise<FreshPort | undefined> {
   const server = stun?.servers.udp;
   if (!stun || !server) return undefined;
-  const udp = UdpSocket.open({ host: WILDCARD[4], port: 0 });
+  const udp = openAnyPort();
+  if (!udp) return undefined;
   const transactionId = new Uint8Array(randomBytes(12));
   const request = bindingRequest(transactionId, stun.credentials);
   const { promise, resolve } = deferred<Candidate | undefined>();

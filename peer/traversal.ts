@@ -16,7 +16,8 @@ import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import { secure } from '../src/net/secure.ts';
 import { askStunOverTcp } from '../src/net/stun-sample.ts';
-import { UdpSocket, type UdxPipe } from '../src/net/udx.ts';
+import type { UdpSocket, UdxPipe } from '../src/net/udx.ts';
+import { openAnyPort } from './fresh-port.ts';
 import type { Network } from './network.ts';
 import { DIAL_TIMEOUT_MS, RoundConnections } from './round-connections.ts';
 import type { MessagePort } from './session-datagrams.ts';
@@ -193,7 +194,8 @@ export class Traversal {
     const open = this.#sockets.get(number);
     if (open) return open;
     if (number === 0) return this.#options.network.udpOf(familyOf(remote));
-    return this.#listenTo(number, UdpSocket.open({ host: '0.0.0.0', port: 0 }));
+    const socket = openAnyPort();
+    return socket && this.#listenTo(number, socket);
   }
 
   #listenTo(number: number, socket: UdpSocket): UdpSocket {
