@@ -7,6 +7,8 @@ import { addFinding, mergeSurvey } from './merge.ts';
  */
 export class MeasuredNat {
   #diagnosed = UNMEASURED;
+  /** The newest diagnosis of which anything came: between two networks there is often none. */
+  #reached = UNMEASURED;
   #found: Partial<TransportProfile> = {};
 
   get profile(): TransportProfile {
@@ -25,9 +27,10 @@ export class MeasuredNat {
 
   /** @returns whether this is another network, so that surveys are due again */
   diagnose(diagnosed: TransportProfile): boolean {
-    const isAnother = isAnotherNetwork(this.profile, diagnosed);
+    const isAnother = isAnotherNetwork(mergeSurvey(this.#reached, this.#found), diagnosed);
     if (isAnother) this.#found = {};
     this.#diagnosed = diagnosed;
+    if (diagnosed.reachable === true) this.#reached = diagnosed;
     return isAnother;
   }
 
