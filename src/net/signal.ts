@@ -63,6 +63,8 @@ const DOUBT_MS = 2_500;
 const CHECK_DOUBT_MS = 700;
 /** … and this one given up. */
 const PONG_MS = 5_000;
+/** The time in a grant is hardly ever older when that arrives. */
+const GRANT_MS = 5_000;
 
 /**
  * A node's standing registration at a rendezvous: comes back by itself after every loss until closed or refused. A
@@ -212,12 +214,19 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#grant = grant;
     this.#backoff.reset();
     this.#offsetIsOld = true;
+    if (this.#hasClockJumped(grant)) this.#offset.reset();
     this.#ping(0);
     this.emit('registered', grant);
     channel.run(
       (message) => channel === this.#channel && this.#receive(message),
       (why) => channel === this.#channel && this.#onClosed(why),
     );
+  }
+
+  /** Ours stands still while the computer sleeps; the rendezvous's begins anew where that is restarted. */
+  #hasClockJumped({ time }: Grant): boolean {
+    const { offsetMs } = this.#offset;
+    return offsetMs !== undefined && Math.abs(this.#clock.now() + offsetMs - time) > GRANT_MS;
   }
 
   #onFailure(why: SallyportError, left: number): void {

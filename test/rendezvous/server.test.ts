@@ -9,6 +9,8 @@ import type { SallyportError } from '../../src/core/errors.ts';
 import { decodeToNode, encodeMessage } from '../../src/core/protocol/rendezvous.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import type { Grant } from '../../src/net/register.ts';
 import { freshIdentity, next, TestDeployment } from './deployment.ts';
 import { Registry } from '../../rendezvous/registry.ts';
 import { RendezvousServer } from '../../rendezvous/server.ts';
@@ -132,6 +134,21 @@ describe('coming back', () => {
     expect(signal.send({ t: 'ping', sent: 0 })).toBe(false);
     const grant = await signal.whenRegistered();
     expect(grant.stun.username).toBe(username);
+  });
+
+  it('goes by no clock that it measured before the computer slept', async () => {
+    deployment = await TestDeployment.start();
+    let sleptMs = 0; // the monotonic clock stands still meanwhile
+    const clock = { ...systemClock, now: () => systemClock.now() - sleptMs };
+    const { signal } = await deployment.node({ clock });
+    await vi.waitFor(() => expect(signal.offsetMs).toBeDefined(), { timeout: 15_000 });
+    sleptMs = 60_000;
+    const registered = once(signal, 'registered');
+    signal.reconnectNow();
+    const [{ time }] = (await registered) as [Grant];
+    // Messages that waited at the rendezvous come before the first pong, and are judged by this.
+    const offsetMs = signal.offsetMs ?? time - clock.now();
+    expect(Math.abs(performance.timeOrigin + sleptMs - offsetMs)).toBeLessThan(5_000);
   });
 
   it('follows a rendezvous that restarts', async () => {
