@@ -222,14 +222,10 @@ export class Traversal {
   }
 
   #useUdp({ socket: number, remote, technique, lan, roundTripMs }: UdpPath): void {
-    const { role, keys, round, onPath } = this.#options;
+    const { role, keys, onPath } = this.#options;
     const socket = this.#socket(number, remote)!;
-    const pipe = socket.connect({
-      localId: keys.udxStreamId(role, round),
-      remoteId: keys.udxStreamId(otherRole(role), round),
-      remote,
-      repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? UNMEASURED_MS)),
-    });
+    const pipe = this.#openPipe(socket, remote, roundTripMs);
+    if (!pipe) return;
     this.#udpPipe = pipe;
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
     if (this.#sockets.has(number)) pipe.once('close', () => void socket.close());
@@ -250,6 +246,22 @@ export class Traversal {
       (thrown: unknown) => this.#failed('udp', thrown),
     );
     void secured.finally(() => this.#secured());
+  }
+
+  /** The next round's has another id. */
+  #openPipe(socket: UdpSocket, remote: Endpoint, roundTripMs: number | undefined): UdxPipe | undefined {
+    const { role, keys, round } = this.#options;
+    try {
+      return socket.connect({
+        localId: keys.udxStreamId(role, round),
+        remoteId: keys.udxStreamId(otherRole(role), round),
+        remote,
+        repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? UNMEASURED_MS)),
+      });
+    } catch (thrown) {
+      this.#failed('udp', thrown);
+      return undefined;
+    }
   }
 
   #move(socket: number, remote: Endpoint): void {

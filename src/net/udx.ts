@@ -70,10 +70,11 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
   /**
    * A reliable stream to `remote` over this port. There is no handshake: both ends connect, and what reaches an end that hasn't yet is
    * lost and comes again a second later, so the end that speaks first should be the one that connects last.
+   * @throws SallyportError `NO_PATH` where this socket is closed, or the local id is that of another stream: it comes from a session's keys
    */
   connect({ localId, remoteId, remote, repeatMs }: UdxConnectOptions): UdxPipe {
     assert(isStreamId(localId) && isStreamId(remoteId), 'a stream id is a 32-bit number');
-    assert(!idsInUse.has(localId), `udx stream id ${localId} is in use`);
+    if (idsInUse.has(localId)) throw new SallyportError('NO_PATH', 'another path has its stream id');
     if (this.#socket.closing) throw new SallyportError('NO_PATH', 'the UDP socket is closed');
     idsInUse.add(localId);
     const stream = udx().createStream(localId);
