@@ -243,7 +243,7 @@ export class Traversal {
           rttMs: roundTripMs,
           messages: pipe,
         }),
-      (thrown: unknown) => this.#failed('udp', thrown),
+      (thrown: unknown) => this.#udpFailed(thrown),
     );
     void secured.finally(() => this.#secured());
   }
@@ -259,7 +259,7 @@ export class Traversal {
         repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? UNMEASURED_MS)),
       });
     } catch (thrown) {
-      this.#failed('udp', thrown);
+      this.#udpFailed(thrown);
       return undefined;
     }
   }
@@ -312,10 +312,17 @@ export class Traversal {
     if (this.#done && this.#securing === 0 && !this.#stopped) this.#options.onDone();
   }
 
-  #failed(transport: 'udp' | 'tcp', thrown: unknown): void {
+  /** The agent has done its part, and says nothing more of UDP in this round. */
+  #udpFailed(thrown: unknown): void {
     if (this.#stopped) return;
+    const reason = this.#failed('udp', thrown);
+    this.#options.onObstacle({ transport: 'udp', code: 'NOT_THROUGH', reason });
+  }
+
+  #failed(transport: 'udp' | 'tcp', thrown: unknown): string {
     const text = `the connection was made, but not secured: ${asSallyportError(thrown).message}`;
-    this.#options.onTrace({ transport, stage: 'plan', text, packets: 0, elapsedMs: 0 });
+    if (!this.#stopped) this.#options.onTrace({ transport, stage: 'plan', text, packets: 0, elapsedMs: 0 });
+    return text;
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Session } from '../../peer/session.ts';
 import { SessionKeys } from '../../src/core/session/keys.ts';
 import { Meeting } from './meeting.ts';
 
@@ -19,7 +20,10 @@ it('a session whose stream id another one has goes on by the relay, and gets a d
   const alice = await meeting.peer('alice');
   const first = await alice.connect(bob.id, { paths: ['udp', 'relay'] });
   await first.whenDirect();
+  const failed = vi.spyOn(Session.prototype, 'punchingFailed');
   const second = await alice.connect(bob.id, { paths: ['udp', 'relay'] });
   await expect.poll(() => second.path?.kind, { timeout: 20_000 }).toBe('udp');
+  const met = failed.mock.calls[0]![0].obstacles.map(({ transport }) => transport);
+  expect(met).toContain('udp');
   expect((await first.ping()).path).toMatchObject({ kind: 'udp' });
 }, 40_000);
