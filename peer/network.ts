@@ -117,7 +117,7 @@ export class Network extends EventEmitter<NetworkEvents> {
    */
   discover(stun: StunAccess, onLoopback: boolean, witnesses: () => readonly Endpoint[]): void {
     this.#onLoopback = onLoopback;
-    if (!this.#measurements.start(stun, witnesses)) return;
+    if (!this.#measurements.start(stun, witnesses)) return this.#portMapping.refresh();
     // A deployment on this very host says nothing about the world outside of the router.
     if (!onLoopback && this.#mayMapPorts) this.#portMapping.start(stun);
   }

@@ -83,6 +83,13 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
     this.#running = ending.then(() => this.#begin(run.signal));
   }
 
+  /** The way out was lost meanwhile, as where the router was restarted, which may have forgotten what it granted. */
+  refresh(): void {
+    for (const [transport, { lease }] of this.#mapped) {
+      void lease.renew().then(() => this.#checkNow(transport));
+    }
+  }
+
   /** True once the router has answered and was put to the test, or didn't answer. */
   get settled(): boolean {
     return this.#settled;

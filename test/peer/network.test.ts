@@ -10,6 +10,7 @@ import { ProbeCodec } from '../../src/core/punch/probe.ts';
 import type { SessionKeys } from '../../src/core/session/keys.ts';
 import type { Peer } from '../../src/index.ts';
 import { systemClock } from '../../src/net/clock.ts';
+import { PortMapping } from '../../src/net/port-mapping.ts';
 import { UdpSocket } from '../../src/net/udx.ts';
 import { secure } from '../../src/net/secure.ts';
 import { Caller, Meeting } from './meeting.ts';
@@ -35,6 +36,24 @@ function portsOf(network: Network): { udp: number; tcp: number } {
   const tcp = network.hostCandidates.find(({ transport }) => transport === 'tcp');
   return { udp: network.udp.address.port, tcp: tcp?.endpoint.port ?? 0 };
 }
+
+describe('what a router leads to a peer', () => {
+  it('is asked for anew by other servers, and looked after when the same ones are there again', async () => {
+    const asked = vi.spyOn(PortMapping.prototype, 'start').mockReturnValue();
+    const lookedAfter = vi.spyOn(PortMapping.prototype, 'refresh');
+    const network = await Network.open(systemClock);
+    const discover = (username: string) => {
+      network.discover({ username, key: new Uint8Array(16), udp: [], tcp: [] }, false, () => []);
+      return [asked.mock.calls.length, lookedAfter.mock.calls.length];
+    };
+    expect(['one', 'one', 'other'].map(discover)).toEqual([
+      [1, 0],
+      [1, 1],
+      [2, 1],
+    ]);
+    await network.close();
+  });
+});
 
 describe('a peer’s listener', () => {
   let network: Network;

@@ -1,0 +1,85 @@
+import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SallyportError } from '../../src/core/errors.ts';
+import type { MappingRequest } from '../../src/core/portmap/mapping.ts';
+import type { DatagramPort } from '../../src/net/discover-udp.ts';
+import { PortMapping } from '../../src/net/port-mapping.ts';
+import { ManualClock } from '../peer/manual-clock.ts';
+
+/** A router that maps whatever is asked for, and forgets it all where it is restarted. */
+const router = vi.hoisted(() => ({ isUp: true, ports: new Set<number>() }));
+const ADDRESS = '198.51.100.1';
+
+vi.mock('../../src/net/portmap/find.ts', () => ({
+  gatewayLink: async () => ({ gateway: '192.168.1.1', host: '192.168.1.2' }),
+  async *portMappers() {
+    const check = () => {
+      if (!router.isUp) throw new SallyportError('TIMEOUT', 'the router does not answer');
+    };
+    yield {
+      protocol: 'pcp',
+      map: async ({ externalPort: port, lifetimeSeconds }: MappingRequest) => {
+        check();
+        router.ports.add(port);
+        return { external: { address: ADDRESS, port }, lifetimeSeconds };
+      },
+      unmap: async ({ externalPort }: MappingRequest) => {
+        check();
+        router.ports.delete(externalPort);
+      },
+    };
+  },
+}));
+
+vi.mock('../../src/net/portmap/verify.ts', () => {
+  const verify = async (_: unknown, { port }: { port: number }) =>
+    router.isUp && router.ports.has(port)
+      ? { endpoint: { address: ADDRESS, port }, attestation: { time: 0, signature: new Uint8Array(64) } }
+      : undefined;
+  return { verifyUdp: verify, verifyTcp: verify };
+});
+
+const server = { address: '203.0.113.9', port: 3478 };
+let clock: ManualClock;
+let mapping: PortMapping;
+const verified = () => [mapping.isVerified('udp'), mapping.isVerified('tcp')];
+
+beforeEach(async () => {
+  router.isUp = true;
+  clock = new ManualClock();
+  mapping = new PortMapping({
+    clock,
+    datagrams: Object.assign(new EventEmitter(), {
+      address: { address: '0.0.0.0', port: 7 },
+      send: () => {},
+    }) as DatagramPort,
+    tcpPort: 7,
+    accept: () => () => {},
+    publicAddresses: () => [ADDRESS],
+  });
+  mapping.start({ username: 'alice', key: new Uint8Array(16), udp: [server], tcp: [server] });
+  await clock.pass(1_000);
+});
+afterEach(() => mapping.close());
+
+describe('a port that a router leads here', () => {
+  it('is asked for again when the way out is back, where the router was restarted', async () => {
+    router.isUp = false;
+    router.ports.clear();
+    await clock.pass(60_000);
+    expect(mapping.isVerified('udp')).toBe(false);
+    router.isUp = true;
+    mapping.refresh();
+    await clock.pass(1_000);
+    expect(verified()).toEqual([true, true]);
+  });
+
+  it('stays the same where the router still has it', async () => {
+    expect(verified()).toEqual([true, true]);
+    const before = [...router.ports];
+    mapping.refresh();
+    await clock.pass(1_000);
+    expect(verified()).toEqual([true, true]);
+    expect([...router.ports]).toEqual(before);
+  });
+});
