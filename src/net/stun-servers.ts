@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { equalBytes } from '../core/bytes.ts';
-import { canonicalAddress } from '../core/address.ts';
+import { canonicalAddress, scopeOf } from '../core/address.ts';
 import { parseHostPort, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { bindingRequest, readResponse } from '../core/stun/request.ts';
@@ -34,13 +34,15 @@ export async function findStunServers(
   return { udp: firstFour, tcp: firstFour, canChangeOrigin: able !== undefined };
 }
 
+/** No server shall make us ask hosts of our own network; and some, behind a NAT, name an address that is good only there. */
 function quartet(server: Endpoint, other: Endpoint): Endpoint[] {
-  return [
+  const four = [
     server,
     { address: server.address, port: other.port },
     { address: other.address, port: server.port },
     other,
   ];
+  return four.filter(({ address }) => scopeOf(address) === scopeOf(server.address));
 }
 
 async function resolve(text: string): Promise<Endpoint> {
