@@ -61,6 +61,8 @@ export interface TransportReport {
 export interface NatMeasurement {
   readonly profile: NatProfile;
   readonly stun: Readonly<Record<Transport, readonly Endpoint[]>>;
+  /** The address of this host that what goes to them leaves from; a host has others for virtual networks. */
+  readonly source: string | undefined;
   readonly servers: string;
   readonly proxy: boolean;
   readonly portMapping: PortMappingReport | null;
@@ -69,7 +71,7 @@ export interface NatMeasurement {
 }
 
 export function natReport(measurement: NatMeasurement): NatReport {
-  const { profile, stun, servers, proxy, portMapping, notes, tookMs } = measurement;
+  const { profile, stun, source, servers, proxy, portMapping, notes, tookMs } = measurement;
   const { udp, ipv6, ageSeconds } = profile;
   const addresses = hostAddresses();
   const reports = (of: FamilyProfile, family: Family) => ({
@@ -82,10 +84,7 @@ export function natReport(measurement: NatMeasurement): NatReport {
     portMapping,
     ipv6: addresses.some(({ family, scope }) => family === 6 && scope === 'public'),
     overIPv6: ipv6 ? reports(ipv6, 6) : null,
-    cgnat: isCarrierNat(
-      addresses.map(({ address }) => address),
-      profile,
-    ),
+    cgnat: isCarrierNat(source, profile),
     proxy,
     servers,
     notes: [...notes, ...profileNotes(profile)],
@@ -129,14 +128,14 @@ function allocationText(allocation: PortAllocation): string {
 }
 
 /**
- * An address of the carriers' own range (RFC 6598) here or outside proves a carrier's NAT, and so does one that is
+ * An address of the carriers' own range (RFC 6598) on the way out or outside proves a carrier's NAT, and so does one that is
  * private even outside. A public address of our own excludes it.
  */
-function isCarrierNat(own: readonly string[], { udp, tcp }: NatProfile): boolean | null {
+function isCarrierNat(source: string | undefined, { udp, tcp }: NatProfile): boolean | null {
   if (udp.mapping === 'none' || tcp.mapping === 'none') return false;
   const mapped = [...udp.publicAddresses, ...tcp.publicAddresses];
   const isProof = (address: string, scopes: readonly string[]) => scopes.includes(scopeOf(address));
-  const isInside = own.some((address) => isProof(address, ['shared']));
+  const isInside = source !== undefined && isProof(source, ['shared']);
   return isInside || mapped.some((address) => isProof(address, ['shared', 'private'])) ? true : null;
 }
 

@@ -6,6 +6,7 @@ import { NatDiscovery } from '../src/net/nat-discovery.ts';
 import { findStunServers } from '../src/net/stun-servers.ts';
 import { UdpSocket } from '../src/net/udx.ts';
 import type { NatMeasurement } from './nat-report.ts';
+import { sourceTowards } from './source-address.ts';
 
 export interface MeasureOptions {
   readonly timeoutMs: number;
@@ -45,6 +46,7 @@ export async function measureByStun(
       tookMs: diagnosis && diagnosis.ended - diagnosis.began,
       profile: withoutGuesses(discovery.profile),
       stun: discovery.servers,
+      source: await sourceTowards(discovery.servers.udp, signal),
       servers: named.join(', '),
       proxy: false,
       portMapping: null,

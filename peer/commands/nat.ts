@@ -5,6 +5,7 @@ import { proxyFor } from '../../src/net/proxy.ts';
 import { natReport, type NatMeasurement } from '../nat-report.ts';
 import { natReportWords } from '../nat-words.ts';
 import { measureByStun, type MeasureOptions } from '../plain-discovery.ts';
+import { sourceTowards } from '../source-address.ts';
 import { reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface NatOptions extends SharedOptions {
@@ -62,6 +63,7 @@ async function measureByRendezvous(
     return {
       profile: peer.profile,
       stun: network.stunServers,
+      source: await sourceTowards(network.stunServers.udp, signal),
       tookMs: diagnosis && diagnosis.ended - diagnosis.began,
       servers: peer.rendezvous,
       proxy: proxyFor(new URL(peer.rendezvous), process.env) !== undefined,

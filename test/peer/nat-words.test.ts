@@ -1,4 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { syncBuiltinESMExports } from 'node:module';
+import os from 'node:os';
+import { describe, expect, it, vi } from 'vitest';
 import { natReport } from '../../peer/nat-report.ts';
 import { natReportWords } from '../../peer/nat-words.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../../src/core/nat/behavior.ts';
@@ -20,10 +22,11 @@ const symmetric: TransportProfile = {
 const open: TransportProfile = { ...measured, mapping: 'none', filtering: 'none' };
 const blocked: TransportProfile = { ...UNMEASURED, reachable: false };
 
-function words(profile: Pick<NatProfile, 'udp' | 'tcp'>): string {
+function words(profile: Pick<NatProfile, 'udp' | 'tcp'>, source = '192.168.1.2'): string {
   const measurement = {
     profile: { version: 1, ...profile },
     stun: { udp: [], tcp: [] },
+    source,
     servers: 'https://rendezvous.example',
     proxy: false,
     portMapping: null,
@@ -55,6 +58,27 @@ describe('what `peer nat` says', () => {
     expect(text).toMatch(/ports: +random: .* have to search/);
     expect(text).toMatch(/^TCP: +does not get out of this network$/m);
     expect(text).not.toMatch(/hairpin|lifetime|undefined|null/);
+  });
+
+  it('tells of a carrier’s NAT where the way out begins in its range, not where a virtual network has such an address', () => {
+    vi.spyOn(os, 'networkInterfaces').mockReturnValue({
+      tailscale0: [
+        {
+          address: '100.101.102.103',
+          netmask: '255.255.255.255',
+          family: 'IPv4',
+          mac: '00:00:00:00:00:00',
+          internal: false,
+          cidr: '100.101.102.103/32',
+        },
+      ],
+    });
+    syncBuiltinESMExports();
+    const profile = { udp: measured, tcp: measured };
+    expect(words(profile, '192.168.1.2')).not.toContain('Carrier NAT');
+    expect(words(profile, '100.64.0.9')).toContain('Carrier NAT:  yes');
+    vi.restoreAllMocks();
+    syncBuiltinESMExports();
   });
 
   it('says with whom a session will be direct, by what, and with whom it will not', () => {
