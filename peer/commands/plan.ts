@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import { natWords } from '../../src/core/nat/words.ts';
+import type { Transport } from '../../src/core/punch/candidate.ts';
 import type { Stage } from '../../src/core/punch/stage.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Prospect } from '../prospect.ts';
@@ -37,15 +38,17 @@ async function plan(to: string, options: PlanOptions): Promise<void> {
       signal: stop,
       acceptName: options.accept,
     });
-    reporter.report(prospect, words(prospect));
+    reporter.report(prospect, planWords(prospect));
   } finally {
     await peer.close();
   }
 }
 
-function words(prospect: Prospect): string {
+/** For people. */
+export function planWords(prospect: Prospect): string {
   const { stages, obstacles, here, there, kinds } = prospect;
   const transports = (['udp', 'tcp'] as const).filter((transport) => kinds.includes(transport));
+  const isTriedOver6 = (by: Transport) => stages.some(({ transport, ipv6 }) => transport === by && ipv6);
   return [
     verdictWords(prospect),
     ...workedWords(prospect),
@@ -57,7 +60,7 @@ function words(prospect: Prospect): string {
     ...(stages.length > 0 ? ['', 'What both ends would try, side by side:', ...stages.map(stageWords)] : []),
     ...obstacles.flatMap(({ transport, code, reason, remedy }) => [
       '',
-      `${transport.toUpperCase()} does not get through (${code}): ${reason}.`,
+      `${transport.toUpperCase()}${isTriedOver6(transport) ? ' over IPv4' : ''} does not get through (${code}): ${reason}.`,
       ...(remedy === undefined ? [] : [`  ${remedy}.`]),
     ]),
   ].join('\n');

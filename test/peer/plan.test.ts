@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Traversal } from '../../peer/traversal.ts';
+import { planWords } from '../../peer/commands/plan.ts';
 import { prospectOf } from '../../peer/prospect.ts';
 import { UNMEASURED, type NatProfile, type TransportProfile } from '../../src/core/nat/behavior.ts';
 import { freshIdentity, Meeting, sentBy } from './meeting.ts';
@@ -59,6 +60,16 @@ describe('what is to be expected', () => {
       there: { profile: there, kinds: ['udp', 'tcp', 'relay'] },
       roundTripMs: 80,
     });
+
+  it('says of a transport that goes direct over IPv6 that it is IPv4 that does not get through', () => {
+    const firewalled = behind({ mapping: 'none', filtering: 'address-and-port-dependent' });
+    const dual = { ...random, ipv6: firewalled };
+    const text = planWords(between(dual, dual, ['udp', 'tcp', 'relay']));
+    expect(text).toContain('direct by UDP, simultaneous probes');
+    expect(text).toContain('UDP over IPv4 does not get through (BOTH_UNPREDICTABLE)');
+    expect(text).toContain('TCP over IPv4 does not get through');
+    expect(planWords(between(random, random, ['udp', 'relay']))).toContain('UDP does not get through');
+  });
 
   it('is the relay, with the code and the remedy, where both NATs can not be foreseen', () => {
     const { expected, obstacles } = between(random, random, ['udp', 'relay']);
