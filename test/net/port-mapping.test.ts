@@ -3,11 +3,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SallyportError } from '../../src/core/errors.ts';
 import type { MappingRequest } from '../../src/core/portmap/mapping.ts';
 import type { DatagramPort } from '../../src/net/discover-udp.ts';
+import { deferred } from '../../src/net/deferred.ts';
 import { PortMapping } from '../../src/net/port-mapping.ts';
 import { ManualClock } from '../peer/manual-clock.ts';
 
 /** A router that maps whatever is asked for, and forgets it all where it is restarted. */
-const router = vi.hoisted(() => ({ isUp: true, ports: new Set<number>() }));
+const router = vi.hoisted(() => ({ isUp: true, ports: new Set<number>(), answers: Promise.resolve() }));
 const ADDRESS = '198.51.100.1';
 
 vi.mock('../../src/net/portmap/find.ts', () => ({
@@ -20,6 +21,7 @@ vi.mock('../../src/net/portmap/find.ts', () => ({
       protocol: 'pcp',
       map: async ({ externalPort: port, lifetimeSeconds }: MappingRequest) => {
         check();
+        await router.answers;
         router.ports.add(port);
         return { external: { address: ADDRESS, port }, lifetimeSeconds };
       },
@@ -46,6 +48,7 @@ const verified = () => [mapping.isVerified('udp'), mapping.isVerified('tcp')];
 
 beforeEach(async () => {
   router.isUp = true;
+  router.answers = Promise.resolve();
   clock = new ManualClock();
   mapping = new PortMapping({
     clock,
@@ -72,6 +75,18 @@ describe('a port that a router leads here', () => {
     mapping.refresh();
     await clock.pass(1_000);
     expect(verified()).toEqual([true, true]);
+  });
+
+  it('is given back also where the router is just being asked for it again', async () => {
+    const { promise, resolve } = deferred<void>();
+    router.answers = promise;
+    mapping.refresh();
+    const closing = mapping.close();
+    await clock.pass(0);
+    resolve();
+    await closing;
+    await clock.pass(0);
+    expect([...router.ports]).toEqual([]);
   });
 
   it('stays the same where the router still has it', async () => {

@@ -21,6 +21,7 @@ export class Lease {
   #grant: MappingGrant;
   #endsAt: Instant;
   #cancelRenewal: (() => void) | undefined;
+  #renewing: Promise<void> | undefined;
   #released = false;
 
   private constructor(options: LeaseOptions, grant: MappingGrant) {
@@ -41,6 +42,11 @@ export class Lease {
 
   /** Asks again now, as where the mapping seems to be gone. */
   async renew(): Promise<void> {
+    this.#renewing ??= this.#renew().finally(() => (this.#renewing = undefined));
+    await this.#renewing;
+  }
+
+  async #renew(): Promise<void> {
     if (this.#released) return;
     this.#cancelRenewal?.();
     try {
@@ -58,6 +64,7 @@ export class Lease {
   async release(): Promise<void> {
     this.#released = true;
     this.#cancelRenewal?.();
+    await this.#renewing; // else the router would map anew what it was just told to forget
     const signal = AbortSignal.timeout(RELEASE_MS);
     await this.#options.mapper.unmap(this.#current(), signal).catch(() => {}); // it runs out by itself
   }
