@@ -57,7 +57,7 @@ async function sender() {
   const say = async (count: number, ...messages: TransferMessage[]) => {
     const wanted = answers.length + count;
     for (const message of messages) stream.write(messageFrame(message));
-    await expect.poll(() => answers.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(wanted);
+    await expect.poll(() => answers.length, { timeout: 100_000 }).toBeGreaterThanOrEqual(wanted);
     return answers.slice(wanted - count);
   };
   return { stream, say };
@@ -116,7 +116,7 @@ it('has so many transfers at once, and another one when one has ended', async ()
   for (const one of [next, ...others]) one.stream.destroy();
 });
 
-it('has names of so many new folders remembered', { timeout: 60_000 }, async () => {
+it('has names of so many new folders remembered', { timeout: 120_000 }, async () => {
   const { stream, say } = await sender();
   const deep = Array.from({ length: 14 }, () => 'd'.repeat(250));
   const length = Buffer.byteLength([...deep, '0000'].join('/'));
