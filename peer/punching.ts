@@ -268,7 +268,7 @@ export class Punching {
     });
     this.#traversal = traversal;
     this.refreshLocal();
-    traversal.handle({ type: 'remote', ...this.#remote });
+    traversal.handle({ type: 'remote', ...this.#remote, samples: news.samples });
     traversal.handle({ type: 'prime' });
     const confirmMs = number === 0 ? confirmationMs(start.roundTripMs) : 0;
     const go = () => traversal.start(this.#startOf(start), start.roundTripMs, confirmMs);
