@@ -1,5 +1,4 @@
 import type { PeerId } from '../src/core/identity.ts';
-import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { newerProfile } from '../src/core/nat/merge.ts';
@@ -9,21 +8,16 @@ import type { TransportObstacle } from '../src/core/punch/obstacle.ts';
 import { verdictOf, type Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import { KEEPALIVE_MS, keepaliveMs } from '../src/core/session/keepalive.ts';
-import {
-  confirmationMs,
-  MAX_START_LEAD_MS,
-  type Round,
-  type RoundStart,
-} from '../src/core/session/introduction.ts';
+import { MAX_START_LEAD_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { openFreshPort, type FreshPort } from './fresh-port.ts';
 import type { Network } from './network.ts';
+import { PunchingRound } from './punching-round.ts';
 import { Circumstances, type Face } from './circumstances.ts';
 import type { TraceLine } from './trace.ts';
-import { Traversal, type DirectPath } from './traversal.ts';
-import { Whereabouts } from './whereabouts.ts';
+import type { DirectPath } from './traversal.ts';
 
 export interface PunchingOptions {
   readonly role: SessionRole;
@@ -59,11 +53,10 @@ interface News {
   samples?: readonly PortSample[] | undefined;
 }
 
-/** What is known of the peer's network. */
+/** What is known of the peer's network in every round. */
 interface Remote {
-  kinds: readonly PathChoice[];
-  profile: NatProfile | undefined;
-  candidates: RemoteCandidate[];
+  readonly kinds: readonly PathChoice[];
+  readonly profile: NatProfile | undefined;
 }
 
 /** Pauses after rounds that failed; anything that changes at either end starts over. */
@@ -75,8 +68,8 @@ const RESPONDER_PATIENCE_MS = 700;
 /** Until a proposal that found no way to the peer is made again. */
 const UNTOLD_MS = 300;
 
-/** Probes of a peer whose round has not ended yet are answered for so long: it repeats the last of them for 5 s. */
-const ANSWERED_MS = 6_000;
+/** Before the first round has told. */
+const UNKNOWN_ROUND_TRIP_MS = 100;
 
 /** How long fresh mappings are waited for in a new round. */
 export const REFRESH_MS = 1_000;
@@ -84,34 +77,26 @@ export const REFRESH_MS = 1_000;
 /** Rounds, whoever proposes them: a peer can't make us punch without end. */
 const ROUNDS = { perSecond: 10 / 60, burst: 4 };
 
-/** Rounds of hole punching of one session: the first with the introduction, others when a direct path is lost or still wanted. */
+/**
+ * Hole punching of one session: a round with the introduction, and others when a direct path is lost or still wanted.
+ * Either end may propose one, which the other joins.
+ */
 export class Punching {
   #options: PunchingOptions;
-  #traversal: Traversal | undefined;
+  /** The latest, whether or not it is over. */
+  #round: PunchingRound | undefined;
+  /** Another is about to be proposed. */
+  #isPreparing = false;
   #keepaliveMs = KEEPALIVE_MS;
   #circumstances = new Circumstances();
-  #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined, candidates: [] };
-  #round = -1;
-  #roundTripMs = 100;
+  #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined };
   #failures = 0;
-  #obstacles: TransportObstacle[] = [];
   #directPaths = 0;
-  /** This round has handed a path over; whether it lasts is the session's to tell. */
-  #found = false;
   /** The session has not yet said whether it uses the path that it was handed last. */
   #attaching = false;
   #cancelRetry: (() => void) | undefined;
-  #cancelLeave: (() => void) | undefined;
-  /** A start that waits for the peer to confirm the keys (until then one primer is all we send). */
-  #heldStart: (() => void) | undefined;
   #confirmed: boolean;
   #rounds: TokenBucket;
-  /** A round is being prepared, or has neither found a path nor ended. */
-  #busy = false;
-  /** That round is to replace a path that is up. */
-  #rotating = false;
-  /** Ours, as that round began. */
-  #whereabouts = new Whereabouts([]);
   #stopped = false;
 
   constructor(options: PunchingOptions) {
@@ -128,16 +113,24 @@ export class Punching {
     return this.#options.kinds.some((kind) => kind !== 'relay');
   }
 
-  /** Candidates are added to those known in this round. */
+  get #nextNumber(): number {
+    return (this.#round?.number ?? -1) + 1;
+  }
+
+  get #roundTripMs(): number {
+    return this.#round?.roundTripMs ?? UNKNOWN_ROUND_TRIP_MS;
+  }
+
+  get #isBusy(): boolean {
+    return this.#isPreparing || this.#round?.isUnderWay === true;
+  }
+
+  /** What the peer says of its network; candidates are added to those known in this round. */
   learn(news: News): void {
-    const profile = newerProfile(this.#remote.profile, news.profile);
-    this.#remote.kinds = news.kinds ?? this.#remote.kinds;
-    this.#remote.profile = profile;
-    this.#remote.candidates = [...this.#remote.candidates, ...(news.candidates ?? [])].slice(
-      -LIMITS.candidates,
-    );
-    this.#traversal?.handle({ type: 'remote', ...news, profile });
-    this.#consider('there', { ...news, profile });
+    const { kinds, profile } = this.#remote;
+    this.#remote = { kinds: news.kinds ?? kinds, profile: newerProfile(profile, news.profile) };
+    this.#round?.handle({ type: 'remote', ...news, ...this.#remote });
+    this.#consider('there', { ...news, ...this.#remote });
   }
 
   /** Our own network was measured further, or changed. */
@@ -145,17 +138,15 @@ export class Punching {
     const { network } = this.#options;
     const candidates = [...network.publicCandidates, ...network.hostCandidates];
     const samples = network.samples.map(({ candidate, at }) => ({ ...candidate, seenAt: at }));
-    this.#traversal?.handle({ type: 'local', profile: network.profile, candidates, samples });
+    this.#round?.handle({ type: 'local', profile: network.profile, candidates, samples });
     this.#consider('here', { profile: network.profile, candidates });
-    const isSought = this.#busy && !this.#rotating;
-    if (isSought && this.#whereabouts.hasMoved(network.publicCandidates)) this.#startOver();
+    if (this.#round?.isNeeded && this.#round.hasMoved(network.publicCandidates)) this.#startOver();
   }
 
   /** The peer's probes go where we are no longer, and would for the rest of the round. */
   #startOver(): void {
     const text = 'this network has another public address; the round starts over';
     this.#options.onTrace({ stage: 'round', text });
-    this.#whereabouts = new Whereabouts([]);
     this.#retryIn(0);
   }
 
@@ -163,7 +154,7 @@ export class Punching {
   #consider(end: 'here' | 'there', face: Face): void {
     const changed = this.#circumstances.learn(end, face);
     this.#followLifetimes();
-    if (this.#busy) this.#tellCircumstances();
+    if (this.#isBusy) this.#tellCircumstances();
     if (!changed) return;
     this.#failures = 0;
     if (!this.#attaching) this.wake();
@@ -192,7 +183,7 @@ export class Punching {
    * which change nothing.
    */
   begin(number: number, start: RoundStart, news: News): boolean {
-    if (this.#stopped || !this.allowed || number <= this.#round) return false;
+    if (this.#stopped || !this.allowed || number < this.#nextNumber) return false;
     if (!this.#rounds.take(this.#options.clock.now())) return false;
     this.#run(number, start, news);
     return true;
@@ -211,12 +202,11 @@ export class Punching {
 
   /** Proposes a fresh round, to replace a path before it ends. */
   async rotate(): Promise<void> {
-    const number = this.#round + 1;
+    const number = this.#nextNumber;
     const port = await this.#openFresh(number);
     if (!port) return;
     // The peer asks for its mapping first, after the proposal has come.
-    const lead = Math.min(MAX_START_LEAD_MS, 2 * this.#roundTripMs + 20);
-    const start = { at: this.#options.serverTime() + lead, roundTripMs: this.#roundTripMs };
+    const start = this.#startIn(2 * this.#roundTripMs + 20);
     this.#options.tellFresh(port.candidate, { number, start, fresh: true });
     this.#run(number, start, {}, port);
   }
@@ -224,7 +214,8 @@ export class Punching {
   /** `undefined` where such a round can't be, or isn't wanted any more. */
   async #openFresh(number: number): Promise<FreshPort | undefined> {
     const { network, clock } = this.#options;
-    const isWanted = () => !this.#stopped && !this.#busy && this.#directPaths > 0 && number > this.#round;
+    const isWanted = () =>
+      !this.#stopped && !this.#isBusy && this.#directPaths > 0 && number >= this.#nextNumber;
     if (!isWanted() || !this.#rounds.take(clock.now())) return undefined;
     const port = await openFreshPort(network.stun, clock);
     if (isWanted()) return port;
@@ -234,18 +225,11 @@ export class Punching {
 
   #run(number: number, start: RoundStart, news: News, fresh?: FreshPort): void {
     this.#cancelRetry?.();
-    this.#leave();
-    this.#remote.candidates = [];
-    this.#busy = true;
-    this.#rotating = fresh !== undefined;
-    this.learn(news);
-    this.#round = number;
-    this.#roundTripMs = start.roundTripMs;
-    this.#obstacles = [];
-    this.#found = this.#attaching = false;
-    this.#whereabouts = new Whereabouts(this.#options.network.publicCandidates);
-    const { role, peer, keys, kinds, network, clock, onTrace, tellFresh, tellSample } = this.#options;
-    const traversal = new Traversal({
+    this.#round?.stop();
+    this.#isPreparing = this.#attaching = false;
+    const { role, peer, keys, kinds, network, clock, toLocal, onTrace, tellFresh, tellSample } =
+      this.#options;
+    this.#round = new PunchingRound({
       role,
       peer,
       keys,
@@ -254,38 +238,31 @@ export class Punching {
       freshUdp: fresh?.udp,
       clock,
       round: number,
+      start,
+      toLocal,
       tellPort: (candidate) => tellFresh(candidate),
       tellSample,
       onTrace,
-      onPath: (path) => {
-        this.#found = true;
-        this.#attaching = true;
-        this.#busy = false;
-        this.#options.onPath(path);
-      },
-      onObstacle: (obstacle) => this.#obstacles.push(obstacle),
-      onDone: () => this.#onDone(),
+      onPath: (path) => this.#onPath(path),
+      onFailed: (obstacles) => this.#onFailed(obstacles),
     });
-    this.#traversal = traversal;
     this.refreshLocal();
-    traversal.handle({ type: 'remote', ...this.#remote, samples: news.samples });
-    traversal.handle({ type: 'prime' });
-    const confirmMs = number === 0 ? confirmationMs(start.roundTripMs) : 0;
-    const go = () => traversal.start(this.#startOf(start), start.roundTripMs, confirmMs);
-    if (this.#confirmed) go();
-    else this.#heldStart = go;
+    this.learn(news);
+    this.#round.prime();
+    if (this.#confirmed) this.#round.start();
   }
 
-  /** T0 by our clock; whatever the peer says, it is not far ahead. */
-  #startOf({ at }: RoundStart): Instant {
-    return Math.min(this.#options.toLocal(at), this.#options.clock.now() + MAX_START_LEAD_MS);
+  /** Some time ahead, by the rendezvous's clock. */
+  #startIn(ms: number): RoundStart {
+    const at = this.#options.serverTime() + Math.min(MAX_START_LEAD_MS, ms);
+    return { at, roundTripMs: this.#roundTripMs };
   }
 
   /** The peer has proven that it holds the session's keys. */
   confirm(): void {
+    if (this.#confirmed) return;
     this.#confirmed = true;
-    this.#heldStart?.();
-    this.#heldStart = undefined;
+    this.#round?.start();
   }
 
   /** A direct path went into use by the session. */
@@ -307,7 +284,7 @@ export class Punching {
   /** Something changed at this end or the session wants a better path: try again now. */
   wake(): void {
     this.#attaching = false;
-    if (this.#directPaths > 0 || (this.#busy && !this.#rotating)) return;
+    if (this.#directPaths > 0 || this.#isPreparing || this.#round?.isNeeded) return;
     this.#failures = 0;
     this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
   }
@@ -315,25 +292,21 @@ export class Punching {
   stop(): void {
     this.#stopped = true;
     this.#cancelRetry?.();
-    this.#leave();
+    this.#round?.stop();
   }
 
-  /** Gives up the round, if there is one. */
-  #leave(): void {
-    this.#cancelLeave?.();
-    this.#traversal?.stop();
-    this.#traversal = undefined;
-    this.#remote.candidates = []; // the next round begins with its own
+  /** Of this round, or one that was being secured when this began. */
+  #onPath(path: DirectPath): void {
+    this.#round?.found();
+    this.#attaching = true;
+    this.#options.onPath(path);
   }
 
-  #onDone(): void {
-    this.#busy = false;
-    this.#cancelLeave = this.#options.clock.setTimer(() => this.#leave(), ANSWERED_MS);
-    if (this.#stopped || this.#found || this.#rotating) return;
+  #onFailed(obstacles: readonly TransportObstacle[]): void {
     const { here, there } = this.#circumstances.profiles;
-    this.#options.onFailed(verdictOf(this.#obstacles, here, there));
+    this.#options.onFailed(verdictOf(obstacles, here, there));
     // What these NATs were taken for should have let it through.
-    if (this.#obstacles.some(({ code }) => code === 'NOT_THROUGH')) this.#options.network.suspect();
+    if (obstacles.some(({ code }) => code === 'NOT_THROUGH')) this.#options.network.suspect();
     const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
     const text = `no direct path; another try in ${pause / 1000} s, or as soon as either network changes`;
     this.#options.onTrace({ stage: 'round', text });
@@ -347,20 +320,16 @@ export class Punching {
   }
 
   async #proposeNext(): Promise<void> {
-    const next = this.#round + 1;
-    this.#busy = true;
+    const number = this.#nextNumber;
+    this.#isPreparing = true;
     await this.#options.network.refreshed(REFRESH_MS, true);
-    if (this.#stopped || this.#round >= next) return;
-    this.#busy = false;
+    if (this.#stopped || number < this.#nextNumber) return;
+    this.#isPreparing = false;
     if (this.#directPaths > 0) return;
     if (!this.#rounds.take(this.#options.clock.now())) return this.#retryIn(1_000 / ROUNDS.perSecond);
-    const roundTripMs = this.#roundTripMs;
     // The proposal travels by the relay: half a round trip, and some for the relay's queue.
-    const start = {
-      at: this.#options.serverTime() + Math.min(MAX_START_LEAD_MS, roundTripMs + 20),
-      roundTripMs,
-    };
-    if (!this.#options.propose({ number: next, start })) return this.#retryIn(UNTOLD_MS);
-    this.#run(next, start, {});
+    const start = this.#startIn(this.#roundTripMs + 20);
+    if (!this.#options.propose({ number, start })) return this.#retryIn(UNTOLD_MS);
+    this.#run(number, start, {});
   }
 }
