@@ -14,6 +14,7 @@ import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { openFreshPort, type FreshPort } from './fresh-port.ts';
 import type { Network } from './network.ts';
+import { PunchingBackoff } from './punching-backoff.ts';
 import { PunchingRound } from './punching-round.ts';
 import { Circumstances, type Face } from './circumstances.ts';
 import type { TraceLine } from './trace.ts';
@@ -53,23 +54,11 @@ interface News {
   samples?: readonly PortSample[] | undefined;
 }
 
-/** What is known of the peer's network in every round. */
-interface Remote {
-  readonly kinds: readonly PathChoice[];
-  readonly profile: NatProfile | undefined;
-}
-
-/** Pauses after rounds that failed; anything that changes at either end starts over. */
-const RETRY_MS = [2_000, 8_000, 60_000, 300_000, 900_000];
-
-/** The end that didn't initiate the session leaves the proposal of a round to the other for this long. */
-const RESPONDER_PATIENCE_MS = 700;
-
 /** Until a proposal that found no way to the peer is made again. */
 const UNTOLD_MS = 300;
 
-/** Before the first round has told. */
-const UNKNOWN_ROUND_TRIP_MS = 100;
+/** Of a round trip that no round has told yet. */
+const UNKNOWN_MS = 100;
 
 /** How long fresh mappings are waited for in a new round. */
 export const REFRESH_MS = 1_000;
@@ -89,12 +78,11 @@ export class Punching {
   #isPreparing = false;
   #keepaliveMs = KEEPALIVE_MS;
   #circumstances = new Circumstances();
-  #remote: Remote = { kinds: ['udp', 'tcp', 'relay'], profile: undefined };
-  #failures = 0;
+  #theirKinds: readonly PathChoice[] = ['udp', 'tcp', 'relay'];
   #directPaths = 0;
   /** The session has not yet said whether it uses the path that it was handed last. */
   #attaching = false;
-  #cancelRetry: (() => void) | undefined;
+  #backoff: PunchingBackoff;
   #confirmed: boolean;
   #rounds: TokenBucket;
   #stopped = false;
@@ -102,6 +90,7 @@ export class Punching {
   constructor(options: PunchingOptions) {
     this.#options = options;
     this.#confirmed = options.confirmed;
+    this.#backoff = new PunchingBackoff(options.role, options.clock, () => void this.#proposeNext());
     this.#rounds = new TokenBucket(ROUNDS.perSecond, ROUNDS.burst, options.clock.now());
   }
 
@@ -113,12 +102,17 @@ export class Punching {
     return this.#options.kinds.some((kind) => kind !== 'relay');
   }
 
+  /** To a peer that has proven the session's keys. */
+  get #mayPropose(): boolean {
+    return !this.#stopped && this.allowed && this.#confirmed;
+  }
+
   get #nextNumber(): number {
     return (this.#round?.number ?? -1) + 1;
   }
 
   get #roundTripMs(): number {
-    return this.#round?.roundTripMs ?? UNKNOWN_ROUND_TRIP_MS;
+    return this.#round?.roundTripMs ?? UNKNOWN_MS;
   }
 
   get #isBusy(): boolean {
@@ -127,10 +121,10 @@ export class Punching {
 
   /** What the peer says of its network; candidates are added to those known in this round. */
   learn(news: News): void {
-    const { kinds, profile } = this.#remote;
-    this.#remote = { kinds: news.kinds ?? kinds, profile: newerProfile(profile, news.profile) };
-    this.#round?.handle({ type: 'remote', ...news, ...this.#remote });
-    this.#consider('there', { ...news, ...this.#remote });
+    this.#theirKinds = news.kinds ?? this.#theirKinds;
+    const profile = newerProfile(this.#circumstances.profiles.there, news.profile);
+    this.#round?.handle({ type: 'remote', ...news, kinds: this.#theirKinds, profile });
+    this.#consider('there', { ...news, profile });
   }
 
   /** Our own network was measured further, or changed. */
@@ -140,14 +134,15 @@ export class Punching {
     const samples = network.samples.map(({ candidate, at }) => ({ ...candidate, seenAt: at }));
     this.#round?.handle({ type: 'local', profile: network.profile, candidates, samples });
     this.#consider('here', { profile: network.profile, candidates });
-    if (this.#round?.isNeeded && this.#round.hasMoved(network.publicCandidates)) this.#startOver();
+    if (this.#mayPropose && this.#round?.isNeeded && this.#round.hasMoved(network.publicCandidates))
+      this.#startOver();
   }
 
   /** The peer's probes go where we are no longer, and would for the rest of the round. */
   #startOver(): void {
     const text = 'this network has another public address; the round starts over';
     this.#options.onTrace({ stage: 'round', text });
-    this.#retryIn(0);
+    this.#backoff.retryIn(0);
   }
 
   /** What could not be before may be now, at whichever end something has changed. */
@@ -156,7 +151,7 @@ export class Punching {
     this.#followLifetimes();
     if (this.#isBusy) this.#tellCircumstances();
     if (!changed) return;
-    this.#failures = 0;
+    this.#backoff.reset();
     if (!this.#attaching) this.wake();
   }
 
@@ -224,7 +219,7 @@ export class Punching {
   }
 
   #run(number: number, start: RoundStart, news: News, fresh?: FreshPort): void {
-    this.#cancelRetry?.();
+    this.#backoff.cancel();
     this.#round?.stop();
     this.#isPreparing = this.#attaching = false;
     const { role, peer, keys, kinds, network, clock, toLocal, onTrace, tellFresh, tellSample } =
@@ -269,8 +264,8 @@ export class Punching {
   pathUp(): void {
     this.#directPaths++;
     this.#attaching = false;
-    this.#failures = 0;
-    this.#cancelRetry?.();
+    this.#backoff.reset();
+    this.#backoff.cancel();
   }
 
   /** A direct path was lost; with the last one, a new round starts at once. */
@@ -284,14 +279,14 @@ export class Punching {
   /** Something changed at this end or the session wants a better path: try again now. */
   wake(): void {
     this.#attaching = false;
-    if (this.#directPaths > 0 || this.#isPreparing || this.#round?.isNeeded) return;
-    this.#failures = 0;
-    this.#retryIn(this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS);
+    if (!this.#mayPropose || this.#directPaths > 0 || this.#isPreparing || this.#round?.isNeeded) return;
+    this.#backoff.reset();
+    this.#backoff.retrySoon();
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#cancelRetry?.();
+    this.#backoff.cancel();
     this.#round?.stop();
   }
 
@@ -307,16 +302,9 @@ export class Punching {
     this.#options.onFailed(verdictOf(obstacles, here, there));
     // What these NATs were taken for should have let it through.
     if (obstacles.some(({ code }) => code === 'NOT_THROUGH')) this.#options.network.suspect();
-    const pause = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)]!;
-    const text = `no direct path; another try in ${pause / 1000} s, or as soon as either network changes`;
+    const pauseMs = this.#backoff.failed();
+    const text = `no direct path; another try in ${pauseMs / 1000} s, or as soon as either network changes`;
     this.#options.onTrace({ stage: 'round', text });
-    this.#retryIn(pause + (this.#options.role === 'initiator' ? 0 : RESPONDER_PATIENCE_MS));
-  }
-
-  #retryIn(ms: number): void {
-    this.#cancelRetry?.();
-    if (this.#stopped || !this.allowed || !this.#confirmed) return;
-    this.#cancelRetry = this.#options.clock.setTimer(() => void this.#proposeNext(), ms);
   }
 
   async #proposeNext(): Promise<void> {
@@ -326,10 +314,10 @@ export class Punching {
     if (this.#stopped || number < this.#nextNumber) return;
     this.#isPreparing = false;
     if (this.#directPaths > 0) return;
-    if (!this.#rounds.take(this.#options.clock.now())) return this.#retryIn(1_000 / ROUNDS.perSecond);
+    if (!this.#rounds.take(this.#options.clock.now())) return this.#backoff.retryIn(1_000 / ROUNDS.perSecond);
     // The proposal travels by the relay: half a round trip, and some for the relay's queue.
     const start = this.#startIn(this.#roundTripMs + 20);
-    if (!this.#options.propose({ number, start })) return this.#retryIn(UNTOLD_MS);
+    if (!this.#options.propose({ number, start })) return this.#backoff.retryIn(UNTOLD_MS);
     this.#run(number, start, {});
   }
 }
