@@ -5,21 +5,20 @@ import { LIMITS } from '../src/core/limits.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import type { Candidate } from '../src/core/punch/candidate.ts';
 import type { RemoteCandidate } from '../src/core/punch/events.ts';
-import type { CircuitKind, PathEvent, PathId } from '../src/core/session/events.ts';
+import type { CircuitKind } from '../src/core/session/events.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import { HEAD_START_MS, type Round, type RoundStart } from '../src/core/session/introduction.ts';
+import type { Round, RoundStart } from '../src/core/session/introduction.ts';
 import { Epochs } from '../src/core/session/epochs.ts';
 import type { HandshakeResult } from '../src/core/session/handshake.ts';
 import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
-import { CircuitKeeper } from './circuit-keeper.ts';
 import { Correspondence, type PeerNews } from './correspondence.ts';
 import type { Deployment } from './deployment.ts';
 import type { EarlyLeg } from './early-leg.ts';
-import { HeadStart } from './head-start.ts';
 import type { Network } from './network.ts';
 import { PathRotation } from './path-rotation.ts';
-import { Punching, REFRESH_MS } from './punching.ts';
+import { PathSources } from './path-sources.ts';
+import { REFRESH_MS } from './punching.ts';
 import { Resumption } from './resumption.ts';
 import { Session } from './session.ts';
 
@@ -73,48 +72,43 @@ const CIRCUIT_MS = 1_000;
 const GONE_PING_MS = 4_000;
 
 /**
- * Everything around one session that keeps it reachable: its circuit, its rounds of punching, and what the two ends tell
- * each other of their networks.
+ * Everything around one session that keeps it reachable, for as long as it lives: where its paths come from, what the
+ * two ends tell each other of their networks, and another handshake when all paths are lost.
  */
 export class Conversation {
   readonly session: Session;
   #options: ConversationOptions;
   #epochs: Epochs;
-  #punching: Punching;
-  #circuit: CircuitKeeper | undefined;
+  /** Those of the current keys. */
+  #sources: PathSources;
   #tickets: readonly Uint8Array[];
-  #earlyLeg: EarlyLeg | undefined;
   #correspondence: Correspondence;
   #resumption: Resumption;
   #rotation: PathRotation;
-  /** The circuit's, before punching. */
-  #headStart: HeadStart | undefined;
   #cancelExpiry: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
-  #directPaths = new Set<PathId>();
 
   constructor(options: ConversationOptions) {
     const { role, id, peer, keys, kinds, clock, deployment } = options;
     this.#options = options;
     this.#epochs = new Epochs(keys);
     this.#tickets = options.tickets;
-    this.#earlyLeg = options.earlyLeg;
     this.session = new Session({ role, id, peer, keys, kinds, clock });
     this.#correspondence = new Correspondence({
       ...options,
       session: this.session,
-      mayTell: () => this.#punching.allowed && this.confirmed && !this.session.end,
-      onTelling: () => this.#punching.refreshLocal(),
+      mayTell: () => this.#sources.punching.allowed && this.confirmed && !this.session.end,
+      onTelling: () => this.#sources.punching.refreshLocal(),
       onHeard: (news, round) => this.#onHeard(news, round),
     });
-    this.#punching = this.#newPunching(keys, role === 'initiator');
+    this.#sources = this.#newSources(keys, role === 'initiator', options.earlyLeg);
     this.#resumption = new Resumption({
       session: this.session,
       clock,
       reoffer: () => options.reoffer(this),
     });
-    this.session.driver.on('path', (event) => this.#onPath(event));
-    const rotate = () => void this.#punching.rotate();
+    this.session.driver.on('path', (event) => this.#sources.follow(event));
+    const rotate = () => void this.#sources.punching.rotate();
     this.#rotation = new PathRotation({ session: this.session, clock, rotate });
     // Whoever got through TLS holds the session's keys.
     this.session.on('attached', () => {
@@ -123,8 +117,7 @@ export class Conversation {
     });
     this.session.driver.on('need-path', () => {
       deployment.check();
-      this.#headStart?.end();
-      this.#punching.wake();
+      this.#sources.hurry();
     });
     this.session.on('closed', () => this.end());
     if (!this.confirmed) this.#cancelExpiry = clock.setTimer(() => this.#expire(), LIMITS.confirmationMs);
@@ -132,7 +125,7 @@ export class Conversation {
 
   /** The peer has proven that it holds the session's keys; the initiator has, by its answer. */
   get confirmed(): boolean {
-    return this.#punching.confirmed;
+    return this.#sources.punching.confirmed;
   }
 
   get id(): Uint8Array {
@@ -152,15 +145,14 @@ export class Conversation {
   /** Both ends have the keys: dial the relay, and punch a moment later. */
   begin(remote: PeerFace, start: RoundStart): void {
     this.#checkSignalling();
-    this.#keepCircuit();
-    if (!this.#punching.allowed) return this.#introduceUnlessConnected();
-    this.#headStart?.stop();
-    this.#headStart = this.#circuit && new HeadStart(this.#options.clock, HEAD_START_MS);
-    this.#onceBegun(() => {
+    const { punching } = this.#sources;
+    this.#sources.openCircuit(this.#tickets);
+    if (!punching.allowed) return this.#introduceUnlessConnected();
+    this.#sources.afterHeadStart(() => {
       // Host addresses follow under the session's keys. Where the circuit has not yet confirmed these to the answerer, which punches only then, the
       // initiator's first box does; so it leaves before anything else is done.
       this.#introduceNetwork();
-      this.#punching.begin(0, start, remote);
+      punching.begin(0, start, remote);
     });
   }
 
@@ -178,11 +170,10 @@ export class Conversation {
     if (this.session.end) return; // while the offer was under way
     const keys = this.#epochs.renew(epoch, result);
     if (!keys) throw new SallyportError('PROTOCOL_ERROR', `epoch ${epoch} does not follow`);
-    this.#punching.stop();
-    this.#circuit?.stop();
+    this.#sources.stop();
     this.session.renew(keys);
     this.#correspondence.renew(keys, instance);
-    this.#punching = this.#newPunching(keys, offered);
+    this.#sources = this.#newSources(keys, offered);
     this.#resumption.resumed();
     this.begin(remote, start);
   }
@@ -198,13 +189,13 @@ export class Conversation {
 
   takeTickets(tickets: readonly Uint8Array[]): void {
     this.#tickets = tickets;
-    this.#circuit?.take(tickets);
+    this.#sources.takeTickets(tickets);
   }
 
   /** Something about our own network was measured, or changed. */
   networkChanged(): void {
-    this.#onceBegun(() => {
-      this.#punching.refreshLocal();
+    this.#sources.afterHeadStart(() => {
+      this.#sources.punching.refreshLocal();
       this.#correspondence.tellSoon();
     });
   }
@@ -231,81 +222,26 @@ export class Conversation {
     this.#cancelCheck?.();
     this.#resumption.stop();
     this.#rotation.stop();
-    this.#headStart?.stop();
-    this.#punching.stop();
-    this.#circuit?.stop();
+    this.#sources.stop();
   }
 
-  /** With probes and paths of these keys. */
-  #newPunching(keys: SessionKeys, confirmed: boolean): Punching {
-    const { role, peer, kinds, network, clock, deployment } = this.#options;
-    return new Punching({
-      role,
-      peer,
+  #newSources(keys: SessionKeys, confirmed: boolean, earlyLeg?: EarlyLeg): PathSources {
+    return new PathSources({
+      ...this.#options,
       keys,
       confirmed,
-      kinds,
-      network,
-      clock,
-      serverTime: () => deployment.serverTime(),
-      toLocal: (time) => deployment.toLocal(time),
-      propose: (round) => this.#correspondence.propose(round),
-      tellFresh: (candidate, round) => this.#correspondence.tellFresh(candidate, round),
-      tellSample: (candidate) => this.#correspondence.tellSample(candidate),
-      onPath: (path) => {
-        if (this.#isCurrent(keys)) this.session.addDirectPath(path);
-        else path.pipe.destroy();
-      },
-      onTrace: (line) => this.session.note(line),
-      onKeepalive: (everyMs) => this.session.driver.keepAlive(everyMs),
-      onFailed: (verdict) => this.session.punchingFailed(verdict),
+      earlyLeg,
+      session: this.session,
+      correspondence: this.#correspondence,
+      renewTickets: () => this.#renewTickets(),
     });
-  }
-
-  #keepCircuit(): void {
-    const { role, kinds, circuits, identity, clock, deployment } = this.#options;
-    const earlyLeg = this.#earlyLeg;
-    this.#earlyLeg = undefined;
-    if (!kinds.includes('relay') || this.#tickets.length === 0) return earlyLeg?.discard();
-    const keys = this.#epochs.current;
-    this.#circuit = new CircuitKeeper(
-      {
-        identity,
-        role,
-        keys,
-        circuits,
-        earlyLeg,
-        clock,
-        link: (relay) => deployment.relay(relay),
-        serverTime: () => deployment.serverTime(),
-        renew: () => this.#renewTickets(),
-        onPath: (path) => {
-          if (this.#isCurrent(keys)) this.session.addCircuit(path);
-          else path.pipe.destroy();
-        },
-        onFailure: (error) => this.#noteRelay(error),
-      },
-      this.#tickets,
-    );
-    if (this.confirmed) this.#circuit.confirm();
-  }
-
-  /** What was secured with older keys comes too late. */
-  #isCurrent(keys: SessionKeys): boolean {
-    return keys === this.#epochs.current;
   }
 
   #confirm(): void {
     if (this.confirmed) return;
     this.#cancelExpiry?.();
-    this.#punching.confirm();
-    this.#circuit?.confirm();
-    this.#onceBegun(() => this.#correspondence.tell());
-  }
-
-  #onceBegun(act: () => void): void {
-    if (this.#headStart) this.#headStart.after(act);
-    else act();
+    this.#sources.confirm();
+    this.#sources.afterHeadStart(() => this.#correspondence.tell());
   }
 
   #expire(): void {
@@ -314,7 +250,7 @@ export class Conversation {
 
   /** Our network, or at least that we hold the keys. */
   #introduceNetwork(): void {
-    if (this.#punching.allowed) this.#correspondence.tell();
+    if (this.#sources.punching.allowed) this.#correspondence.tell();
     else if (this.confirmed) this.#correspondence.proveKeys();
   }
 
@@ -332,10 +268,11 @@ export class Conversation {
 
   #onHeard(news: PeerNews, round: Round | undefined): void {
     this.#confirm();
-    this.#onceBegun(() => {
-      if (round?.fresh) void this.#punching.beginFresh(round.number, round.start, news);
-      else if (round && this.#punching.begin(round.number, round.start, news)) void this.#tellAnew();
-      else this.#punching.learn(news);
+    const { punching } = this.#sources;
+    this.#sources.afterHeadStart(() => {
+      if (round?.fresh) void punching.beginFresh(round.number, round.start, news);
+      else if (round && punching.begin(round.number, round.start, news)) void this.#tellAnew();
+      else punching.learn(news);
     });
   }
 
@@ -346,22 +283,8 @@ export class Conversation {
     this.#correspondence.tell();
   }
 
-  #onPath({ path: { id, direct }, state }: PathEvent): void {
-    if (!direct) return;
-    if (state === 'down' && !this.#directPaths.delete(id)) this.#punching.wake();
-    else if (state === 'down') this.#punching.pathDown();
-    else if (!this.#directPaths.has(id)) {
-      this.#directPaths.add(id);
-      this.#punching.pathUp();
-    }
-  }
-
   #renewTickets(): void {
     const { id, peer, role, deployment } = this.#options;
     deployment.send({ t: 'renew', session: id, peer: publicKeyOf(peer), leg: role === 'initiator' ? 0 : 1 });
-  }
-
-  #noteRelay(error: SallyportError): void {
-    this.session.note({ transport: 'relay', stage: 'relay', text: error.message });
   }
 }
