@@ -40,7 +40,8 @@ export interface BirthdayOptions {
  * tried at each address at which the peer was seen: one NAT draws the address anew for each mapping, for which that
  * makes no difference, and another one by the destination, at whose one address all the mappings are then.
  *
- * The other way round it doesn't work: every probe of the hard side comes from a new port.
+ * The hard side can't do the probing: each of its probes leaves by a new port, and the peer's strict filter lets in
+ * only a port that was sent to.
  */
 export class Birthday {
   #options: BirthdayOptions;

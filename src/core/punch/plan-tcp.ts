@@ -15,11 +15,12 @@ import { acceptsAnybody, confidence, hasDependentMapping, isSequential } from '.
  * | NATs                                    | what is done                                                   |
  * |-----------------------------------------|----------------------------------------------------------------|
  * | one lets anybody in                     | the other dials it                                             |
- * | both mappings endpoint-independent      | both dial at once from the port that a STUN connection holds   |
- * | one dependent, the other lets in whom it dialled, from any port | it dials once, then listens to be dialled |
- * | one dependent, sequential               | its next port is predicted                                     |
- * | one dependent, random                   | a birthday                                                     |
+ * | both mappings endpoint-independent      | both dial at once from the port that a STUN connection holds; where nothing crosses, they listen there by turns |
+ * | one dependent, the other lets in whom it dialled, from any port | that other dials once, then listens to be dialled |
+ * | one dependent and sequential            | its next port is predicted; without UDP, then a birthday       |
+ * | one dependent and random                | without UDP a birthday, else nothing (`ONE_UNPREDICTABLE`)     |
  * | both dependent, both sequential         | both are predicted                                             |
+ * | both dependent otherwise                | nothing (`UNPREDICTABLE`)                                      |
  */
 export function planTcp(a: TransportProfile, b: TransportProfile, udpBlocked: boolean): Stage[] | Obstacle {
   const dial = { transport: 'tcp', packets: 20, seconds: 0.2, probability: 0.98 } as const;

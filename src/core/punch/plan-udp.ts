@@ -7,17 +7,18 @@ import { planPrediction } from './plan-prediction.ts';
 import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSequential } from './situation.ts';
 
 /**
- * UDP: a datagram to the right port opens the own NAT and passes the other's, in whichever order they come.
+ * UDP: a datagram to the right port opens the own NAT, and passes the other's once that is open too. One that is too
+ * early is dropped, which ends nothing: it is sent again.
  *
- * | mappings                          | what is done                                                        |
- * |-----------------------------------|---------------------------------------------------------------------|
- * | both endpoint-independent         | both send to what the STUN server saw, at the same moment           |
- * | one dependent, the other's filter open | the dependent end sends first, the other answers where it came from |
- * | one dependent, sequential         | its next port is predicted; then a birthday                         |
- * | one dependent, random             | a birthday                                                          |
- * | both dependent, one's filter open to all, the other's to any port | that other one sends first         |
- * | both dependent, both sequential   | both are predicted                                                  |
- * | both dependent otherwise          | nothing: about 65,000 mappings would be needed                      |
+ * | mappings                                    | what is done                                                   |
+ * |---------------------------------------------|----------------------------------------------------------------|
+ * | both endpoint-independent                   | both send to what the STUN server saw, at the same moment      |
+ * | one dependent, the other's filter takes any port | the dependent end sends, the other answers where it came from |
+ * | one dependent and sequential                | its next port is predicted; then a birthday                    |
+ * | one dependent and random                    | a birthday                                                     |
+ * | both dependent, one's filter open to all, the other's to any port | that other one sends to the mapping that the server saw |
+ * | both dependent, both sequential             | both are predicted                                             |
+ * | both dependent otherwise                    | nothing: about 65,000 mappings would be needed (`UNPREDICTABLE`) |
  */
 export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];

@@ -28,14 +28,16 @@ export interface Plan {
  *   passes              ◄─│◄──────────────────────────────────────│◄─ to a:7000 ──  again
  * ```
  * Both ends send at the same moment, T0, and then again, so each NAT has been opened from inside when the other's
- * packet comes.
+ * packet comes. Before that, each sends one *primer*, whose hop limit lets it through its own NAT and no further: some
+ * routers remember a packet that came too early as a flow of their own, and give the late end's socket another port
+ * than the one that is aimed at.
  *
  * **Two questions** decide which packets can do that.
  *
  * 1. *Where to aim?* A STUN server has seen each end's mapping. Where the NAT keeps one mapping for all destinations
  *    (endpoint-independent) the peer will see the same, and the other end knows where to send. Where each destination
- *    gets a mapping of its own (it *depends* on that; "symmetric" in older texts), what the server saw is of no use.
- *    Where nothing is translated, the address itself is the mapping.
+ *    gets a mapping of its own (it *depends* on that; "symmetric" in older texts), what the server saw is for the server alone,
+ *    unless the filter lets everybody in. Where nothing is translated, the address itself is the mapping.
  * 2. *Who gets in?* Whoever the filter lets in once this end has sent: with the strictest filters only the very address
  *    and port that were sent to.
  *
@@ -43,14 +45,16 @@ export interface Plan {
  *
  * 1. *Neither mapping depends.* Both ends know where to aim, whatever the filters: both send at T0 (*simultaneous
  *    probes*).
- * 2. *One depends, and the other's filter lets its packet in*, from whatever port it comes: that end sends first, and the
- *    other sees where from and answers there (*peer-reflexive answer*, RFC 8445 §7.3.1.3).
+ * 2. *One depends, and the other's filter doesn't ask for the port*: it is open to all, or to an address that was sent to,
+ *    at whatever port. The end whose mapping depends sends, and the other sees where from and answers there
+ *    (*peer-reflexive answer*, RFC 8445 §7.3.1.3).
  * 3. *One depends, and the other's filter is strict.* The other end has to send to the right port before it knows it, so
  *    the port is searched for. Where the NAT counts its ports up, the next follows from the last (*port prediction*, RFC
  *    5128 §3.5). Where it picks at random, one end opens many mappings and the other tries many ports: with k open and n
- *    tried out of 64,512, all miss with probability e^(−k·n / 64,512) (*birthday*).
+ *    tried out of 64,512, all miss with probability e^(−k·n / 64,512), which for 256 and 1,650 is one time in 700
+ *    (*birthday*).
  * 4. *Both depend.* Each try leaves by a port that the other end can't know either. Nothing is tried unless both NATs
- *    count, or a filter lets everybody in.
+ *    count, or one filter lets everybody in and the other doesn't ask for the port.
  *
  * TCP asks the same two questions and has more ways to fail (RFC 5128 §3.4, RFC 5382). `planUdp` and `planTcp` answer
  * them case by case, each with its table.
@@ -58,6 +62,9 @@ export interface Plan {
  * **What goes around the NATs**, and is tried beside that: addresses of one local network; IPv6, where mostly nothing
  * is translated and only filters are left; and a port that a router leads to one end on request (PCP, UPnP), which
  * needs no search at all.
+ *
+ * **What stops it**: a network that lets the transport out nowhere; and one NAT in front of both ends that has no
+ * *hairpin*: it doesn't lead back inside what one inner host sends to another's mapping (RFC 4787 §6).
  *
  * Pure, and the same at both ends, so nothing has to be agreed on: `a` is the session's initiator, `b` its responder.
  * What isn't measured yet counts as endpoint-independent with little confidence: trying costs a few packets.
@@ -109,7 +116,6 @@ function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): bo
   return [a, b].some(({ profile }) => profile[transport].reachable === false);
 }
 
-/** Hairpin: what one inner host sends to another's mapping is led back inside (RFC 4787 §6). */
 function lacksHairpin(a: TransportProfile, b: TransportProfile): boolean {
   return a.hairpin === false || b.hairpin === false;
 }

@@ -99,7 +99,7 @@ const updateSchema = v.object({
   profile: v.optional(profileSchema),
   /** Mappings that were new just now: where the port counters of a NAT stood, one for each transport. */
   samples: v.optional(v.pipe(v.array(candidateSchema), v.maxLength(2))),
-  /** Another round of punching: the initiator proposes it, T0 as above. */
+  /** Another round of punching, which either end may propose; T0 as above. */
   round: v.optional(
     v.object({
       number: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_ROUNDS)),
