@@ -216,7 +216,9 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   #warmRelays(): void {
     for (const { id, url } of this.#signal.relays) {
-      if (this.#relays.has(id)) continue;
+      const known = this.#relays.get(id);
+      if (known?.url === url) continue;
+      known?.close(); // it came back elsewhere
       const relay = new RelayLink({ url, clock: this.#clock });
       this.#relays.set(id, relay);
       relay.warm().catch(() => {}); // it goes on trying, and a circuit says what failed
