@@ -4,7 +4,7 @@ import { concat } from '../core/bytes.ts';
 import { SallyportError, isErrorCode } from '../core/errors.ts';
 import { ALIVE, OPEN, openMessage, REFUSED, UPGRADE_TOKEN } from '../core/protocol/standing-leg.ts';
 import type { Clock } from './clock.ts';
-import { exporterOf } from './knock.ts';
+import type { OriginSocket } from './origin.ts';
 
 /** How long an answer to the upgrade may take; a middlebox that swallows it shall not cost more. */
 const UPGRADE_MS = 2_000;
@@ -16,14 +16,17 @@ const MAX_CODE_LENGTH = 64;
 
 /** An upgraded HTTP/1.1 connection to a relay that stands ready to be one leg; opened, it is that leg, kernel socket and all. */
 export class StandingLeg {
+  /** Of the connection that it stands on. */
+  readonly exporter: Uint8Array;
   readonly #socket: Socket;
   readonly #clock: Clock;
   #cancelTimer: () => void = () => {};
   #proven = false;
   readonly #onReadable = () => this.#pong();
 
-  private constructor(socket: Socket, clock: Clock) {
+  private constructor({ socket, exporter }: OriginSocket, clock: Clock) {
     this.#socket = socket;
+    this.exporter = exporter;
     this.#clock = clock;
     socket.on('error', () => undefined); // 'close' follows
     socket.once('close', () => this.#cancelTimer());
@@ -32,7 +35,8 @@ export class StandingLeg {
   }
 
   /** `undefined` where the upgrade doesn't get through. */
-  static open(socket: Socket, url: URL, clock: Clock): Promise<StandingLeg | undefined> {
+  static open(origin: OriginSocket, url: URL, clock: Clock): Promise<StandingLeg | undefined> {
+    const { socket } = origin;
     return new Promise((resolve) => {
       const give = (leg?: StandingLeg) => {
         cancel();
@@ -47,7 +51,7 @@ export class StandingLeg {
       });
       asked.once('upgrade', (_response, _socket, head) => {
         if (head.length > 0) socket.unshift(head);
-        give(new StandingLeg(socket, clock));
+        give(new StandingLeg(origin, clock));
       });
       asked.once('response', () => give()); // a page instead
       asked.on('error', () => give());
@@ -62,10 +66,6 @@ export class StandingLeg {
   /** The relay was heard since the upgrade: nothing on the way keeps back what isn't HTTP. */
   get proven(): boolean {
     return this.#proven;
-  }
-
-  get exporter(): Uint8Array {
-    return exporterOf(this.#socket);
   }
 
   onClose(fn: () => void): void {

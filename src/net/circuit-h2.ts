@@ -1,10 +1,10 @@
 import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SallyportError, isErrorCode } from '../core/errors.ts';
 import type { Clock } from './clock.ts';
 import { PromptSocket } from './prompt-socket.ts';
-import { ERROR_HEADER, exporterOf } from './knock.ts';
+import { ERROR_HEADER } from './knock.ts';
+import type { OriginSocket } from './origin.ts';
 
 /** 16 MiB keep a path of 300 ms at 400 Mbit/s full. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
@@ -41,9 +41,9 @@ export class Http2Link {
   }
 
   /** Resolves once the server has shown that it takes extended CONNECT; `undefined` when it doesn't. */
-  static open(socket: Socket, url: URL, clock: Clock): Promise<Http2Link | undefined> {
+  static open({ socket, exporter }: OriginSocket, url: URL, clock: Clock): Promise<Http2Link | undefined> {
     const prompt = new PromptSocket(socket);
-    const context = { url, clock, exporter: exporterOf(socket) };
+    const context = { url, clock, exporter };
     const session = connect(url, {
       createConnection: () => prompt,
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },

@@ -2,6 +2,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { exporterOf } from './knock.ts';
 import { openTunnel, portOf, proxyFor, type Environment } from './proxy.ts';
 
 /** How to reach a rendezvous or relay: its URL, and what this host says about proxies and authorities. */
@@ -21,6 +22,8 @@ export interface OriginSocket {
   readonly socket: Socket;
   /** What ALPN chose; `undefined` on cleartext or where the server has no opinion. */
   readonly protocol: string | undefined;
+  /** Keying material of the TLS connection to the origin itself, which one to a proxy is not; empty on cleartext. */
+  readonly exporter: Uint8Array;
   readonly proxied: boolean;
 }
 
@@ -45,9 +48,10 @@ export async function connectOrigin(
     raw.setNoDelay(true);
     raw.setKeepAlive(true, 30_000);
     const proxied = proxy !== undefined;
-    if (url.protocol !== 'https:') return { socket: raw, protocol: undefined, proxied };
+    if (url.protocol !== 'https:')
+      return { socket: raw, protocol: undefined, exporter: new Uint8Array(), proxied };
     const socket = await secure(raw, url, alpn, origin.ca, timeout);
-    return { socket, protocol: socket.alpnProtocol || undefined, proxied };
+    return { socket, protocol: socket.alpnProtocol || undefined, exporter: exporterOf(socket), proxied };
   } catch (thrown) {
     throw unreachableError(thrown, url, proxy, unreachable);
   }

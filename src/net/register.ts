@@ -14,7 +14,6 @@ import {
   type ToRendezvous,
 } from '../core/protocol/rendezvous.ts';
 import { remoteFailure, TAKE_JOIN_URL } from '../core/remote-failure.ts';
-import { exporterOf } from './knock.ts';
 import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, hostOf, type Origin } from './origin.ts';
 import type { Attempting } from './race.ts';
@@ -77,12 +76,12 @@ export async function register(
   pinned: PeerId | undefined,
   { signal, onCommit }: Attempting,
 ): Promise<Registered> {
-  const { socket, proxied } = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE', signal);
+  const connected = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE', signal);
+  const { socket, exporter, proxied } = connected;
   const abandon = () => socket.destroy();
   signal.addEventListener('abort', abandon);
   if (signal.aborted) abandon();
   const url = new URL('/v1/signal', origin.url);
-  const exporter = exporterOf(socket);
   const address = socket.remoteAddress;
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
   const channel = await MessageChannel.open(socket, url, timeoutMs);

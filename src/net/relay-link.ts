@@ -10,7 +10,6 @@ import { Http2Link } from './circuit-h2.ts';
 import { openWebSocketCircuit } from './circuit-ws.ts';
 import { Http2Leg, type Leg } from './circuit.ts';
 import { systemClock, type Clock } from './clock.ts';
-import { exporterOf } from './knock.ts';
 import { connectOrigin, type Origin, type OriginSocket } from './origin.ts';
 import { WarmConnection } from './warm-connection.ts';
 
@@ -195,8 +194,8 @@ export class RelayLink {
   }
 
   async #openWebSocket(claim: Claim): Promise<Duplex> {
-    const { socket } = await this.#connect(['http/1.1']);
-    const leg = await openWebSocketCircuit(socket, this.#url, opening(claim, exporterOf(socket)));
+    const { socket, exporter } = await this.#connect(['http/1.1']);
+    const leg = await openWebSocketCircuit(socket, this.#url, opening(claim, exporter));
     return this.#own(greet(leg, claim));
   }
 
@@ -208,8 +207,8 @@ export class RelayLink {
 
   async #dialStanding(): Promise<StandingLeg | undefined> {
     const network = this.#network;
-    const { socket } = await this.#connect(['http/1.1']);
-    const standing = await StandingLeg.open(socket, this.#url, this.#clock);
+    const origin = await this.#connect(['http/1.1']);
+    const standing = await StandingLeg.open(origin, this.#url, this.#clock);
     if (!standing) this.#block('relay-h1', network);
     standing?.onClose(() => {
       if (!standing.proven) this.#block('relay-h1', network);
@@ -219,10 +218,10 @@ export class RelayLink {
 
   async #dialHttp2(): Promise<Http2Link | undefined> {
     const network = this.#network;
-    const { socket, protocol } = await this.#connect(['h2', 'http/1.1']);
-    const isHttp2 = this.#url.protocol !== 'https:' || protocol === 'h2';
-    if (!isHttp2) socket.destroy();
-    const link = isHttp2 ? await Http2Link.open(socket, this.#url, this.#clock) : undefined;
+    const origin = await this.#connect(['h2', 'http/1.1']);
+    const isHttp2 = this.#url.protocol !== 'https:' || origin.protocol === 'h2';
+    if (!isHttp2) origin.socket.destroy();
+    const link = isHttp2 ? await Http2Link.open(origin, this.#url, this.#clock) : undefined;
     if (!link) this.#block('relay-h2', network);
     return link;
   }

@@ -1,18 +1,32 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
+
+interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+}
 
 /** A CONNECT proxy on loopback that remembers what it was asked for. */
 export class TinyProxy {
   readonly asked: string[] = [];
   readonly credentials: (string | undefined)[] = [];
-  readonly #server = createServer((_request, response) => response.writeHead(405).end());
+  readonly #tls: TlsFiles | undefined;
+  readonly #server;
   readonly #sockets = new Set<Socket>();
   /** What it answers instead of opening a tunnel. */
   refusal: number | undefined;
 
-  static async start(): Promise<TinyProxy> {
-    const proxy = new TinyProxy();
+  private constructor(tls: TlsFiles | undefined) {
+    this.#tls = tls;
+    this.#server = tls ? createTlsServer(tls) : createServer();
+    this.#server.on('request', (_request, response) => response.writeHead(405).end());
+  }
+
+  /** @param tls for one that is spoken to over TLS itself */
+  static async start(tls?: TlsFiles): Promise<TinyProxy> {
+    const proxy = new TinyProxy(tls);
     proxy.#server.on('connect', (request, downstream) => {
       proxy.asked.push(request.url ?? '');
       proxy.credentials.push(request.headers['proxy-authorization']);
@@ -24,7 +38,7 @@ export class TinyProxy {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `${this.#tls ? 'https' : 'http'}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   async close(): Promise<void> {

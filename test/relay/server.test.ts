@@ -6,7 +6,7 @@ import { connect as connectTcp, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { SallyportError } from '../../src/core/errors.ts';
 import type { Identity } from '../../src/core/identity.ts';
 import { issueTicket, signOpening, type Ticket } from '../../src/core/protocol/ticket.ts';
@@ -16,13 +16,16 @@ import { loadIdentity } from '../../src/net/identity-file.ts';
 import type { RelayLink } from '../../src/net/relay-link.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
 import { RelayServer } from '../../relay/server.ts';
-import { freshIdentity, next, TestDeployment } from '../rendezvous/deployment.ts';
+import { freshIdentity, next, selfSignedTls, TestDeployment } from '../rendezvous/deployment.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
 import { Middlebox, type MiddleboxOptions } from './middlebox.ts';
 
 let deployment: TestDeployment;
 let key: Identity;
-afterEach(async () => deployment.close());
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await deployment.close();
+});
 
 async function start(options: Parameters<typeof TestDeployment.start>[0] = {}): Promise<void> {
   deployment = await TestDeployment.start(options);
@@ -187,16 +190,22 @@ describe('a circuit', () => {
     expect((await readAll(b)).toString()).toBe('over TLS');
   });
 
-  it.each(EACH_KIND)('over %s goes through an HTTP proxy by CONNECT', async (kind) => {
-    await start();
-    const proxy = await TinyProxy.start();
-    deployment.onClose(() => proxy.close());
-    const link = deployment.link(deployment.server.url, { http_proxy: proxy.url });
-    const [a, b] = await openBoth({ links: [link, deployment.link()], kinds: [kind, 'relay-h1'] });
-    a.end('through the proxy');
-    expect((await readAll(b)).toString()).toBe('through the proxy');
-    expect(proxy.asked).toEqual([new URL(deployment.server.url).host]);
-  });
+  it.each(EACH_KIND)(
+    'over %s goes through an HTTP proxy by CONNECT, be that spoken to over TLS or not',
+    async (kind) => {
+      await start();
+      for (const tls of [undefined, selfSignedTls(deployment.home)]) {
+        vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', tls && '0');
+        const proxy = await TinyProxy.start(tls);
+        deployment.onClose(() => proxy.close());
+        const link = deployment.link(deployment.server.url, { http_proxy: proxy.url });
+        const [a, b] = await openBoth({ links: [link, deployment.link()], kinds: [kind, 'relay-h1'] });
+        a.end('through the proxy');
+        expect((await readAll(b)).toString()).toBe('through the proxy');
+        expect(proxy.asked).toEqual([new URL(deployment.server.url).host]);
+      }
+    },
+  );
 
   it.each([
     ['relay-h1', 'relay-h1', false],

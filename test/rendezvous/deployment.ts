@@ -29,6 +29,12 @@ function selfSigned(home: string): { tlsCert: string; tlsKey: string; ca: string
   return { tlsCert, tlsKey, ca: readFileSync(tlsCert, 'utf8') };
 }
 
+/** The same as PEM texts, for a server of a test's own. */
+export function selfSignedTls(home: string): { cert: string; key: string } {
+  const { tlsCert, tlsKey } = selfSigned(home);
+  return { cert: readFileSync(tlsCert, 'utf8'), key: readFileSync(tlsKey, 'utf8') };
+}
+
 /** A rendezvous on loopback with everything that connects to it, cleaned up together. */
 export class TestDeployment {
   readonly home: string;

@@ -11,13 +11,14 @@ import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import type { Grant } from '../../src/net/register.ts';
-import { freshIdentity, next, TestDeployment } from './deployment.ts';
+import { freshIdentity, next, selfSignedTls, TestDeployment } from './deployment.ts';
 import { Registry } from '../../rendezvous/registry.ts';
 import { RendezvousServer } from '../../rendezvous/server.ts';
 
 let deployment: TestDeployment;
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
   await deployment.close();
 });
 
@@ -189,6 +190,16 @@ describe('coming back', () => {
     proxy.refusal = 407;
     const [error] = (await once(deployment.signal({ environment }), 'error')) as [SallyportError];
     expect(error.code).toBe('NOT_AUTHORIZED');
+  });
+
+  it('goes through a proxy that is spoken to over TLS, where the rendezvous itself is not', async () => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+    deployment = await TestDeployment.start();
+    const proxy = await TinyProxy.start(selfSignedTls(deployment.home));
+    deployment.onClose(() => proxy.close());
+    const { signal } = await deployment.node({ environment: { http_proxy: proxy.url } });
+    expect(signal.grant!.deployment).toBe(deployment.server.id);
+    expect(proxy.asked).toHaveLength(1);
   });
 });
 
