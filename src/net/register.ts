@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalAddress } from '../core/address.ts';
 import { sameEndpoint, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
@@ -64,6 +65,8 @@ export interface Registered {
 
 /** A listener may have to wait until the rendezvous has pinged its predecessor. */
 const REGISTRATION_MS = 2 * LIMITS.handshakeStepMs;
+/** Where only the proxy resolves names, asking for one may take as long as the system likes. */
+const RESOLVE_MS = 1_000;
 
 /**
  * Connects and registers once. It is committed when it asks for the registration, having proven the node's key.
@@ -82,7 +85,8 @@ export async function register(
   signal.addEventListener('abort', abandon);
   if (signal.aborted) abandon();
   const url = new URL('/v1/signal', origin.url);
-  const address = socket.remoteAddress;
+  const address = proxied ? undefined : socket.remoteAddress;
+  const host = address === undefined ? resolveHost(url) : canonicalAddress(address);
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
   const channel = await MessageChannel.open(socket, url, timeoutMs);
   try {
@@ -90,8 +94,7 @@ export async function register(
     onCommit();
     channel.send(auth);
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
-    const host = proxied || address === undefined ? await resolveHost(url) : canonicalAddress(address);
-    return { channel, grant: grantOf(registered, deployment, origin.url, host) };
+    return { channel, grant: grantOf(registered, deployment, origin.url, await host) };
   } catch (error) {
     channel.terminate();
     throw error;
@@ -178,10 +181,11 @@ export function relayInfos(
   }));
 }
 
-/** Behind a proxy only the name is known; `undefined` where this network doesn't resolve names itself. */
+/** Behind a proxy only the name is known; `undefined` where this network doesn't resolve names itself, or not in time. */
 async function resolveHost(url: URL): Promise<string | undefined> {
   try {
-    return canonicalAddress((await lookup(hostOf(url))).address);
+    const found = await Promise.race([lookup(hostOf(url)), sleep(RESOLVE_MS, undefined, { ref: false })]);
+    return found && canonicalAddress(found.address);
   } catch {
     return undefined;
   }
