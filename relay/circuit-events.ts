@@ -5,7 +5,7 @@ import type { TicketOpening } from '../src/core/protocol/ticket.ts';
 export type LegId = number;
 
 export type CircuitsInput =
-  /** A leg whose ticket and signature have been checked. */
+  /** A leg whose ticket and signature have been checked; the ticket's time is by the clock that this is driven by. */
   | { readonly type: 'open'; readonly leg: LegId; readonly opening: TicketOpening }
   /** Bytes that came from the leg. */
   | { readonly type: 'bytes'; readonly leg: LegId; readonly count: number }

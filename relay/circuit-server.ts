@@ -6,7 +6,7 @@ import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { readOpening, type TicketOpening } from '../src/core/protocol/ticket.ts';
-import { systemClock, type Clock } from '../src/net/clock.ts';
+import { systemClock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import type { Front } from '../src/net/front.ts';
 import type { Knock } from '../src/net/knock.ts';
@@ -45,7 +45,6 @@ const FLUSH_MS = 10_000;
 /** Takes legs at `/v1/circuit` of a front, by HTTP/1.1 upgrade, HTTP/2 extended CONNECT or WebSocket, and splices them blindly. */
 export class CircuitServer {
   readonly #options: CircuitServerOptions;
-  readonly #clock: Clock;
   readonly #circuits: Circuits;
   readonly #driver: Driver<CircuitsInput, CircuitsOutput>;
   readonly #legs = new Map<LegId, Leg>();
@@ -54,9 +53,8 @@ export class CircuitServer {
 
   constructor(front: Front, options: CircuitServerOptions) {
     this.#options = options;
-    this.#clock = { now: options.now, setTimer: (fn, ms) => systemClock.setTimer(fn, ms) };
     this.#circuits = new Circuits(options.limits);
-    this.#driver = new Driver(this.#circuits, this.#clock, (output) => this.#perform(output));
+    this.#driver = new Driver(this.#circuits, systemClock, (output) => this.#perform(output));
     front.standing(PATH, (knock) => this.#knock(knock, knock.opening, (socket) => socket));
     front.connect(PATH, 'sallyport', (knock) => this.#knock(knock, ticketHeader(knock), (stream) => stream));
     front.webSocket(PATH, MAX_CIRCUIT_MESSAGE_BYTES, (knock) => {
@@ -101,12 +99,16 @@ export class CircuitServer {
     this.#driver.handle({ type: 'open', leg: id, opening });
   }
 
+  /** Its time by our own clock: the rendezvous's may be set while that restarts, and the circuits live on. */
   #read(text: string | undefined, exporter: Uint8Array): TicketOpening {
-    const { relay, now } = this.#options;
+    const { relay } = this.#options;
     const rendezvous = this.#options.rendezvous();
+    const now = this.#options.now();
     if (text === undefined) throw new SallyportError('TICKET_INVALID', 'no ticket');
     if (rendezvous === undefined) throw new SallyportError('TICKET_INVALID', 'no rendezvous is known yet');
-    return readOpening(text, { rendezvous, relay, exporter, now: now() });
+    const opening = readOpening(text, { rendezvous, relay, exporter, now });
+    const expires = systemClock.now() + opening.ticket.expires - now;
+    return { ...opening, ticket: { ...opening.ticket, expires } };
   }
 
   #perform(output: CircuitsOutput): void {
@@ -166,7 +168,7 @@ export class CircuitServer {
 
   /** What was on its way to it still arrives; then it closes with its other end, or when its time is over. */
   #finish(pipe: Duplex): void {
-    const linger = this.#clock.setTimer(() => pipe.destroy(), FLUSH_MS);
+    const linger = systemClock.setTimer(() => pipe.destroy(), FLUSH_MS);
     pipe.once('close', linger);
     const finished = () => isHttp2(pipe) && cancel(pipe);
     pipe.once('finish', finished);
