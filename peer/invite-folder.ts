@@ -26,6 +26,7 @@ export interface OpenInvite {
 const LIFETIME_MS = 10 * 60_000;
 
 const schema = v.object({ expires: v.number(), services: v.array(v.string()) });
+type StoredInvite = v.InferOutput<typeof schema>;
 
 /**
  * The invites that can still be used, one file each, so that the command that makes one and the agent that honours it
@@ -49,16 +50,16 @@ export class InviteFolder {
     return formatInvite({ inviter, secret, rendezvous });
   }
 
-  /** Without one there is no need to read what strangers write. */
+  /** Without one there is no need to read what strangers write. The file of one that has expired may still be there. */
   get isEmpty(): boolean {
-    return this.#names().length === 0;
+    return !this.#names().some((name) => isOpen(read(join(this.#folder, name))));
   }
 
   /** @throws SallyportError `NOT_AUTHORIZED`, the same for every invite that can't be used; `CONFIG_INVALID` where the allow list can't be read */
   check(proof: InviteProof, context: HandshakeContext): OpenInvite {
     const path = this.#pathOf(proof.key);
     const stored = provesInvite(proof, context) ? read(path) : undefined;
-    if (!stored || stored.expires <= Date.now()) throw refusal();
+    if (!isOpen(stored)) throw refusal();
     // As the file is now: a session with a guest that was denied a moment ago would only have to be ended.
     if (allowListOf(this.#allowFile.rules()).isDenied(context.initiator)) throw refusal();
     const { services } = stored;
@@ -86,19 +87,23 @@ export class InviteFolder {
   #sweep(): void {
     for (const name of this.#names()) {
       const path = join(this.#folder, name);
-      if ((read(path)?.expires ?? 0) <= Date.now()) remove(path);
+      if (!isOpen(read(path))) remove(path);
     }
   }
 }
 
 /** `undefined` for what isn't there, or isn't an invite that this user wrote. */
-function read(path: string): v.InferOutput<typeof schema> | undefined {
+function read(path: string): StoredInvite | undefined {
   try {
     const result = v.safeParse(schema, JSON.parse(readPrivateFile(path) ?? ''));
     return result.success ? result.output : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isOpen(stored: StoredInvite | undefined): stored is StoredInvite {
+  return stored !== undefined && stored.expires > Date.now();
 }
 
 /** True for the one caller whose removal it was. */

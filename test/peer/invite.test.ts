@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AllowFile } from '../../peer/allow-list.ts';
 import { formatInvite, parseInvite } from '../../src/core/invite.ts';
+import { Handshake } from '../../src/core/session/handshake.ts';
 import type { Peer } from '../../src/index.ts';
 import { Caller, Meeting, sentBy } from './meeting.ts';
 
@@ -114,5 +115,18 @@ describe('an invite', () => {
     expect(offer.replies).toMatchObject([{ t: 'refuse', code: 'NOT_AUTHORIZED' }]);
     for (const { refusal } of [offer, garbled]) expect(refusal).toBe('NOT_AUTHORIZED');
     expect(bob.sessions).toHaveLength(0);
+  });
+
+  it('has what strangers write read for as long as it can be used, and no longer', () => {
+    const read = vi.spyOn(Handshake, 'responder');
+    const stranger = new Caller(meeting, bob);
+    bob.invite();
+    expect(stranger.offer().refusal).toBe('NOT_AUTHORIZED');
+    expect(read).toHaveBeenCalledTimes(1);
+    const [name] = readdirSync(bob.home.invitesFolder);
+    const path = join(bob.home.invitesFolder, name!);
+    writeFileSync(path, JSON.stringify({ expires: Date.now() - 1, services: [] }));
+    expect(stranger.offer().refusal).toBe('NOT_AUTHORIZED');
+    expect(read).toHaveBeenCalledTimes(1);
   });
 });
