@@ -12,7 +12,6 @@ export class Farewell {
   /** The peer's GOAWAY. */
   #peers: SessionEnd | undefined;
   #at: Instant | undefined;
-  /** Streams that had ended were given up as well. */
   #forced = false;
   #said = false;
 
@@ -38,6 +37,11 @@ export class Farewell {
   /** The peer's GOAWAY has come. */
   get heard(): boolean {
     return this.#peers !== undefined;
+  }
+
+  /** Streams that had ended were given up as well: nobody's answer is waited for any more. */
+  get forced(): boolean {
+    return this.#forced;
   }
 
   begin(end: SessionEnd, now: Instant): void {

@@ -331,10 +331,10 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
   /** GOAWAY is the last: after ours there is nothing, after the peer's only ours. */
   #newFrame(sequence: number, frameBytes: (streams: number) => number, room: number): SentFrame | undefined {
-    const { said, heard, end } = this.#farewell;
+    const { said, heard, forced, end } = this.#farewell;
     if (said) return undefined;
     const frame = heard ? undefined : this.#mux.nextFrame(sequence, frameBytes, room);
-    if (frame || !end || !(this.#mux.settled || heard)) return frame;
+    if (frame || !end || !(this.#mux.settled || heard || forced)) return frame;
     const { code, message } = this.#farewell.say();
     return goawayFrame(code, message, sequence);
   }

@@ -260,6 +260,17 @@ describe('closing', () => {
     expect(pair.b.closed).toBeDefined();
   });
 
+  it('tells such a peer that it closes, however long the way', () => {
+    const pair = new Pair();
+    pair.addPath({ delayMs: 400 });
+    const stream = pair.a.open();
+    pair.a.handle({ type: 'end', stream });
+    pair.a.handle({ type: 'close', code: 'NOT_AUTHORIZED', message: 'denied' });
+    pair.run(10_000);
+    expect(pair.a.closed).toMatchObject({ code: 'NOT_AUTHORIZED', remote: false });
+    expect(pair.b.closed).toMatchObject({ code: 'NOT_AUTHORIZED', message: 'denied', remote: true });
+  });
+
   it('from both ends at once is one clean end', () => {
     const pair = new Pair();
     pair.addPath({ delayMs: 20 });
