@@ -245,7 +245,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
 
   #checkPathless(now: Instant): void {
     const since = this.#paths.pathlessSince;
-    if (since === undefined || now - since < this.#limits.resumeTimeoutMs) return;
+    if (since === undefined || now < since + this.#limits.resumeTimeoutMs) return;
     const seconds = Math.round(this.#limits.resumeTimeoutMs / 1000);
     this.#finish(
       { code: 'PEER_LOST', message: `no path to the peer for ${seconds} s`, remote: false },

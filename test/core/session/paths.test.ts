@@ -594,6 +594,16 @@ describe('a session without a path', () => {
     expect([pair.a.closed, pair.b.closed]).toMatchObject([{ code: 'PEER_LOST' }, { code: 'PEER_LOST' }]);
   });
 
+  it('ends then whenever its last path was lost', () => {
+    const machine = new SessionMachine(
+      { role: 'initiator', sessionId: Buffer.alloc(16) },
+      12_386.773691700957,
+    );
+    const due = machine.deadline ?? 0;
+    machine.handleTimeout(due);
+    expect(machine.deadline).toBeUndefined();
+  });
+
   it('ends once where its process stood still past all that would have ended it', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
