@@ -141,6 +141,9 @@ export class SessionStream extends Duplex {
       this.#carrier.reset(this.id, code, message);
     }
     this.#carrier.forget(this.id);
+    // Whoever waits for a write, or for the end, hears of it once the write under way is over.
+    if (this.#written) process.nextTick(this.#written, error);
+    this.#written = undefined;
     callback(error);
   }
 

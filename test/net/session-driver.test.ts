@@ -234,6 +234,20 @@ describe('SessionDriver', () => {
     expect(error).toMatchObject({ code: 'TARGET_REFUSED', message: 'connection refused by 127.0.0.1:9' });
   });
 
+  it('tells whoever waits for a write or for the end that the stream has failed', async () => {
+    const pair = loopback();
+    await pair.addPath();
+    const [from, to] = await pair.open();
+    const told = Promise.all([
+      new Promise((resolve) => from.write(Buffer.alloc(MIB), resolve)),
+      new Promise((resolve) => from.write(Buffer.alloc(1), resolve)),
+      new Promise((resolve) => from.end(resolve)),
+    ]);
+    to.reset('NOT_AUTHORIZED', 'no entry');
+    const refused = { code: 'NOT_AUTHORIZED' };
+    expect(await told).toMatchObject([refused, refused, refused]);
+  });
+
   it('calls nothing finished that the peer has refused, however late its answer is read', async () => {
     const pair = loopback();
     await pair.addPath();
