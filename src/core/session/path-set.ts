@@ -123,7 +123,8 @@ export class PathSet {
       if (path.info.direct) this.#upgrades.died(now);
       path.ask(now);
     }
-    this.proven(path, now);
+    // What has stood for too long although it answers shows nothing new by one more answer.
+    if (!path.suspect || path.liveness.deadAt(this.#load(path)) > now) this.proven(path, now);
   }
 
   /** Sends the pings and checks that are due and declares the dead; returns the paths to be closed, already removed. */

@@ -259,6 +259,19 @@ describe('death of a path', () => {
     expect(pair.now - started).toBe(10_000);
   });
 
+  it('is concluded on the last path 5 s later, at both ends, and another is asked for once', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    pair.run(2000);
+    pair.hold(path, Infinity);
+    pair.a.write(pair.a.open(), pattern(10_000));
+    pair.b.write(pair.b.open(), pattern(10_000));
+    const started = pair.now;
+    pair.run(60_000, () => pair.a.states(path).includes('down'));
+    expect(pair.now - started).toBe(15_000);
+    expect(pair.a.wanted).toEqual(['the last path is silent', 'no path: no acknowledgement']);
+  });
+
   it('is not concluded where every check is answered, but the relay carries on until the stream has answered too', () => {
     const pair = new Pair();
     const first = pair.addPath(relay);
