@@ -71,7 +71,7 @@ export function openTunnel(proxy: URL, target: URL, signal: AbortSignal): Promis
     connect.once('response', (response) => connect.destroy(proxyRefusal(response.statusCode)));
     connect.once('connect', (response, socket, head) => {
       signal.removeEventListener('abort', abort);
-      if (response.statusCode === 200) {
+      if (response.statusCode! >= 200 && response.statusCode! < 300) {
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
         return;

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connectOrigin } from '../../src/net/origin.ts';
 import { TestDeployment } from '../rendezvous/deployment.ts';
+import { TinyProxy } from './tiny-proxy.ts';
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
@@ -48,4 +50,14 @@ describe('a server that can’t be reached', () => {
       message: expect.stringContaining('192.0.2.1 through the proxy 127.0.0.1:9: connect ECONNREFUSED'),
     });
   });
+});
+
+it.each([200, 204])('takes %s of a proxy for success, as every 2xx (RFC 9110 §9.3.6)', async (status) => {
+  const proxy = await TinyProxy.start();
+  closing.push(() => proxy.close());
+  proxy.success = status;
+  const port = await portOf(createServer((socket) => socket.end('hello')));
+  const origin = { url: `http://127.0.0.1:${port}`, environment: { HTTP_PROXY: proxy.url } };
+  const { socket } = await connectOrigin(origin, [], 'RENDEZVOUS_UNREACHABLE');
+  expect(await text(socket)).toBe('hello');
 });

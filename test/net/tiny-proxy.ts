@@ -15,6 +15,8 @@ export class TinyProxy {
   readonly #tls: TlsFiles | undefined;
   readonly #server;
   readonly #sockets = new Set<Socket>();
+  /** What it answers when it has opened a tunnel. */
+  success = 200;
   /** What it answers instead of opening a tunnel. */
   refusal: number | undefined;
 
@@ -56,7 +58,7 @@ export class TinyProxy {
     }
     const { hostname, port } = new URL(`http://${authority}`);
     const upstream = connect(Number(port), hostname, () => {
-      downstream.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      downstream.write(`HTTP/1.1 ${this.success} Connection established\r\n\r\n`);
       downstream.pipe(upstream).pipe(downstream);
     });
     this.#sockets.add(upstream);
