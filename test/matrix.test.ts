@@ -14,32 +14,34 @@ import type { NatName } from './sim/presets.ts';
  *   f one does unpredictably, and its port is not worth thousands of dials while UDP passes
  */
 const UDP = `
-                    open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
-open                 S    S     S     S     R      R      R          x       x   S     R
-ei/ei                S    S     S     S     R      R      R          x       x   S     R
-ei/ad                S    S     S     S     R      R      R          x       x   S     R
-ei/apd               S    S     S     S     B      B      P          x       x   S     B
-ad/apd               R    R     R     B     b      b      b          x       x   B     b
-apd/apd-random       R    R     R     B     b      b      b          x       x   B     b
-apd/apd-sequential   R    R     R     P     b      b      P          x       x   P     b
-udp-blocked          x    x     x     x     x      x      x          x       x   x     x
-tcp443-only          x    x     x     x     x      x      x          x       x   x     x
-cgnat                S    S     S     S     B      B      P          x       x   S     B
-cgnat-random         R    R     R     B     b      b      b          x       x   B     b`;
+                    open ei/ei ei/ad ei/apd ad/ad ad/apd random sequential blocked 443 cgnat cgnat-random
+open                 S    S     S     S     R     R      R      R          x       x   S     R
+ei/ei                S    S     S     S     R     R      R      R          x       x   S     R
+ei/ad                S    S     S     S     R     R      R      R          x       x   S     R
+ei/apd               S    S     S     S     B     B      B      P          x       x   S     B
+ad/ad                R    R     R     B     B     B      B      B          x       x   B     B
+ad/apd               R    R     R     B     B     b      b      b          x       x   B     b
+apd/apd-random       R    R     R     B     B     b      b      b          x       x   B     b
+apd/apd-sequential   R    R     R     P     B     b      b      P          x       x   P     b
+udp-blocked          x    x     x     x     x     x      x      x          x       x   x     x
+tcp443-only          x    x     x     x     x     x      x      x          x       x   x     x
+cgnat                S    S     S     S     B     B      B      P          x       x   S     B
+cgnat-random         R    R     R     B     B     b      b      b          x       x   B     b`;
 
 const TCP = `
-                    open ei/ei ei/ad ei/apd ad/apd random sequential blocked 443 cgnat cgnat-random
-open                 D    D     V     V      V      V      V          V       x   V     V
-ei/ei                D    D     V     V      V      V      V          V       x   V     V
-ei/ad                D    D     O     O      L      L      L          O       x   O     L
-ei/apd               D    D     O     O      f      f      P          O       x   O     f
-ad/apd               D    D     L     f      b      b      b          B       x   f     b
-apd/apd-random       D    D     L     f      b      b      b          B       x   f     b
-apd/apd-sequential   D    D     L     P      b      b      P          P       x   P     b
-udp-blocked          D    D     O     O      B      B      P          O       x   O     B
-tcp443-only          x    x     x     x      x      x      x          x       x   x     x
-cgnat                D    D     O     O      f      f      P          O       x   O     f
-cgnat-random         D    D     L     f      b      b      b          B       x   f     b`;
+                    open ei/ei ei/ad ei/apd ad/ad ad/apd random sequential blocked 443 cgnat cgnat-random
+open                 D    D     V     V      V     V      V      V          V       x   V     V
+ei/ei                D    D     V     V      V     V      V      V          V       x   V     V
+ei/ad                D    D     O     O      L     L      L      L          O       x   O     L
+ei/apd               D    D     O     O      f     f      f      P          O       x   O     f
+ad/ad                D    D     L     f     b     b      b      b          B       x   f     b
+ad/apd               D    D     L     f      b     b      b      b          B       x   f     b
+apd/apd-random       D    D     L     f      b     b      b      b          B       x   f     b
+apd/apd-sequential   D    D     L     P      b     b      b      P          P       x   P     b
+udp-blocked          D    D     O     O      B     B      B      P          O       x   O     B
+tcp443-only          x    x     x     x      x     x      x      x          x       x   x     x
+cgnat                D    D     O     O      f     f      f      P          O       x   O     f
+cgnat-random         D    D     L     f      b     b      b      b          B       x   f     b`;
 
 const TECHNIQUES: Record<string, Technique> = {
   S: 'simultaneous probes',

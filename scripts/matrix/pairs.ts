@@ -27,6 +27,7 @@ export const EIGHT: readonly NatName[] = [
 /** NATs with something special, each against an easy one and against its like. */
 const SPECIAL: readonly NatName[] = [
   'ei/apd-random',
+  'ad/ad',
   'ad/apd',
   'cgnat',
   'ei/apd+rst',
@@ -64,6 +65,8 @@ export const specialPairs: readonly Pair[] = [
   ...SPECIAL.map((nat) => pairOf(nat, 'ei/apd')),
   ...SPECIAL.map((nat) => pairOf(nat, nat)),
   pairOf('ei/apd+rst', 'ei/apd+accept'),
+  pairOf('ad/ad', 'ad/apd'),
+  pairOf('ad/ad', 'apd/apd-random'),
   pairOf('apd/apd-sequential', 'apd/apd-sequential+busy'),
   pairOf('udp-blocked', 'apd/apd-sequential+busy'),
   pairOf('apd/apd-random', 'apd/apd-random+upnp'),
@@ -89,16 +92,19 @@ function isCutOff({ shape, hairpin }: Nat): boolean {
 }
 
 /**
- * Direct where a router maps a port; else unless both mappings depend on the destination and not both can be predicted; by TCP where UDP can't leave
- * or isn't allowed, and there not where both NATs refuse crossing SYNs.
+ * Direct where a router maps a port; else unless both mappings depend on the destination, and neither can both be predicted nor does one depend
+ * on the address alone and take any port; by TCP where UDP can't leave or isn't allowed, and there not where both NATs refuse crossing SYNs.
  */
 function bestOf(a: Nat, b: Nat, paths = 'udp,tcp'): BestKind {
   const both = [a, b];
   if (both.every(isCutOff)) return 'relay';
   if (both.some(isMappable)) return 'direct';
   const countsUp = both.every(({ allocation }) => allocation === 'sequential');
-  if (both.every(dependsOnDestination) && !countsUp) return 'relay';
   const udp = paths.includes('udp') && both.every(({ passage }) => passage === 'everything');
+  const isMet =
+    udp &&
+    both.some(({ mapping, filtering }) => [mapping, filtering].every((each) => each === 'address-dependent'));
+  if (both.every(dependsOnDestination) && !countsUp && !isMet) return 'relay';
   if (udp) return 'direct';
   return both.every(({ crossingSyns }) => crossingSyns !== 'allow') ? 'relay' : 'tcp';
 }

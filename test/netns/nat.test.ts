@@ -39,6 +39,7 @@ const MEASURED: Partial<Record<NatName, Measurement>> = {
   'ei/ad': behaves(EI, AD, 'preserving'),
   'ei/apd': easy,
   // A port chosen by a hash of the destination address: for fresh sockets it looks random.
+  'ad/ad': behaves(AD, AD, 'random'),
   'ad/apd': behaves(AD, APD, 'random'),
   'apd/apd-random': behaves(APD, APD, 'random'),
   'apd/apd-sequential': behaves(APD, APD, 'sequential'),

@@ -83,6 +83,12 @@ export const NATS = {
   'ei/ad': { ...EASY, filtering: 'address-dependent' },
   'ei/apd': EASY,
   'ei/apd-random': { ...EASY, allocation: 'by-source' },
+  'ad/ad': {
+    ...EASY,
+    mapping: 'address-dependent',
+    filtering: 'address-dependent',
+    allocation: 'by-destination',
+  },
   'ad/apd': { ...EASY, mapping: 'address-dependent', allocation: 'by-destination' },
   'apd/apd-random': HARD,
   'apd/apd-sequential': { ...HARD, allocation: 'sequential' },

@@ -25,6 +25,7 @@ const NATS = {
   'ei/ei': defineNat(EI, EI, PRESERVING),
   'ei/ad': defineNat(EI, AD, PRESERVING),
   'ei/apd': EASY,
+  'ad/ad': defineNat(AD, AD, RANDOM),
   'ad/apd': defineNat(AD, APD, RANDOM),
   'apd/apd-random': defineNat(APD, APD, RANDOM),
   'apd/apd-sequential': defineNat(APD, APD, sequential()),

@@ -18,6 +18,7 @@ import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSeque
  * | one dependent and random                    | a birthday                                                     |
  * | both dependent, one's filter open to all, the other's to any port | that other one sends to the mapping that the server saw |
  * | both dependent, both sequential             | both are predicted                                             |
+ * | both dependent, one on the address alone, and its filter takes any port | a birthday: that end holds many ports open |
  * | both dependent otherwise                    | nothing: about 65,000 mappings would be needed (`UNPREDICTABLE`) |
  */
 export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
@@ -25,7 +26,10 @@ export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obs
   if (aDepends && bDepends) {
     if (meetByOpenFilters(b, a)) return [planAnswer('initiator', 0.9)];
     if (meetByOpenFilters(a, b)) return [planAnswer('responder', 0.9)];
-    return isSequential(a) && isSequential(b) ? [planPrediction('udp', 'both', a, b)] : UNPREDICTABLE;
+    if (isSequential(a) && isSequential(b)) return [planPrediction('udp', 'both', a, b)];
+    if (answersWhereMet(a)) return [planBirthday('udp', 'initiator', a)];
+    if (answersWhereMet(b)) return [planBirthday('udp', 'responder', b)];
+    return UNPREDICTABLE;
   }
   if (aDepends) return planOneDependent(a, b, 'initiator', planPrediction('udp', 'initiator', a, b));
   if (bDepends) return planOneDependent(b, a, 'responder', planPrediction('udp', 'responder', a, b));
@@ -52,7 +56,20 @@ function planOneDependent(
 
 /** `open` lets anybody in by the mapping that a server saw; `sender` sends there, and takes the answer from any port. */
 function meetByOpenFilters(open: TransportProfile, sender: TransportProfile): boolean {
-  return hasOpenFilter(open) && (hasOpenFilter(sender) || sender.filtering === 'address-dependent');
+  return hasOpenFilter(open) && takesAnyPort(sender);
+}
+
+/** Each mapping takes what comes from any port of an address that it was made for. */
+function takesAnyPort(profile: TransportProfile): boolean {
+  return hasOpenFilter(profile) || profile.filtering === 'address-dependent';
+}
+
+/**
+ * Each of its mappings towards one peer takes what comes from any port of that, and is the one that the answer leaves
+ * by, whatever filter the peer has.
+ */
+function answersWhereMet(profile: TransportProfile): boolean {
+  return profile.mapping === 'address-dependent' && takesAnyPort(profile);
 }
 
 function planAnswer(first: SessionRole, probability: number): Stage {

@@ -16,6 +16,7 @@ const TRUTH: Record<NatName, { udp: Udp | undefined; tcp: MappingBehavior | unde
   'ei/ei': { udp: [EI, EI, 'preserving'], tcp: EI },
   'ei/ad': { udp: [EI, AD, 'preserving'], tcp: EI },
   'ei/apd': { udp: [EI, APD, 'preserving'], tcp: EI },
+  'ad/ad': { udp: [AD, AD, 'random'], tcp: AD },
   'ad/apd': { udp: [AD, APD, 'random'], tcp: AD },
   'apd/apd-random': { udp: [APD, APD, 'random'], tcp: APD },
   'apd/apd-sequential': { udp: [APD, APD, 'sequential'], tcp: APD },

@@ -25,6 +25,9 @@ describe('a birthday', () => {
     ['apd/apd-random', 'ei/apd', 5],
     ['cgnat-random', 'cgnat', 10],
     ['ad/apd', 'ei/apd', 5],
+    ['ad/ad', 'apd/apd-random', 5],
+    ['apd/apd-sequential', 'ad/ad', 0],
+    ['ad/ad', 'ad/ad', 5],
   ])('opens %s × %s at %i percent loss in at least 98 of 100 runs', (a, b, lossPercent) => {
     const times: number[] = [];
     for (let seed = 0; seed < 100; seed++) {

@@ -298,12 +298,13 @@ const isOpenToPorts = (profile: TransportProfile) =>
   isOpen(profile) || profile.filtering === 'address-dependent';
 const isBirthday = ({ technique }: Stage) => technique === 'birthday';
 
-/** One end that can be aimed at is enough; else both have to count, or one to be open. */
+/** One end that can be aimed at is enough; else both have to count, or one to be open, or to answer by the mapping that was met. */
 function udpCanMeet(x: TransportProfile, y: TransportProfile): boolean {
   if (!x.reachable || !y.reachable) return false;
   if (!isDependent(x) || !isDependent(y)) return true;
   const isOpenEnough = (isOpen(x) && isOpenToPorts(y)) || (isOpen(y) && isOpenToPorts(x));
-  return isOpenEnough || (isCounting(x) && isCounting(y));
+  const answers = [x, y].some((end) => end.mapping === 'address-dependent' && isOpenToPorts(end));
+  return isOpenEnough || answers || (isCounting(x) && isCounting(y));
 }
 
 /** As for UDP, but that a random port is not searched while UDP passes. */
