@@ -29,6 +29,7 @@ async function send(to: string, named: string[], options: DialOptions): Promise<
   const stop = stopSignal({ finishes: true });
   const unread: FileOutcome[] = [];
   const entries = await gather(named, {
+    signal: stop,
     onSkipped: (path) =>
       reporter.event('skipped', { path }, `left out, neither a file nor a folder: ${printable(path)}`),
     onFailed: (source, error) =>

@@ -20,8 +20,9 @@ export interface Entry {
   readonly modified: number;
 }
 
-/** What is inside a folder that is to be sent and won't be. */
-export interface GatherEvents {
+/** Who is told of what is inside a folder that is to be sent and won't be, and who stops it: a folder may be a whole disk. */
+export interface GatherOptions {
+  readonly signal?: AbortSignal | undefined;
   /** A link, socket or device. */
   readonly onSkipped: (source: string) => void;
   readonly onFailed: (source: string, error: SallyportError) => void;
@@ -30,9 +31,9 @@ export interface GatherEvents {
 /**
  * Everything that is named, folders with what is in them, a folder before its contents. A link that is named is followed;
  * links, sockets and devices inside folders are left out, and so is what can't be read or is too deep there.
- * @throws SallyportError `FILE_FAILED` for what is named itself, `USAGE` where two would have one name
+ * @throws SallyportError `FILE_FAILED` for what is named itself, `USAGE` where two would have one name; the signal's reason
  */
-export async function gather(named: readonly string[], events: GatherEvents): Promise<Entry[]> {
+export async function gather(named: readonly string[], options: GatherOptions): Promise<Entry[]> {
   const tops = new Set<string>();
   const entries: Entry[] = [];
   for (const source of named) {
@@ -40,12 +41,17 @@ export async function gather(named: readonly string[], events: GatherEvents): Pr
     if (top === '') throw new SallyportError('USAGE', 'the root folder has no name to be sent under');
     if (tops.has(top)) throw new SallyportError('USAGE', `two of them are called ${JSON.stringify(top)}`);
     tops.add(top);
-    for await (const entry of below(source, [top], events)) entries.push(entry);
+    for await (const entry of below(source, [top], options)) entries.push(entry);
   }
   return entries;
 }
 
-async function* below(source: string, path: readonly string[], events: GatherEvents): AsyncGenerator<Entry> {
+async function* below(
+  source: string,
+  path: readonly string[],
+  options: GatherOptions,
+): AsyncGenerator<Entry> {
+  options.signal?.throwIfAborted();
   if (path.length > MAX_PATH_NAMES) throw new SallyportError('FILE_REFUSED', `${source}: is too deep`);
   const found = await attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
   if (found.isFile()) {
@@ -56,15 +62,16 @@ async function* below(source: string, path: readonly string[], events: GatherEve
     for (const name of names.sort()) {
       const inside = join(source, name);
       try {
-        yield* below(inside, [...path, name], events);
+        yield* below(inside, [...path, name], options);
       } catch (thrown) {
-        events.onFailed(inside, asSallyportError(thrown));
+        options.signal?.throwIfAborted();
+        options.onFailed(inside, asSallyportError(thrown));
       }
     }
   } else if (path.length === 1) {
     throw new SallyportError('FILE_FAILED', `${source}: is neither a file nor a folder`);
   } else {
-    events.onSkipped(source);
+    options.onSkipped(source);
   }
 }
 

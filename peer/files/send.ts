@@ -120,7 +120,7 @@ class Sending {
       if (reply.t === 'have')
         return { state: 'saved', resumedAt: await this.#sendFile(index, entry, file, reply) };
       const hash = createHash('sha256');
-      await hashUntil(entry.size, entry, file, hash);
+      await this.#hashUntil(entry.size, entry, file, hash);
       await this.#channel.send({ t: 'compare', index, sha256: new Uint8Array(hash.digest()) });
       return { state: 'unchanged', resumedAt: entry.size };
     } catch (thrown) {
@@ -164,8 +164,19 @@ class Sending {
     have: TransferMessageOf<'have'>,
   ): Promise<number> {
     if (have.offset > entry.size) return 0;
-    await hashUntil(have.offset, entry, file, hash);
+    await this.#hashUntil(have.offset, entry, file, hash);
     return equalBytes(new Uint8Array(hash.copy().digest()), have.sha256) ? have.offset : 0;
+  }
+
+  /** Takes the file's first `end` bytes into `hash`, for as long as there is somebody to tell. */
+  async #hashUntil(end: number, entry: Entry, file: FileHandle, hash: Hash): Promise<void> {
+    for (let at = 0; at < end;) {
+      if (this.#stream.errored) throw this.#stream.errored;
+      const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, end - at));
+      if (bytes.length === 0) throw changed(entry);
+      hash.update(bytes);
+      at += bytes.length;
+    }
   }
 
   async #whenSaved(index: number, entry: Entry, outcome: Outcome): Promise<void> {
@@ -225,16 +236,6 @@ class Sending {
     }
     if (message.t === 'failed') this.#refused.set(message.index, failureOf(message));
     this.#replies.get(message.index)?.resolve(message);
-  }
-}
-
-/** Takes the file's first `end` bytes into `hash`. */
-async function hashUntil(end: number, entry: Entry, file: FileHandle, hash: Hash): Promise<void> {
-  for (let at = 0; at < end;) {
-    const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, end - at));
-    if (bytes.length === 0) throw changed(entry);
-    hash.update(bytes);
-    at += bytes.length;
   }
 }
 

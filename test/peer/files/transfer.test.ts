@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,10 +18,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
-import { gather, type GatherEvents } from '../../../peer/files/gather.ts';
+import { gather, type GatherOptions } from '../../../peer/files/gather.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../../../peer/files/send.ts';
-import type { SallyportError } from '../../../src/core/errors.ts';
+import { SallyportError } from '../../../src/core/errors.ts';
 import { messageFrame } from '../../../src/core/transfer/frame.ts';
 import type { Peer, Session } from '../../../src/index.ts';
 import { Meeting } from '../meeting.ts';
@@ -70,7 +71,7 @@ interface Sent {
 }
 
 /** Sends what is named in `here`. */
-async function send(names: string[], events: GatherEvents = UNHEARD): Promise<Sent> {
+async function send(names: string[], events: GatherOptions = UNHEARD): Promise<Sent> {
   const entries = await gather(
     names.map((name) => join(here, name)),
     events,
@@ -222,6 +223,40 @@ describe('files that are sent', () => {
       message: expect.stringMatching(/: the disk is full$/),
     });
     settle.mockRestore();
+  });
+});
+
+describe('a transfer that is stopped', () => {
+  it('looks no further, however many files are still to be found', async () => {
+    mkdirSync(join(here, 'tree/inner'), { recursive: true });
+    for (const name of ['a', 'b', 'c']) symlinkSync('nowhere', join(here, 'tree/inner', name));
+    const stop = new AbortController();
+    const reason = new SallyportError('ABORTED', 'stopped');
+    const skipped: string[] = [];
+    const onSkipped = (source: string) => {
+      skipped.push(source);
+      stop.abort(reason);
+    };
+    const onFailed = (source: string) => skipped.push(source);
+    const gathering = gather([join(here, 'tree')], { signal: stop.signal, onSkipped, onFailed });
+    await expect(gathering).rejects.toBe(reason);
+    expect(skipped).toEqual([join(here, 'tree/inner/a')]);
+  });
+
+  it('reads no further in a file that both have, be it as large as a disk', async () => {
+    const size = 2 ** 40;
+    for (const folder of [here, there]) {
+      writeFileSync(join(folder, 'big'), '');
+      truncateSync(join(folder, 'big'), size);
+    }
+    const entries = await gather([join(here, 'big')], UNHEARD);
+    const stream = await session.open('files');
+    stream.on('error', () => {});
+    const sending = sendFiles(stream, entries, { onBytes: () => {}, onOutcome: () => {} });
+    sending.catch(() => {}); // looked at below
+    await expect.poll(() => stream.bytesReceived).toBeGreaterThan(0);
+    stream.reset('ABORTED', 'stopped');
+    await expect(sending).rejects.toMatchObject({ code: 'ABORTED' });
   });
 });
 
