@@ -14,7 +14,7 @@ export function addServiceCommand(program: Command): void {
       realpathSync(process.argv[1]!),
       'up',
       '--home',
-      new Home(options.home).folder,
+      resolve(new Home(options.home).folder), // systemd starts it in another folder than this
     ];
     if (options.config !== undefined) command.push('--config', resolve(options.config));
     process.stdout.write(unit(command.map(quoted).join(' ')));
