@@ -55,7 +55,9 @@ async function ping(to: string, options: PingOptions): Promise<void> {
     const session = await connectTo(peer, to, options, reporter, stop);
     const replies: Reply[] = [];
     let sent = 0;
-    while (sent < options.count && !stop.aborted && !session.end) {
+    // `peer ping … | head -3`: with whoever reads the replies the command ends.
+    const heard = () => process.stdout.writable;
+    while (sent < options.count && heard() && !stop.aborted && !session.end) {
       if (sent++ > 0) await sleep(options.interval, undefined, { signal: stop }).catch(() => {});
       const reply = stop.aborted ? undefined : await replyOf(session);
       if (!options.json) process.stdout.write(`${replyWords(session.peer, reply, replies.at(-1))}\n`);

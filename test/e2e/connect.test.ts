@@ -167,6 +167,17 @@ describe('peer ping and status', () => {
   });
 });
 
+describe('peer ping for people', () => {
+  it('ends with whoever reads its replies, as in `peer ping … | head -1`', async () => {
+    const { url, id } = await twoPeers();
+    const args = ['ping', id, '-c', '1000000', '-i', '50', '--rendezvous', url];
+    const ping = stage.run('peer', [...args, '--home', stage.home('alice')]);
+    await once(ping.child.stdout!, 'data');
+    ping.child.stdout!.destroy();
+    expect((await ping.ended).status).toBe(0);
+  });
+});
+
 describe('peer nat', () => {
   it('finds no NAT on loopback', async () => {
     const { url } = await stage.rendezvous();
