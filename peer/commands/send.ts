@@ -82,8 +82,8 @@ async function transfer(
 
 /** One line for each file to scripts; people are told of what failed. */
 export function tellOutcome({ error, ...outcome }: FileOutcome, reporter: Reporter): void {
-  const fields = { ...outcome, code: error?.code, message: error?.message };
-  reporter.event('file', fields, error && `failed: ${error.message}`);
+  const message = error && printable(error.message); // a file's name may hold anything
+  reporter.event('file', { ...outcome, code: error?.code, message }, error && `failed: ${message}`);
 }
 
 function goOnLater(error: SallyportError, stop: AbortSignal): SallyportError {

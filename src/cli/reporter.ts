@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { asSallyportError } from '../core/errors.ts';
+import { printable } from '../core/remote-failure.ts';
 import { systemClock } from '../net/clock.ts';
 
 export interface ReporterOptions {
@@ -75,7 +76,7 @@ export class Reporter {
   error(thrown: unknown): void {
     const error = asSallyportError(thrown);
     const { code, hint } = error;
-    const message = readable(error.message);
+    const message = printable(shortened(error.message));
     if (this.json) {
       this.event('error', { code, message, hint });
       return;
@@ -97,7 +98,7 @@ export class Reporter {
 }
 
 /** What was typed may be quoted in it, however long. */
-function readable(message: string): string {
+function shortened(message: string): string {
   return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE)}…`;
 }
 

@@ -143,6 +143,16 @@ describe.concurrent('a command line that makes no sense', () => {
   );
 
   it(
+    'gets one line of plain text, whatever a file is called',
+    staged(async (stage) => {
+      const missing = join(stage.folder, 'no\nsuch\x1b[2J');
+      const { status, code, text } = await complaintOf(stage, 'peer', ['send', 'a', missing]);
+      expect({ status, code }).toEqual({ status: 1, code: 'FILE_FAILED' });
+      expect(text).toMatch(/no\ufffdsuch\ufffd\[2J: there is no such file$/);
+    }),
+  );
+
+  it(
     'gets its error as one object with --json, hint included',
     staged(async (stage) => {
       const { status, stderr, events } = await stage.peer('x', 'up', '--rendezvous', 'ftp://x').ended;
