@@ -57,7 +57,8 @@ export class Reporter {
   /** Redraws the one line that changes as things go on, below all others; nothing where nobody watches. */
   live(words: string): void {
     if (!this.isLive) return;
-    this.#live = words.slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
+    // What wraps into a second line couldn't be taken away.
+    this.#live = words.slice(0, (process.stderr.columns || 80) - 1);
     process.stderr.write(`\r\x1b[K${this.#live}`);
   }
 
