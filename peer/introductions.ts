@@ -51,6 +51,8 @@ export class Introductions {
   #offers: PendingOffers;
   #offering: Offering;
   #admission: Admission;
+  /** Aborted when no session begins any more. */
+  readonly #closing = new AbortController();
 
   constructor(options: IntroductionsOptions) {
     this.#options = options;
@@ -87,7 +89,7 @@ export class Introductions {
     const { deployment, network } = this.#options;
     if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
-    const { session, told, handshake, answer, leg, read } = await this.#offering.introduce(to, terms, signal);
+    const { session, told, handshake, answer, leg, read } = await this.#introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({
       role: 'initiator',
@@ -108,9 +110,8 @@ export class Introductions {
   /** @see Peer.plan */
   async plan(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Acquaintance> {
     const { network } = this.#options;
-    await network.diagnosed(DIAGNOSIS_MS, signal);
-    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
-    const { read } = await this.#offering.introduce(to, { kinds, planOnly: true }, signal);
+    await network.diagnosed(DIAGNOSIS_MS, this.#unlessClosing(signal));
+    const { read } = await this.#introduce(to, { kinds, planOnly: true }, signal);
     return {
       here: { profile: network.profile, kinds },
       there: { profile: read.profile, kinds: read.kinds },
@@ -118,8 +119,25 @@ export class Introductions {
     };
   }
 
+  /** Whoever still waits for a peer's answer waits in vain; sessions go on. */
+  beginNoMore(): void {
+    this.#closing.abort(new SallyportError('SESSION_CLOSED', 'this peer was closed'));
+  }
+
   close(): void {
     for (const conversation of this.#conversations.values()) conversation.end();
+  }
+
+  async #introduce(to: PeerId, terms: OfferTerms, signal?: AbortSignal) {
+    return this.#offering.introduce(to, terms, this.#unlessClosing(signal)).catch((thrown: unknown) => {
+      const closing = this.#closing.signal;
+      throw closing.aborted ? closing.reason : thrown;
+    });
+  }
+
+  #unlessClosing(signal: AbortSignal | undefined): AbortSignal {
+    const closing = this.#closing.signal;
+    return signal ? AbortSignal.any([signal, closing]) : closing;
   }
 
   /** Offers a session that lost all its paths anew; both ends have new keys then. */

@@ -284,6 +284,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     if (this.#closed) return;
     this.#closed = true;
     this.#trust.close();
+    this.#introductions.beginNoMore();
     await Promise.all(this.sessions.map((session) => session.close()));
     this.#introductions.close();
     this.#deployment.close();

@@ -71,6 +71,7 @@ export class PendingOffers {
     giveUpAt: number,
     signal?: AbortSignal,
   ): Promise<Answered | undefined> {
+    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
     const { deployment, clock } = this.#options;
     const key = hex(session);
     const answer = deferred<Answered | undefined>();

@@ -55,6 +55,16 @@ describe('the library', () => {
     expect(session.end?.code).toBeUndefined();
   });
 
+  it('that is closed lets nobody wait for a peer that has not answered', async () => {
+    const bob = await start('bob', ['any']);
+    const alice = await start('alice');
+    const calls = [alice.connect(bob.id), alice.connect(bob.id, { signal: new AbortController().signal })];
+    const refused = Promise.allSettled([...calls, alice.plan(bob.id)]);
+    await alice.close();
+    for (const outcome of await refused)
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'SESSION_CLOSED' } });
+  });
+
   it('refuses typed: unknown peers, peers that do not allow us, unknown services, an aborted call', async () => {
     const bob = await start('bob');
     const carol = await start('carol', ['any']);
