@@ -7,6 +7,7 @@ import { sourceOf } from '../core/address.ts';
 import { formatEndpoint, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { deferred } from './deferred.ts';
 import { Http1Front } from './front-http1.ts';
 import { Http2Front } from './front-http2.ts';
 import { StandingLegs, type StandingKnock } from './front-standing.ts';
@@ -50,6 +51,8 @@ export class Front {
   readonly #counted = new Map<string, Socket>();
   readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
   readonly #options: FrontOptions;
+  /** The server says so once, and before its last sockets do. */
+  readonly #closed = deferred<void>();
 
   private constructor(options: FrontOptions) {
     this.#options = options;
@@ -58,6 +61,7 @@ export class Front {
     this.#http1 = new Http1Front(page, settled);
     this.#http2 = new Http2Front(page, settled);
     this.#server = options.tls ? this.#tlsServer(options.tls) : this.#cleartextServer();
+    this.#server.once('close', () => this.#closed.resolve());
     this.#server.maxConnections = options.connections ?? LIMITS.connections;
   }
 
@@ -104,13 +108,10 @@ export class Front {
   }
 
   async close(): Promise<void> {
-    const closed = new Promise((resolve) => {
-      if (this.#sockets.size === 0 && !this.#server.listening) resolve(undefined);
-      else this.#server.once('close', resolve);
-    });
+    const isOpen = this.#sockets.size > 0 || this.#server.listening;
     this.drain();
     for (const socket of this.#sockets) socket.destroy();
-    await closed;
+    if (isOpen) await this.#closed.promise;
   }
 
   #tlsServer(tls: NonNullable<FrontOptions['tls']>): Server {

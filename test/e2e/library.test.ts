@@ -55,6 +55,17 @@ describe('the library', () => {
     expect(session.end?.code).toBeUndefined();
   });
 
+  it('closes twice as well as once', async () => {
+    const bob = await start('bob');
+    await bob.close();
+    await bob.close();
+    // A connection was open at the first time.
+    await start('alice');
+    await rendezvous.close();
+    await expect(rendezvous.close()).resolves.toBeUndefined();
+    await expect(Promise.all([rendezvous.close(), rendezvous.close()])).resolves.toHaveLength(2);
+  });
+
   it('that is closed lets nobody wait for a peer that has not answered', async () => {
     const bob = await start('bob', ['any']);
     const alice = await start('alice');
