@@ -125,8 +125,11 @@ function recordRules(nat: Nat): string[] {
   if (nat.filtering === 'address-and-port-dependent' && nat.hairpin === 'none') return [];
   const outgoing = 'oifname "wan" ct direction original meta l4proto { tcp, udp }';
   const seconds = nat.udpLifetimeSeconds ?? 300;
+  const inside = 'ct original ip saddr . ct original proto-src';
   return [
-    `${outgoing} update @mappings { meta l4proto . th sport timeout ${seconds}s : ct original ip saddr . ct original proto-src }`,
+    // An update would keep the inside port that had this one before.
+    `${outgoing} ct state new delete @mappings { meta l4proto . th sport : ${inside} }`,
+    `${outgoing} update @mappings { meta l4proto . th sport timeout ${seconds}s : ${inside} }`,
     `${outgoing} update @contacted { meta l4proto . th sport . ip daddr timeout ${seconds}s }`,
   ];
 }
