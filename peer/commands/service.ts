@@ -8,7 +8,7 @@ import { withPeerOptions, type SharedOptions } from './shared.ts';
 export function addServiceCommand(program: Command): void {
   withPeerOptions(
     program.command('service').description('print a systemd unit that keeps `peer up` running as this user'),
-  ).action((options: SharedOptions) => {
+  ).action((options: SharedOptions, given: Command) => {
     const command = [
       process.execPath,
       realpathSync(process.argv[1]!),
@@ -17,6 +17,12 @@ export function addServiceCommand(program: Command): void {
       resolve(new Home(options.home).folder), // systemd starts it in another folder than this
     ];
     if (options.config !== undefined) command.push('--config', resolve(options.config));
+    // What the configuration file says stays there.
+    const isGiven = (name: keyof SharedOptions) =>
+      !['default', 'config', undefined].includes(given.getOptionValueSource(name));
+    if (isGiven('rendezvous')) command.push('--rendezvous', options.rendezvous!);
+    if (isGiven('tokenFile')) command.push('--token-file', resolve(options.tokenFile!));
+    if (isGiven('portMapping')) command.push('--no-port-mapping');
     process.stdout.write(unit(command.map(quoted).join(' ')));
   });
 }

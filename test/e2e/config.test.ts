@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { scriptOf } from './commands.ts';
 import { complaintOf, staged } from './plain.ts';
@@ -119,6 +119,18 @@ describe.concurrent('the configuration file', () => {
       // systemd starts it in another folder than this.
       const relative = await stage.run('peer', ['service', '--home', 'a b']).ended;
       expect(relative.stdout.toString()).toContain(`peer.js up --home "${join(process.cwd(), 'a b')}"\n`);
+      const args = [
+        '--home',
+        'h',
+        '--rendezvous',
+        'https://meet.example',
+        '--token-file',
+        't',
+        '--no-port-mapping',
+      ];
+      const all = await stage.run('peer', ['service', ...args]).ended;
+      const options = `--home ${resolve('h')} --rendezvous https://meet.example --token-file ${resolve('t')} --no-port-mapping\n`;
+      expect(all.stdout.toString()).toContain(`peer.js up ${options}`);
     }),
   );
 });
