@@ -12,7 +12,8 @@ import type { Listening } from './forward.ts';
 import { listenFor } from './reverse.ts';
 import { serveStream, type StreamRecord } from './serve.ts';
 
-export type ServiceHandler = (stream: SessionStream, session: Session) => void;
+/** One that throws, or rejects, resets the stream. */
+export type ServiceHandler = (stream: SessionStream, session: Session) => unknown;
 
 interface Served {
   readonly session: Session;

@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly datagrams: SessionDatagrams;
   /** Decides, or throws the refusal that the opener is told. */
   readonly allow: () => Destination;
-  readonly handle: (name: string) => void;
+  readonly handle: (name: string) => unknown;
   readonly pipe: () => Duplex | undefined;
   readonly listen: (request: ListenRequest) => Promise<Listening>;
   readonly record: (state: 'opened' | 'refused', reason?: string) => void;
@@ -50,9 +50,12 @@ export function serveStream(options: ServeOptions): void {
   try {
     const destination = allow();
     switch (destination.to) {
-      case 'handler':
+      case 'handler': {
         opened();
-        return handle(destination.name);
+        const handled = handle(destination.name);
+        if (handled instanceof Promise) handled.catch(refuse);
+        return;
+      }
       case 'pipe': {
         const own = pipe();
         if (!own) throw new SallyportError('LIMIT', "the other side's pipe is in use");

@@ -55,6 +55,26 @@ describe('the library', () => {
     expect(session.end?.code).toBeUndefined();
   });
 
+  it('resets a stream whose handler fails, whether at once or later', async () => {
+    const bob = await start('bob', ['any']);
+    bob.handle('now', () => {
+      throw new Error('no');
+    });
+    bob.handle('later', async () => Promise.reject(new Error('no')));
+    const session = await (await start('alice')).connect(bob.id);
+    for (const name of ['now', 'later']) {
+      const stream = await session.open(name);
+      await expect(answerTo(stream, 'hello')).rejects.toMatchObject({ code: 'INTERNAL' });
+    }
+  });
+
+  it('says at once that there is no such path', async () => {
+    const alice = await start('alice');
+    for (const paths of [[], ['fax' as 'udp']]) {
+      await expect(alice.connect('a'.repeat(52), { paths })).rejects.toMatchObject({ code: 'USAGE' });
+    }
+  });
+
   it('closes twice as well as once', async () => {
     const bob = await start('bob');
     await bob.close();

@@ -1,3 +1,4 @@
+import { SallyportError } from '../errors.ts';
 import type { NatProfile, TransportProfile } from '../nat/behavior.ts';
 import { CIRCUIT_KINDS, type CircuitKind } from '../session/events.ts';
 import type { Transport } from './candidate.ts';
@@ -8,11 +9,21 @@ export type PathChoice = Transport | 'relay';
 /** As `PathChoice`, or one kind of leg alone. */
 export type PathRequest = PathChoice | CircuitKind;
 
-/** What is asked for, as it is offered: `circuits` is missing where any kind of leg will do. */
+export const PATH_REQUESTS: readonly PathRequest[] = ['udp', 'tcp', 'relay', ...CIRCUIT_KINDS];
+
+/**
+ * What is asked for, as it is offered: `circuits` is missing where any kind of leg will do.
+ * @throws SallyportError `USAGE` where nothing is asked for, or what is no kind of path
+ */
 export function pathTerms(asked: readonly PathRequest[]): {
   kinds: PathChoice[];
   circuits?: CircuitKind[] | undefined;
 } {
+  if (asked.length === 0 || !asked.every((kind) => PATH_REQUESTS.includes(kind))) {
+    throw new SallyportError('USAGE', `not a list of paths: ${JSON.stringify(asked)}`, {
+      hint: `give some of ${PATH_REQUESTS.join(', ')}`,
+    });
+  }
   const circuits = CIRCUIT_KINDS.filter((kind) => asked.includes(kind));
   const kinds = (['udp', 'tcp', 'relay'] as const).filter(
     (kind) => asked.includes(kind) || (kind === 'relay' && circuits.length > 0),
