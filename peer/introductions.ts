@@ -119,7 +119,7 @@ export class Introductions {
     };
   }
 
-  /** Whoever still waits for a peer's answer waits in vain; sessions go on. */
+  /** Whoever still waits for a peer's answer waits in vain, and new offers are refused; sessions go on. */
   beginNoMore(): void {
     this.#closing.abort(new SallyportError('SESSION_CLOSED', 'this peer was closed'));
   }
@@ -249,6 +249,7 @@ export class Introductions {
     const { deployment, network } = this.#options;
     const { session, instance } = message;
     const { offer, invite, handshake } = this.#admission.open(message, from);
+    if (this.#closing.signal.aborted) throw new SallyportError('PEER_OFFLINE', 'this peer is being closed');
     if (offer.resume) throw unknownSession();
     const start = this.#startOf(offer);
     const kinds: PathChoice[] = ['udp', 'tcp', 'relay'];
