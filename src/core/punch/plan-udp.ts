@@ -56,12 +56,7 @@ function planOneDependent(
 
 /** `open` lets anybody in by the mapping that a server saw; `sender` sends there, and takes the answer from any port. */
 function meetByOpenFilters(open: TransportProfile, sender: TransportProfile): boolean {
-  return hasOpenFilter(open) && takesAnyPort(sender);
-}
-
-/** Each mapping takes what comes from any port of an address that it was made for. */
-function takesAnyPort(profile: TransportProfile): boolean {
-  return hasOpenFilter(profile) || profile.filtering === 'address-dependent';
+  return hasOpenFilter(open) && acceptsAnyPort(sender);
 }
 
 /**
@@ -69,7 +64,7 @@ function takesAnyPort(profile: TransportProfile): boolean {
  * by, whatever filter the peer has.
  */
 function answersWhereMet(profile: TransportProfile): boolean {
-  return profile.mapping === 'address-dependent' && takesAnyPort(profile);
+  return profile.mapping === 'address-dependent' && acceptsAnyPort(profile);
 }
 
 function planAnswer(first: SessionRole, probability: number): Stage {

@@ -53,9 +53,9 @@ export function hasOpenFilter({ filtering }: TransportProfile): boolean {
   return filtering === 'none' || filtering === 'endpoint-independent';
 }
 
-/** Whoever was sent anything may answer from any of its ports. */
+/** Each mapping takes what comes from any port of an address that it was made for. */
 export function acceptsAnyPort(profile: TransportProfile): boolean {
-  return acceptsAnybody(profile) || profile.filtering === 'address-dependent';
+  return hasOpenFilter(profile) || profile.filtering === 'address-dependent';
 }
 
 /** Both appear to the world under one address: the same NAT, or the same carrier's. */

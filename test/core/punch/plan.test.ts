@@ -229,6 +229,16 @@ describe('plan', () => {
     expect([by('udp')?.technique, by('tcp')?.technique]).toEqual([udp, tcp]);
   });
 
+  it('searches nothing where the other filter is open, whatever that mapping is', () => {
+    const hard = nat({ mapping: 'address-and-port-dependent', allocation: { kind: 'random' } });
+    const open = nat({ mapping: 'unknown', filtering: 'endpoint-independent' });
+    const { stages } = plan(allowingAll(hard), allowingAll(open));
+    expect(stages.filter(({ transport }) => transport === 'udp').map(({ technique }) => technique)).toEqual([
+      'local addresses',
+      'peer-reflexive answer',
+    ]);
+  });
+
   it('tries behind one NAT without a hairpin what costs little, and searches nothing', () => {
     const behindOne = { publicAddresses: ['198.51.100.1'], hairpin: false };
     const planned = (fields: Partial<TransportProfile>) => {
