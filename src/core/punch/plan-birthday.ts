@@ -3,7 +3,7 @@ import type { SessionRole } from '../session/keys.ts';
 import type { Transport } from './candidate.ts';
 import type { Stage } from './stage.ts';
 import { PORTS } from './port-order.ts';
-import { BIRTHDAY, POOL_BIRTHDAY, type BirthdaySize } from './schedule.ts';
+import { BIRTHDAY, BIRTHDAY_OF_DEPENDENT, POOL_BIRTHDAY, type BirthdaySize } from './schedule.ts';
 
 /** What a birthday takes where it works; over TCP each probe is a connection that both NATs have to carry. */
 const COSTS = {
@@ -20,13 +20,19 @@ export function planBirthday(
   transport: Transport,
   many: SessionRole,
   { allocation, publicAddresses }: TransportProfile,
+  other: TransportProfile,
 ): Stage {
   const addresses = Math.max(1, publicAddresses.length);
-  // Over TCP more of them would fill NAT tables for minutes.
-  const size = addresses > 1 && transport === 'udp' ? POOL_BIRTHDAY : BIRTHDAY;
+  const size = sizeOf(transport, addresses, other);
   const { seconds, random, otherwise } = COSTS[transport];
   const probability = hitRate(size, addresses) * (allocation.kind === 'random' ? random : otherwise);
   return { technique: 'birthday', transport, many, ...size, packets: size.ports, seconds, probability };
+}
+
+function sizeOf(transport: Transport, addresses: number, other: TransportProfile): BirthdaySize {
+  if (transport === 'tcp') return BIRTHDAY; // more would fill NAT tables for minutes
+  if (other.mapping === 'address-and-port-dependent') return BIRTHDAY_OF_DEPENDENT;
+  return addresses > 1 ? POOL_BIRTHDAY : BIRTHDAY;
 }
 
 /**

@@ -48,7 +48,7 @@ function planOneDependent(
   if (other.filtering === 'address-dependent') return [planListening(otherRole(hardRole), 0.95)];
   const search = [
     ...(isSequential(hard) ? [prediction] : []),
-    ...(udpBlocked ? [planBirthday('tcp', hardRole, hard)] : []),
+    ...(udpBlocked ? [planBirthday('tcp', hardRole, hard, other)] : []),
   ];
   if (search.length > 0) return search;
   // A handful of dials: the filter may turn out to be an open one.

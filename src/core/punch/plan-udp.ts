@@ -27,8 +27,8 @@ export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obs
     if (meetByOpenFilters(b, a)) return [planAnswer('initiator', 0.9)];
     if (meetByOpenFilters(a, b)) return [planAnswer('responder', 0.9)];
     if (isSequential(a) && isSequential(b)) return [planPrediction('udp', 'both', a, b)];
-    if (answersWhereMet(a)) return [planBirthday('udp', 'initiator', a)];
-    if (answersWhereMet(b)) return [planBirthday('udp', 'responder', b)];
+    if (answersWhereMet(a)) return [planBirthday('udp', 'initiator', a, b)];
+    if (answersWhereMet(b)) return [planBirthday('udp', 'responder', b, a)];
     return UNPREDICTABLE;
   }
   if (aDepends) return planOneDependent(a, b, 'initiator', planPrediction('udp', 'initiator', a, b));
@@ -47,7 +47,7 @@ function planOneDependent(
   if (acceptsAnyPort(other)) return [planAnswer(first, 0.98)];
   // While UDP may be blocked altogether, a search would be in vain, and keep others from theirs.
   if (hard.reachable !== true || other.reachable !== true) return [planAnswer(first, 0.3)];
-  const birthday = planBirthday('udp', first, hard);
+  const birthday = planBirthday('udp', first, hard, other);
   const search = isSequential(hard) ? [prediction, birthday] : [birthday];
   // A filter seen from one server address may be more open than it looked.
   const mayBeOpen = other.filtering === 'unknown' || other.provisional;

@@ -17,6 +17,7 @@ import {
   PREDICTION_TRIES,
   predictedPorts,
   predictionTryMs,
+  type BirthdaySize,
 } from './schedule.ts';
 
 export interface PortSearchOptions {
@@ -211,7 +212,7 @@ export class PortSearch {
       sockets === undefined
         ? [...new Set([target.address, ...this.#addresses])].slice(0, BIRTHDAY_ADDRESSES)
         : [target.address];
-    const wish = sockets === undefined ? wishForPorts(stage.ports) : wishForRows(transport, sockets);
+    const wish = sockets === undefined ? wishForPorts(stage) : wishForRows(transport, sockets);
     const leave = floods.claim(this, { transport, addresses, peer, ...wish }, now);
     if ('refusal' in leave) {
       if (leave.refusal !== this.#refusal) trace('birthday', `waits: ${leave.refusal}`, now);
@@ -250,8 +251,8 @@ export class PortSearch {
 }
 
 /** What the end that looks for ports asks for: a few are no search. */
-function wishForPorts(ports: number): Pick<Flood, 'least' | 'most' | 'flows'> {
-  return { least: BIRTHDAY_PROBES_OF_USE, most: ports, flows: 1 };
+function wishForPorts({ ports, flows }: BirthdaySize): Pick<Flood, 'least' | 'most' | 'flows'> {
+  return { least: BIRTHDAY_PROBES_OF_USE, most: ports, flows };
 }
 
 /** And the end with the many sockets: a row without a second one opens no filter of the peer's. */
