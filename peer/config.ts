@@ -96,7 +96,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       cause,
     });
   }
-  const { parseDocument, LineCounter } = await import('yaml'); // most commands have no file to read
+  const { isPair, parseDocument, LineCounter, visit } = await import('yaml'); // most commands have no file to read
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
@@ -106,6 +106,17 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       `${path}, line ${lines.linePos(error.pos[0]).line}: ${error.message}`,
     );
   }
+  // In YAML `*:8080` without quotes refers to what was called `:8080` above.
+  visit(document, {
+    Alias(_, alias, above) {
+      if (alias.resolve(document)) return;
+      const line = lines.linePos(alias.range?.[0] ?? 0).line;
+      const keys = above.filter((each) => isPair(each)).map(({ key }) => String(key));
+      const hint = `write "*${alias.source}", in quotes`;
+      const message = `${path}, line ${line}: ${keys.join('.')}: *${alias.source} refers to nothing`;
+      throw new SallyportError('CONFIG_INVALID', message, { hint });
+    },
+  });
   const content: unknown = document.toJS() ?? {};
   if (typeof content !== 'object' || Array.isArray(content))
     throw new SallyportError(

@@ -65,6 +65,7 @@ nat: { timeout: 2m }
     ['\ncolour: red\n', 'line 2: colour: there is no such key'],
     ['ping:\n  interval: 25\n', 'line 2: ping.interval: expected a duration such as "25s"'],
     ['up:\n  allow: any\n', 'line 2: up.allow: expected a list, such as [a, b]'],
+    ['up:\n  permit-listen:\n    - 80\n    - *:8080\n', 'line 4: up.permit-listen: *:8080 refers to nothing'],
     ['ping: { interval: 25 parsecs }', 'line 1: ping.interval: expected a duration such as "25s"'],
   ])('with a mistake is refused by line and key: %j', async (text, message) => {
     expect(await complaint(text)).toBe(message);
