@@ -22,7 +22,7 @@ export function addServiceCommand(program: Command): void {
       !['default', 'config', undefined].includes(given.getOptionValueSource(name));
     if (isGiven('rendezvous')) command.push('--rendezvous', options.rendezvous!);
     if (isGiven('tokenFile')) command.push('--token-file', resolve(options.tokenFile!));
-    if (isGiven('portMapping')) command.push('--no-port-mapping');
+    if (options.portMapping === false) command.push('--no-port-mapping');
     process.stdout.write(unit(command.map(quoted).join(' ')));
   });
 }

@@ -51,7 +51,8 @@ export function durationBetween(low: number, high: number, unit: 'ms' | 's'): (t
  */
 export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
   endQuietlyOnClosedOutput();
-  applyToAll(program, (command) => readSwitches(command, process.env));
+  const said = { ...process.env };
+  applyToAll(program, (command) => readSwitches(command, said, process.env));
   program.hook('preAction', (_, command) => {
     running = command;
   });

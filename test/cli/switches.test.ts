@@ -13,7 +13,7 @@ function command(): Command {
 
 function optionsIn(environment: NodeJS.ProcessEnv): unknown {
   const read = { ...environment };
-  readSwitches(command(), read);
+  readSwitches(command(), environment, read);
   return read;
 }
 
@@ -29,6 +29,16 @@ describe('a switch in the environment', () => {
   it('that says no to what is on by default turns it off', () => {
     expect(optionsIn({ SALLYPORT_RELAY: '0' })).toEqual({ SALLYPORT_NO_RELAY: '1' });
     expect(optionsIn({ SALLYPORT_RELAY: '' })).toEqual({});
+  });
+
+  it('that says no counts as given, and an empty one does not', () => {
+    const sourceOf = (text: string) => {
+      const start = command();
+      readSwitches(start, { SALLYPORT_INSECURE: text }, {});
+      return start.getOptionValueSource('insecure');
+    };
+    expect(sourceOf('0')).toBe('env');
+    expect(sourceOf('')).toBeUndefined();
   });
 
   it('is told from what takes a value', () => {

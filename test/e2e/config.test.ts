@@ -15,11 +15,12 @@ describe.concurrent('the configuration file', () => {
       const file = join(stage.home('bob'), 'config.yaml');
       writeFileSync(
         file,
-        'rendezvous: http://file:1\ntoken-file: /file\nquiet: true\nup: { name: laptop }\n',
+        'rendezvous: http://file:1\ntoken-file: /file\nquiet: true\nverbose: true\nup: { name: laptop }\n',
       );
       const environment = {
         SALLYPORT_RENDEZVOUS: 'http://environment:1',
         SALLYPORT_TOKEN_FILE: '/environment',
+        SALLYPORT_VERBOSE: '0',
       };
       const args = ['config', 'check', '--home', stage.home('bob'), '--json', '--token-file', '/flag'];
       const { stdout, status } = await stage.run('peer', args, { environment }).ended;
@@ -30,7 +31,8 @@ describe.concurrent('the configuration file', () => {
         rendezvous: { value: 'http://environment:1', from: 'SALLYPORT_RENDEZVOUS' },
         'token-file': { value: '/flag', from: 'flag' },
         quiet: { value: true, from: `${file}, line 3, quiet` },
-        name: { command: 'up', value: 'laptop', from: `${file}, line 4, up.name` },
+        verbose: { value: false, from: 'SALLYPORT_VERBOSE' },
+        name: { command: 'up', value: 'laptop', from: `${file}, line 5, up.name` },
       });
       writeFileSync(file, 'up:\n  allow: [nobody]\n');
       const wrong = await complaintOf(stage, 'peer', ['config', 'check', '--home', stage.home('bob')]);
