@@ -79,6 +79,11 @@ export function authorize(purpose: StreamPurpose, grant: Grant | undefined, offe
   }
 }
 
+/** Whether a stream that was led to one would now be led to the other: a name may have come to stand for another target. */
+export function sameDestination(a: Destination, b: Destination): boolean {
+  return a.to === 'target' && b.to === 'target' ? sameTarget(a.target, b.target) : a.to === b.to;
+}
+
 /** Where `--expose any` never leads, whatever name resolved to it: metadata services and other link-local things. */
 export function mayDialAddress(address: string): boolean {
   const refused: AddressScope[] = ['unspecified', 'link-local', 'multicast', 'reserved'];

@@ -5,7 +5,7 @@ import { LIMITS } from '../../src/core/limits.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { DENIED, type AllowList } from '../allow-list.ts';
-import { authorize, type Destination, type Exposure } from '../exposure.ts';
+import { authorize, sameDestination, type Destination, type Exposure } from '../exposure.ts';
 import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
 import type { Session } from '../session.ts';
 import type { Listening } from './forward.ts';
@@ -18,6 +18,8 @@ export type ServiceHandler = (stream: SessionStream, session: Session) => unknow
 interface Served {
   readonly session: Session;
   readonly purpose: StreamPurpose;
+  /** Where it was led, once it was allowed. */
+  destination: Destination | undefined;
 }
 
 /** What this peer lets others reach, and the streams that do: allowed when they open, and asked again when rules change. */
@@ -50,14 +52,14 @@ export class ServiceProvider {
 
   /** Takes a stream that a peer opened to where it may go. */
   serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
-    const served: Served = { session, purpose };
+    const served: Served = { session, purpose, destination: undefined };
     this.#served.set(stream, served);
     stream.on('close', this.#onClose);
     serveStream({
       stream,
       purpose,
       datagrams: session.datagrams,
-      allow: () => this.#authorize(served),
+      allow: () => (served.destination = this.#authorize(served)),
       handle: (name) => this.handlers.get(name)?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
@@ -72,7 +74,9 @@ export class ServiceProvider {
   enforce(): void {
     for (const [stream, served] of this.#served) {
       try {
-        this.#authorize(served);
+        const now = this.#authorize(served);
+        if (served.destination && !sameDestination(served.destination, now))
+          throw new SallyportError('NOT_AUTHORIZED', 'what this stream leads to is no longer exposed');
       } catch (thrown) {
         const { code, message } = asSallyportError(thrown);
         stream.reset(code, message);

@@ -4,6 +4,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AllowFile } from '../../peer/allow-list.ts';
+import { parseExposure } from '../../peer/exposure.ts';
 import { encodePurpose } from '../../src/core/protocol/open.ts';
 import type { Peer, SallyportError, Session, StreamRecord } from '../../src/index.ts';
 import { Meeting } from './meeting.ts';
@@ -152,6 +153,26 @@ describe('deny', () => {
     const denied = refusal(echo);
     new AllowFile(alice.home.allowFile).deny(bob.id);
     expect(await denied).toBe('NOT_AUTHORIZED');
+  });
+
+  it('ends the streams to what a name no longer stands for, and no other', async () => {
+    const bob = await meeting.peer('bob', ['any']);
+    const alice = await meeting.peer('alice');
+    const server = createServer((socket) => socket.on('error', () => {}).pipe(socket)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const target = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const expose = (...exposed: string[]) =>
+      bob.reconfigure({ allow: ['any'], exposures: exposed.map(parseExposure), permits: [] });
+    expose(`web=${target}`, `ssh=${target}`);
+    const session = await alice.connect(bob.id);
+    const [web, ssh] = [await session.open('web'), await session.open('ssh')];
+    expect([await echoes(web), await echoes(ssh)]).toEqual([true, true]);
+    let ended: string | undefined;
+    web.on('error', (error: SallyportError) => (ended = error.code));
+    expose('web=127.0.0.1:9', `ssh=${target}`);
+    server.close();
+    await expect.poll(() => ended, { timeout: 3_000 }).toBe('NOT_AUTHORIZED');
+    expect(await echoes(ssh)).toBe(true);
   });
 
   it('ends a session that this end opened, too', async () => {
