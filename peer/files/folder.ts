@@ -6,7 +6,7 @@ import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { checkPath, partName, pathText } from '../../src/core/transfer/name.ts';
 import { makeFolder } from '../../src/net/make-folder.ts';
-import { fileFailure } from './failure.ts';
+import { fileFailure, receiverFailure } from './failure.ts';
 import { hashing } from './hashing.ts';
 
 /** A place for one file: where it grows, and where it is once it is whole. */
@@ -55,7 +55,7 @@ export class TargetFolder {
         const there = await lstat(folder).catch(() => undefined);
         // A link could lead anywhere, and something else is in the way.
         if (there && !there.isDirectory()) throw inTheWay(path);
-        if (!there) throw fileFailure(thrown, pathText(path));
+        if (!there) throw receiverFailure(thrown, pathText(path));
         made = false;
       }
     }

@@ -9,7 +9,7 @@ import { pathText } from '../../src/core/transfer/name.ts';
 import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer/message.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
-import { fileFailure } from './failure.ts';
+import { receiverFailure } from './failure.ts';
 import type { Place, TargetFolder } from './folder.ts';
 import type { FileOutcome } from './send.ts';
 
@@ -124,7 +124,7 @@ class Receiving {
     try {
       await act();
     } catch (thrown) {
-      const error = fileFailure(thrown, pathText(entry.path));
+      const error = receiverFailure(thrown, pathText(entry.path));
       if (this.#options.stream.errored) throw error;
       await this.#drop();
       this.#forget(entry.index);

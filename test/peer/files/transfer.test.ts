@@ -213,6 +213,20 @@ describe('files that are sent', () => {
     expect(existsSync(join(there, 'grows'))).toBe(false);
   });
 
+  it('fail where the folder that takes them has vanished, which is told apart from a missing file', async () => {
+    mkdirSync(join(here, 'deep'));
+    write('a', 'one');
+    write('deep/b', 'two');
+    rmSync(there, { recursive: true });
+    const { outcomes } = await send(['a', 'deep']);
+    expect(new Set(outcomes.map(({ error }) => error?.message))).toEqual(
+      new Set([
+        "a: the receiver's folder is gone, or what it held of this",
+        "deep: the receiver's folder is gone, or what it held of this",
+      ]),
+    );
+  });
+
   it('fail because of the full disk, although the sender is several small files ahead of it', async () => {
     const full = Object.assign(new Error('write'), { code: 'ENOSPC' });
     const settle = vi.spyOn(TargetFolder.prototype, 'settle').mockRejectedValue(full);
