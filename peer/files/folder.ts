@@ -98,7 +98,10 @@ export class TargetFolder {
   /** The part as an earlier attempt has left it. */
   async partSoFar({ part }: Place, signal: AbortSignal): Promise<{ offset: number; hash: Hash }> {
     const there = await lstat(part).catch(() => undefined);
-    if (!there) return { offset: 0, hash: createHash('sha256') };
+    const killedAtTheEnd = there !== undefined && there.isFile() && there.nlink > 1;
+    // Whoever was killed between the two steps of `finish` has left one file under both names. Written to, the whole one would be lost.
+    if (killedAtTheEnd) await unlink(part);
+    if (!there || killedAtTheEnd) return { offset: 0, hash: createHash('sha256') };
     const file = await open(part, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       return await hashing(file, signal);

@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -320,6 +322,20 @@ describe('a transfer that broke off', () => {
     expect(sent.moved).toBe(size);
     expect(received).toMatchObject([{ state: 'saved', resumedAt: 0 }]);
     expect(readFileSync(join(there, 'big')).equals(readFileSync(join(here, 'big')))).toBe(true);
+  });
+
+  it('does not write into the file that a receiver had finished when it was killed', async () => {
+    write('big', randomBytes(size));
+    await cutAt(size / 2);
+    const [part] = partsIn(there);
+    await send(['big']);
+    linkSync(join(there, 'big'), join(there, part!)); // as it is before its other name is taken away
+    renameSync(join(there, 'big'), join(there, 'kept'));
+    write('big', 'another');
+    expect(states(await send(['big']))).toEqual({ big: 'saved' });
+    expect(statSync(join(there, 'kept')).size).toBe(size);
+    expect(readFileSync(join(there, 'big'), 'utf8')).toBe('another');
+    expect(partsIn(there)).toEqual([]);
   });
 
   it('is taken over by the next one, although the receiver has not noticed yet', async () => {
