@@ -49,9 +49,9 @@ export class Reporter {
     }
   }
 
-  /** True where a person watches a terminal. */
+  /** True where a person watches a terminal that can redraw a line; one that calls itself dumb, as in an editor, can't. */
   get isLive(): boolean {
-    return !this.json && !this.#quiet && process.stderr.isTTY;
+    return !this.json && !this.#quiet && process.stderr.isTTY && process.env['TERM'] !== 'dumb';
   }
 
   /** Redraws the one line that changes as things go on, below all others; nothing where nobody watches. */
