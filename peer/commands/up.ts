@@ -65,8 +65,9 @@ export function addUpCommand(program: Command): void {
 
 async function up(options: UpOptions, command: Command): Promise<void> {
   const reporter = reporterOf(options);
-  let reload: (() => void) | undefined; // once there is a peer
-  const stop = stopSignal({ reload: () => reload?.() });
+  let isAsked = false; // to reload, before there is a peer
+  let reload: () => void = () => (isAsked = true);
+  const stop = stopSignal({ reload: () => reload() });
   const folder = options.receive === undefined ? undefined : await TargetFolder.open(options.receive);
   const peer = await startPeer(options, reporter, {
     role: 'listen',
@@ -89,10 +90,11 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   reload = reloader(peer, command, reporter);
   const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
+  if (isAsked) reload();
   try {
     await untilStopped(peer, stop, pipeDone);
   } finally {
-    reload = undefined;
+    reload = () => {};
     await agent.close();
     await peer.close();
   }

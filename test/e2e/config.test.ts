@@ -97,6 +97,25 @@ describe.concurrent('the configuration file', () => {
     }),
   );
 
+  it(
+    'is read again although SIGHUP came before the rendezvous had answered',
+    staged(async (stage) => {
+      const { url, command } = await stage.rendezvous();
+      mkdirSync(stage.home('bob'), { recursive: true });
+      const file = join(stage.home('bob'), 'config.yaml');
+      const allow = (list: string[]) =>
+        writeFileSync(file, JSON.stringify({ rendezvous: url, up: { allow: list } }));
+      allow([]);
+      command.child.kill('SIGSTOP');
+      const up = stage.peer('bob', 'up');
+      await up.event('waiting');
+      allow(['any']);
+      up.child.kill('SIGHUP');
+      command.child.kill('SIGCONT');
+      expect(await up.event('reloaded')).toMatchObject({ changed: ['allow'], restart: [] });
+    }),
+  );
+
   it.skipIf(!installed('script'))(
     'is not what SIGHUP is about once the terminal is closed (needs script)',
     staged(async (stage) => {
