@@ -225,6 +225,7 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
     if (isVerified !== before || transport === 'udp') this.emit('changed');
     const again = proof ? CHECK_MS[transport] : mapped.failures <= FAILURES ? RECHECK_MS : IDLE_CHECK_MS;
     const check = () => void this.#check(transport, mapped, signal);
+    mapped.cancelCheck?.(); // of a check that ended meanwhile, as where a renewal has moved the port
     mapped.cancelCheck = this.#options.clock.setTimer(check, again);
     this.#settleOnce();
   }
