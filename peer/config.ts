@@ -113,8 +113,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       const line = lines.linePos(alias.range?.[0] ?? 0).line;
       const keys = above.filter((each) => isPair(each)).map(({ key }) => String(key));
       const hint = `write "*${alias.source}", in quotes`;
-      const message = `${path}, line ${line}: ${keys.join('.')}: *${alias.source} refers to nothing`;
-      throw new SallyportError('CONFIG_INVALID', message, { hint });
+      throw invalid(`${path}, line ${line}`, keys, `*${alias.source} refers to nothing`, { hint });
     },
   });
   const content: unknown = document.toJS() ?? {};
@@ -150,8 +149,16 @@ function complaint(
   const keys = (issue.path ?? []).map(({ key }) => String(key));
   const unknown = issue.expected === 'never';
   const why = unknown ? 'there is no such key' : issue.message;
-  const where = `${path}, line ${lineOf(document, lines, keys)}`;
-  return new SallyportError('CONFIG_INVALID', `${where}: ${keys.join('.')}: ${why}`, SEE_OPERATIONS);
+  return invalid(`${path}, line ${lineOf(document, lines, keys)}`, keys, why, SEE_OPERATIONS);
+}
+
+function invalid(
+  where: string,
+  keys: readonly string[],
+  why: string,
+  hint: { hint: string },
+): SallyportError {
+  return new SallyportError('CONFIG_INVALID', `${where}: ${keys.join('.')}: ${why}`, hint);
 }
 
 const SEE_OPERATIONS = { hint: 'see "Configuration file" in docs/operations.md' };

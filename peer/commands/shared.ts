@@ -5,7 +5,7 @@ import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
-import { PATH_REQUESTS, type PathRequest } from '../../src/core/punch/situation.ts';
+import { isPathRequest, PATH_REQUESTS, type PathRequest } from '../../src/core/punch/situation.ts';
 import type { SessionEnd } from '../../src/core/session/events.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { systemClock } from '../../src/net/clock.ts';
@@ -207,11 +207,9 @@ export function counted(count: number, what: string): string {
 /** `udp,tcp,relay` or a part of it; one kind of leg instead of `relay`, such as `relay-h1`. @throws SallyportError `USAGE` */
 export function parsePaths(text: string): PathRequest[] {
   const kinds = text.split(',');
-  const all: readonly string[] = PATH_REQUESTS;
-  const known = (kind: string): kind is PathRequest => all.includes(kind);
-  if (!kinds.every(known)) {
+  if (!kinds.every(isPathRequest)) {
     throw new SallyportError('USAGE', `not a list of paths: ${JSON.stringify(text)}`, {
-      hint: `write some of ${all.join(',')}`,
+      hint: `write some of ${PATH_REQUESTS.join(',')}`,
     });
   }
   return [...new Set(kinds)];

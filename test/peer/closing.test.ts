@@ -1,16 +1,17 @@
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { deferred } from '../../src/net/deferred.ts';
 import { Meeting } from './meeting.ts';
 
-const meetings: Meeting[] = [];
+let meeting: Meeting;
+beforeEach(async () => {
+  meeting = await Meeting.start();
+});
 afterEach(async () => {
   vi.restoreAllMocks();
-  for (const meeting of meetings.splice(0)) await meeting.close();
+  await meeting.close();
 });
 
 it('a peer whose sessions are being closed takes no other', async () => {
-  const meeting = await Meeting.start();
-  meetings.push(meeting);
   const bob = await meeting.peer('bob', ['any']);
   const [alice, carol] = [await meeting.peer('alice'), await meeting.peer('carol')];
   const { driver } = await alice.connect(bob.id);

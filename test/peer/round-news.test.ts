@@ -1,17 +1,18 @@
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Punching } from '../../peer/punching.ts';
 import { Traversal } from '../../peer/traversal.ts';
 import { Meeting } from './meeting.ts';
 
-const meetings: Meeting[] = [];
+let meeting: Meeting;
+beforeEach(async () => {
+  meeting = await Meeting.start();
+});
 afterEach(async () => {
   vi.restoreAllMocks();
-  for (const meeting of meetings.splice(0)) await meeting.close();
+  await meeting.close();
 });
 
 it('where the port counter of the proposer stands is known to the round that it proposes', async () => {
-  const meeting = await Meeting.start();
-  meetings.push(meeting);
   const bob = await meeting.peer('bob', ['any']);
   const alice = await meeting.peer('alice');
   const begun = vi.spyOn(Punching.prototype, 'begin');

@@ -11,6 +11,10 @@ export type PathRequest = PathChoice | CircuitKind;
 
 export const PATH_REQUESTS: readonly PathRequest[] = ['udp', 'tcp', 'relay', ...CIRCUIT_KINDS];
 
+export function isPathRequest(kind: string): kind is PathRequest {
+  return PATH_REQUESTS.some((known) => known === kind);
+}
+
 /**
  * What is asked for, as it is offered: `circuits` is missing where any kind of leg will do.
  * @throws SallyportError `USAGE` where nothing is asked for, or what is no kind of path
@@ -19,7 +23,7 @@ export function pathTerms(asked: readonly PathRequest[]): {
   kinds: PathChoice[];
   circuits?: CircuitKind[] | undefined;
 } {
-  if (asked.length === 0 || !asked.every((kind) => PATH_REQUESTS.includes(kind))) {
+  if (asked.length === 0 || !asked.every(isPathRequest)) {
     throw new SallyportError('USAGE', `not a list of paths: ${JSON.stringify(asked)}`, {
       hint: `give some of ${PATH_REQUESTS.join(', ')}`,
     });
