@@ -110,10 +110,12 @@ export class TargetFolder {
     }
   }
 
-  async openPart({ part }: Place): Promise<FileHandle> {
+  /** The part to write to, made where it isn't there, and its length. */
+  async openPart({ part }: Place): Promise<{ file: FileHandle; size: number }> {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     const file = await open(part, flags, 0o600);
-    if ((await file.stat()).isFile()) return file;
+    const there = await file.stat();
+    if (there.isFile()) return { file, size: there.size };
     await file.close();
     throw new SallyportError('FILE_REFUSED', `${part} is in the way`);
   }

@@ -49,6 +49,8 @@ export interface ReceiveOptions {
 
 /** A sender may name this many entries before their bytes come. */
 const MAX_AHEAD = 1_024;
+/** So many files are synced and named at once: a disk syncs several in the time of one. */
+const MAX_FINISHING = 16;
 
 /** Takes what one sender sends over one stream. Rejects when the stream breaks; what came so far is kept for the next time. */
 export async function receiveFiles(options: ReceiveOptions): Promise<void> {
@@ -66,6 +68,8 @@ class Receiving {
   readonly #folders: Pick<EntryMessage, 'path' | 'mode'>[] = [];
   #folderBytes = 0;
   #growing: Growing | undefined;
+  /** Files that are whole and don't have their name yet, by part; none of them rejects. */
+  readonly #finishing = new Map<string, Promise<void>>();
 
   constructor(options: ReceiveOptions) {
     this.#options = options;
@@ -81,6 +85,7 @@ class Receiving {
       }
     } finally {
       await this.#growing?.file.close();
+      await Promise.all(this.#finishing.values());
       for (const { release } of this.#expected.values()) release();
     }
     this.#channel.end();
@@ -100,12 +105,12 @@ class Receiving {
       }
       case 'end': {
         const growing = this.#growingAt(message.index);
-        return growing && this.#answered(growing.entry, () => this.#finish(growing, message.sha256));
+        return growing && this.#finishAside(growing, message.sha256);
       }
       case 'skip':
-        await this.#drop();
-        return this.#forget(message.index);
+        return this.#giveUp(message.index);
       case 'finish':
+        await Promise.all(this.#finishing.values());
         // Deepest first, and only now: a folder may be read-only.
         for (const { path, mode } of this.#folders.reverse()) {
           await this.#options.folder.setMode(path, mode).catch(() => {});
@@ -126,9 +131,8 @@ class Receiving {
     } catch (thrown) {
       const error = receiverFailure(thrown, pathText(entry.path));
       if (this.#options.stream.errored) throw error;
-      await this.#drop();
-      this.#forget(entry.index);
       const { index, path, size } = entry;
+      await this.#giveUp(index);
       this.#options.onOutcome({ path: pathText(path), state: 'failed', bytes: size, resumedAt: 0, error });
       await this.#channel.send({
         t: 'failed',
@@ -165,7 +169,7 @@ class Receiving {
   /** Names that are cut alike share a part: what is in it is the other file's. */
   async #partSoFar(place: Place): Promise<Expected['have']> {
     const shared = [...this.#expected.values()].some((other) => other.place.part === place.part);
-    if (shared) return { offset: 0, hash: createHash('sha256') };
+    if (shared || this.#finishing.has(place.part)) return { offset: 0, hash: createHash('sha256') };
     return this.#options.folder.partSoFar(place, this.#options.signal);
   }
 
@@ -189,14 +193,15 @@ class Receiving {
 
   async #start(expected: Expected, offset: number): Promise<void> {
     const { have, place, entry } = expected;
+    await this.#finishing.get(place.part); // names that are cut alike
     if (offset !== 0 && offset !== have.offset)
       throw new SallyportError('PROTOCOL_ERROR', 'the sender goes on where nothing ends');
-    const file = await this.#options.folder.openPart(place);
+    const { file, size } = await this.#options.folder.openPart(place);
     const hash = offset === 0 ? createHash('sha256') : have.hash;
     this.#growing = { ...expected, file, hash, resumedAt: offset, offset };
-    if ((await file.stat()).size < offset)
+    if (size < offset)
       throw new SallyportError('FILE_CHANGED', `${place.text}: what was there of it is gone`);
-    await file.truncate(offset);
+    if (size > offset) await file.truncate(offset);
     if (offset > entry.size)
       throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
     this.#options.onBytes(offset, false);
@@ -224,24 +229,46 @@ class Receiving {
     });
   }
 
+  /** While the next ones come in. What fails is told to the sender; only where nobody is left to tell, reading the stream fails as well. */
+  async #finishAside(growing: Growing, sha256: Uint8Array): Promise<void> {
+    while (this.#finishing.size >= MAX_FINISHING) await Promise.race(this.#finishing.values());
+    const { entry, place, release } = growing;
+    this.#growing = undefined;
+    this.#expected.delete(entry.index);
+    const finished = this.#answered(entry, () => this.#finish(growing, sha256))
+      .catch(() => {})
+      .finally(() => {
+        release();
+        this.#finishing.delete(place.part);
+      });
+    this.#finishing.set(place.part, finished);
+  }
+
   async #finish({ entry, place, file, hash, resumedAt, offset }: Growing, sha256: Uint8Array): Promise<void> {
     const { index, path, size, mode, modified } = entry;
-    if (offset !== size || !equalBytes(new Uint8Array(hash.digest()), sha256)) {
-      await this.#options.folder.discard(place); // going on from it would fail again
-      throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
+    const { folder, onOutcome } = this.#options;
+    try {
+      if (offset !== size || !equalBytes(new Uint8Array(hash.digest()), sha256)) {
+        await folder.discard(place); // going on from it would fail again
+        throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
+      }
+      await folder.settle(file, mode, modified);
+    } finally {
+      await file.close();
     }
-    await this.#options.folder.settle(file, mode, modified);
-    await this.#drop();
-    await this.#options.folder.finish(place);
-    this.#forget(index);
-    this.#options.onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
+    await folder.finish(place);
+    onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
     await this.#channel.send({ t: 'saved', index });
   }
 
-  async #drop(): Promise<void> {
+  /** No more of it. */
+  async #giveUp(index: number): Promise<void> {
     const growing = this.#growing;
-    this.#growing = undefined;
-    await growing?.file.close();
+    if (growing?.entry.index === index) {
+      this.#growing = undefined;
+      await growing.file.close();
+    }
+    this.#forget(index);
   }
 
   #forget(index: number): void {

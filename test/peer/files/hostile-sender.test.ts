@@ -166,6 +166,38 @@ it('has two files of one name in one part, one after the other, each whole', asy
   stream.destroy();
 });
 
+it('has two files of one name in one part, also where it waits for nothing', async () => {
+  await receive({ overwrite: true });
+  const { stream, say } = await sender();
+  const contents = Array.from({ length: 40 }, (_, index) => `${index}`.padStart(4));
+  for (const index of contents.keys()) stream.write(messageFrame(entry(index, ['x'], 'file', 4)));
+  for (const [index, content] of contents.entries()) {
+    stream.write(messageFrame({ t: 'start', index, offset: 0 }));
+    stream.write(concat(bytesHeader(4), utf8(content)));
+    stream.write(messageFrame({ t: 'end', index, sha256: sha256(content) }));
+  }
+  const answers = await say(81, { t: 'finish' });
+  expect(answers.map(({ t }) => t).sort()).toEqual([
+    'finish',
+    ...contents.map(() => 'have'),
+    ...contents.map(() => 'saved'),
+  ]);
+  expect(readFileSync(join(there, 'x'), 'utf8')).toBe(contents.at(-1));
+  expect(readdirSync(there)).toEqual(['x']);
+  stream.destroy();
+});
+
+it('may name what is refused while a file grows, which goes on', async () => {
+  const { stream, say } = await sender();
+  await say(1, entry(0, ['x'], 'file', 4));
+  stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  stream.write(concat(bytesHeader(2), utf8('on')));
+  expect(await say(1, entry(1, ['..'], 'file'))).toMatchObject([{ t: 'failed', index: 1 }]);
+  stream.write(concat(bytesHeader(2), utf8('ce')));
+  expect(await say(1, { t: 'end', index: 0, sha256: sha256('once') })).toEqual([{ t: 'saved', index: 0 }]);
+  stream.destroy();
+});
+
 it('does not go on with a part that is gone', async () => {
   const first = await sender();
   await first.say(1, entry(0, ['x'], 'file', 4));
