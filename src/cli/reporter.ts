@@ -87,7 +87,7 @@ export class Reporter {
   }
 
   paint(style: Style, text: string): string {
-    return process.stderr.isTTY && process.env['NO_COLOR'] === undefined ? styleText(style, text) : text;
+    return process.stderr.isTTY && !process.env['NO_COLOR'] ? styleText(style, text) : text;
   }
 
   #line(text: string): void {

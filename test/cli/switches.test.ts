@@ -44,4 +44,8 @@ describe('a switch in the environment', () => {
   it('is told from what takes a value', () => {
     expect(optionsIn({ SALLYPORT_LISTEN: '0' })).toEqual({ SALLYPORT_LISTEN: '0' });
   });
+
+  it('that is empty says nothing, and neither does the empty one of what takes a value', () => {
+    expect(optionsIn({ SALLYPORT_LISTEN: '', SALLYPORT_INSECURE: '' })).toEqual({});
+  });
 });
