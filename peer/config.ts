@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { Document, LineCounter } from 'yaml';
 import { parseDuration } from '../src/core/duration.ts';
 import { SallyportError } from '../src/core/errors.ts';
+import { PATH_REQUESTS } from '../src/core/punch/situation.ts';
 import { checkPrivate } from '../src/net/private-file.ts';
 
 const NO_DURATION = 'expected a duration such as "25s"';
@@ -17,16 +18,19 @@ const duration = v.pipe(
 const text = v.pipe(v.string(), v.minLength(1));
 const texts = v.array(text, 'expected a list, such as [a, b]');
 const count = v.pipe(v.number(), v.integer());
-const paths = v.array(v.picklist(['udp', 'tcp', 'relay']), 'expected a list, such as [udp, tcp]');
+const paths = v.array(v.picklist(PATH_REQUESTS), 'expected a list, such as [udp, tcp]');
 
-/** What a configuration file may hold: what all commands share, and a section for each command that has options of its own. */
+/**
+ * What a configuration file may hold: what all commands share, and a section for each command that has options of its own. One whose keys
+ * are all commented out says nothing.
+ */
 const schema = v.strictObject({
   rendezvous: v.optional(text),
   'token-file': v.optional(text),
   json: v.optional(v.boolean()),
   quiet: v.optional(v.boolean()),
   verbose: v.optional(v.boolean()),
-  up: v.optional(
+  up: v.nullish(
     v.strictObject({
       name: v.optional(text),
       allow: v.optional(texts),
@@ -37,9 +41,9 @@ const schema = v.strictObject({
       explain: v.optional(v.boolean()),
     }),
   ),
-  connect: v.optional(v.strictObject({ paths: v.optional(paths), explain: v.optional(v.boolean()) })),
-  send: v.optional(v.strictObject({ paths: v.optional(paths) })),
-  receive: v.optional(
+  connect: v.nullish(v.strictObject({ paths: v.optional(paths), explain: v.optional(v.boolean()) })),
+  send: v.nullish(v.strictObject({ paths: v.optional(paths) })),
+  receive: v.nullish(
     v.strictObject({
       dir: v.optional(text),
       name: v.optional(text),
@@ -47,15 +51,15 @@ const schema = v.strictObject({
       overwrite: v.optional(v.boolean()),
     }),
   ),
-  ping: v.optional(
+  ping: v.nullish(
     v.strictObject({
       count: v.optional(count),
       interval: v.optional(duration),
       paths: v.optional(paths),
     }),
   ),
-  bench: v.optional(v.strictObject({ seconds: v.optional(count), paths: v.optional(paths) })),
-  nat: v.optional(
+  bench: v.nullish(v.strictObject({ seconds: v.optional(count), paths: v.optional(paths) })),
+  nat: v.nullish(
     v.strictObject({
       timeout: v.optional(
         v.pipe(
@@ -129,7 +133,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   const placeOf = (keys: readonly string[]) =>
     `${path}, line ${lineOf(document, lines, keys)}, ${keys.join('.')}`;
   return Object.entries(result.output).flatMap(([key, value]): ConfigEntry[] => {
-    if (value === undefined) return [];
+    if (value === undefined || value === null) return [];
     if (typeof value !== 'object') return [{ command: undefined, option: key, value, place: placeOf([key]) }];
     return Object.entries(value).map(([option, value]) => ({
       command: key,

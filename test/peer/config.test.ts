@@ -39,6 +39,7 @@ up:
   expose:
     - web=127.0.0.1:3000
 ping: { interval: 1.5s, count: 3 }
+connect: { paths: [relay-h2, udp] }
 nat: { timeout: 2m }
 `;
     expect(await read(text)).toEqual({
@@ -46,6 +47,7 @@ nat: { timeout: 2m }
       quiet: true,
       'up allow': ['any'],
       'up expose': ['web=127.0.0.1:3000'],
+      'connect paths': ['relay-h2', 'udp'],
       'ping interval': 1_500,
       'ping count': 3,
       'nat timeout': 120,
@@ -56,6 +58,7 @@ nat: { timeout: 2m }
     expect(await read('{"up": {"name": "laptop"}}')).toEqual({ 'up name': 'laptop' });
     expect(await read('# nothing yet\n')).toEqual({});
     expect(await readConfig(join(folder, 'none.yaml'), false)).toEqual([]);
+    expect(await read('up:\n  # allow: [any]\nquiet: true\n')).toEqual({ quiet: true });
   });
 
   it.each([
