@@ -169,8 +169,8 @@ export class ConnectivityChecks implements PortProbes {
     const answer = this.#options.codec.answer(transaction, this.#nomination.isOurs(pair));
     this.#send(pair, answer);
     for (const detour of this.#detours(pair)) this.#send(detour, answer);
-    // Once we have settled, another pair matters only where the peer has settled on that one.
-    const wanted = settled || !this.isSettled;
+    // Our pair may be one that the peer can't have: with a dependent mapping each of its addresses has to be met.
+    const wanted = settled || !this.#nomination.agreed;
     if (wanted && !pair.valid && pair.mayProbe && !this.#ended) this.#trigger(pair, firstContact, now);
   }
 

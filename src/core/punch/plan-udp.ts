@@ -16,7 +16,8 @@ import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSeque
  * | one dependent, the other's filter takes any port | the dependent end sends, the other answers where it came from |
  * | one dependent and sequential                | its next port is predicted; then a birthday                    |
  * | one dependent and random                    | a birthday                                                     |
- * | both dependent, one's filter open to all, the other's to any port | that other one sends to the mapping that the server saw |
+ * | both dependent, both filters open to all    | both send to what the STUN server saw                          |
+ * | both dependent, one on the address alone; one's filter open to all, the other's to any port | that other one sends to what the server saw |
  * | both dependent, both sequential             | both are predicted                                             |
  * | both dependent, one on the address alone, and its filter takes any port | a birthday: that end holds many ports open |
  * | both dependent otherwise                    | nothing: about 65,000 mappings would be needed (`UNPREDICTABLE`) |
@@ -24,8 +25,10 @@ import { acceptsAnyPort, confidence, hasDependentMapping, hasOpenFilter, isSeque
 export function planUdp(a: TransportProfile, b: TransportProfile): Stage[] | Obstacle {
   const [aDepends, bDepends] = [hasDependentMapping(a), hasDependentMapping(b)];
   if (aDepends && bDepends) {
-    if (meetByOpenFilters(b, a)) return [planAnswer('initiator', 0.9)];
-    if (meetByOpenFilters(a, b)) return [planAnswer('responder', 0.9)];
+    const oneAnswers = answersWhereMet(a) || answersWhereMet(b);
+    const bothOpen = hasOpenFilter(a) && hasOpenFilter(b);
+    if (bothOpen || (oneAnswers && letsIn(b, a))) return [planAnswer('initiator', 0.9)];
+    if (oneAnswers && letsIn(a, b)) return [planAnswer('responder', 0.9)];
     if (isSequential(a) && isSequential(b)) return [planPrediction('udp', 'both', a, b)];
     if (answersWhereMet(a)) return [planBirthday('udp', 'initiator', a, b)];
     if (answersWhereMet(b)) return [planBirthday('udp', 'responder', b, a)];
@@ -55,7 +58,7 @@ function planOneDependent(
 }
 
 /** `open` lets anybody in by the mapping that a server saw; `sender` sends there, and takes the answer from any port. */
-function meetByOpenFilters(open: TransportProfile, sender: TransportProfile): boolean {
+function letsIn(open: TransportProfile, sender: TransportProfile): boolean {
   return hasOpenFilter(open) && acceptsAnyPort(sender);
 }
 

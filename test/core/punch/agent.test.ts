@@ -188,18 +188,21 @@ describe('an agent', () => {
     expect(end.sends).toHaveLength(before + 1);
   });
 
-  it('checks no other pair after it has settled, but one that the peer has settled on', () => {
+  it('checks other pairs until both ends have settled on the same one', () => {
     const end = agentOf('responder');
-    const others = ['198.51.100.21', '198.51.100.22'].map((address) => ({ address, port: 40_000 }));
+    const others = [21, 22, 23].map((last) => ({ address: `198.51.100.${last}`, port: 40_000 }));
     end.handle({ type: 'remote', candidates: [mapped] });
     end.handle({ type: 'start', at: 0, roundTripMs: 80 });
     const probe = end.run(0)[0]!.bytes;
     end.handle(datagram(peer.answer(Buffer.from(probe.subarray(8, 20)).toString('hex'), false)), 40);
     const sentTo = ({ address }: { address: string }) => end.sends.filter(({ to }) => to.address === address);
     end.handle(datagram(peer.request(false).bytes, others[0]), 50);
-    end.handle(datagram(peer.request(true).bytes, others[1]), 50);
-    expect(sentTo(others[0]!)).toHaveLength(1); // an answer
-    expect(sentTo(others[1]!)).toHaveLength(2); // an answer and one check
+    end.handle(datagram(peer.request(true).bytes), 50);
+    end.handle(datagram(peer.request(false).bytes, others[1]), 60);
+    end.handle(datagram(peer.request(true).bytes, others[2]), 60);
+    expect(sentTo(others[0]!)).toHaveLength(2); // an answer and one check
+    expect(sentTo(others[1]!)).toHaveLength(1); // an answer
+    expect(sentTo(others[2]!)).toHaveLength(2); // the peer has changed its mind
   });
 
   it('follows the nomination when it had settled on another pair', () => {

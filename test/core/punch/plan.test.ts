@@ -312,9 +312,8 @@ const isBirthday = ({ technique }: Stage) => technique === 'birthday';
 function udpCanMeet(x: TransportProfile, y: TransportProfile): boolean {
   if (!x.reachable || !y.reachable) return false;
   if (!isDependent(x) || !isDependent(y)) return true;
-  const isOpenEnough = (isOpen(x) && isOpenToPorts(y)) || (isOpen(y) && isOpenToPorts(x));
   const answers = [x, y].some((end) => end.mapping === 'address-dependent' && isOpenToPorts(end));
-  return isOpenEnough || answers || (isCounting(x) && isCounting(y));
+  return (isOpen(x) && isOpen(y)) || answers || (isCounting(x) && isCounting(y));
 }
 
 /** As for UDP, but that a random port is not searched while UDP passes. */
