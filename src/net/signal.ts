@@ -203,7 +203,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #begin({ channel, grant }: Registered): void {
     // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
-    if (this.#channel && grant.time < this.#grant!.time) return channel.terminate();
+    if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.terminate();
     if (this.#deployment === undefined) {
       this.#deployment = grant.deployment;
       this.emit('pin', grant.deployment);

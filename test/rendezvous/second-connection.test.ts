@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { setTimeout } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TestDeployment, next } from './deployment.ts';
 import { stoppablePipe } from './stoppable-pipe.ts';
 
@@ -8,7 +9,10 @@ const bytes = (length: number) => new Uint8Array(randomBytes(length));
 
 describe('a connection to the rendezvous that has fallen silent', () => {
   let deployment: TestDeployment;
-  afterEach(() => deployment.close());
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await deployment.close();
+  });
 
   it('is replaced by a second one, and what was sent by it comes again', async () => {
     deployment = await TestDeployment.start();
@@ -40,10 +44,24 @@ describe('a connection to the rendezvous that has fallen silent', () => {
     await expect.poll(() => pipe.connections, { timeout: 10_000 }).toBe(2);
     pipe.go();
     await expect.poll(() => signal.rttMs ?? 0, { timeout: 10_000 }).toBeGreaterThan(0);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await setTimeout(300);
     expect(signal.grant!.time).toBeGreaterThanOrEqual(time);
     expect(signal.send({ t: 'ping', sent: 0 })).toBe(true);
   });
+
+  it('is replaced by one to a rendezvous whose clock was set back meanwhile', async () => {
+    deployment = await TestDeployment.start();
+    const pipe = await stoppablePipe(deployment);
+    const { signal } = await deployment.node({ url: pipe.url });
+    const { time } = signal.grant!;
+    pipe.stop();
+    pipe.stopNew();
+    signal.check();
+    await setTimeout(5_300); // it has been silent for too long by now, and stays while others are tried beside it
+    vi.spyOn(performance, 'timeOrigin', 'get').mockReturnValue(performance.timeOrigin - 3_600_000);
+    pipe.goNew();
+    await expect.poll(() => signal.grant && signal.grant.time < time, { timeout: 15_000 }).toBe(true);
+  }, 60_000);
 
   it('is given up where nothing answers at all', async () => {
     deployment = await TestDeployment.start();

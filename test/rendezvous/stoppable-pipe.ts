@@ -12,12 +12,15 @@ export interface StoppablePipe {
   /** … and on those to come. */
   stopNew(): void;
   go(): void;
+  /** Lets through those made since `stop` alone: what was there before stays silent. */
+  goNew(): void;
 }
 
 export async function stoppablePipe(deployment: TestDeployment): Promise<StoppablePipe> {
   const { port, hostname } = new URL(deployment.server.url);
   const pairs: [Socket, Socket][] = [];
   let stopped = false;
+  let old = 0;
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     pairs.push([near, far]);
@@ -37,6 +40,7 @@ export async function stoppablePipe(deployment: TestDeployment): Promise<Stoppab
       return pairs.length;
     },
     stop: () => {
+      old = pairs.length;
       for (const [near, far] of pairs) far.unpipe(near).pause();
     },
     stopNew: () => {
@@ -45,6 +49,10 @@ export async function stoppablePipe(deployment: TestDeployment): Promise<Stoppab
     go: () => {
       stopped = false;
       for (const [near, far] of pairs) far.pipe(near);
+    },
+    goNew: () => {
+      stopped = false;
+      for (const [near, far] of pairs.slice(old)) far.pipe(near);
     },
   };
 }
