@@ -21,8 +21,10 @@ export function openWebSocketCircuit(connection: Socket, relayUrl: URL, opening:
       maxPayload: MAX_CIRCUIT_MESSAGE_BYTES,
       maxFragments: 16,
       maxBufferedChunks: 256,
-      handshakeTimeout: LIMITS.handshakeStepMs,
     });
+    // The option `handshakeTimeout` has no effect on a connection that was made already.
+    const late = setTimeout(() => connection.destroy(), LIMITS.handshakeStepMs);
+    connection.once('close', () => clearTimeout(late));
     // Made before 'open', so that no message can come without somebody to take it.
     const pipe = new WebSocketPipe(socket);
     socket.once('unexpected-response', (request, response) => {
@@ -33,7 +35,10 @@ export function openWebSocketCircuit(connection: Socket, relayUrl: URL, opening:
     socket.once('error', (cause) => {
       reject(new SallyportError('RELAY_UNREACHABLE', `no WebSocket at ${url.host}`, { cause }));
     });
-    socket.once('open', () => resolve(pipe));
+    socket.once('open', () => {
+      clearTimeout(late);
+      resolve(pipe);
+    });
   });
 }
 

@@ -195,8 +195,14 @@ export class RelayLink {
 
   async #openWebSocket(claim: Claim): Promise<Duplex> {
     const { socket, exporter } = await this.#connect(['http/1.1']);
-    const leg = await openWebSocketCircuit(socket, this.#url, opening(claim, exporter));
-    return this.#own(greet(leg, claim));
+    try {
+      const leg = await openWebSocketCircuit(socket, this.#url, opening(claim, exporter));
+      return this.#own(greet(leg, claim));
+    } catch (thrown) {
+      // Where nothing at all gets through, it is the relay that is silent.
+      if (asSallyportError(thrown).code === 'RELAY_UNREACHABLE') this.#blockedUntil.clear();
+      throw thrown;
+    }
   }
 
   #own(leg: Duplex): Duplex {

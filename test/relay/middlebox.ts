@@ -4,6 +4,8 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 export interface MiddleboxOptions {
   /** Cuts off everything. */
   readonly refuses?: boolean;
+  /** Takes connections, and never answers. */
+  readonly silent?: boolean;
   /** Cuts off HTTP/2. */
   readonly http1Only?: boolean;
   /** Upgrades that are passed on; of other requests it takes the headers of the upgrade away, as a plain HTTP/1.1 proxy does. */
@@ -30,6 +32,7 @@ export class Middlebox {
       this.#sockets.add(downstream);
       downstream.on('error', () => undefined);
       if (this.options.refuses) downstream.destroy();
+      if (this.options.silent) return;
       downstream.once('data', (first: Buffer) => this.#first(first.toString('latin1'), downstream, target));
     });
   }

@@ -116,6 +116,13 @@ describe('the way to a relay', () => {
     expect((await open()).kind).toBe('relay-h1');
   });
 
+  it('is given up where it is silent altogether, which says nothing of what gets through later', async () => {
+    const { box, open } = await through({ silent: true });
+    await expect(open()).rejects.toMatchObject({ code: 'RELAY_UNREACHABLE' });
+    box.options = {};
+    expect((await open()).kind).toBe('relay-h1');
+  }, 30_000);
+
   it('opens no leg by a network that was left meanwhile', async () => {
     const { box, link, open } = await through(SWALLOWS);
     const leg = open();
