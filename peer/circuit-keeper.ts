@@ -154,7 +154,7 @@ export class CircuitKeeper {
     return relay.open(ticket, identity, { kinds, greeting });
   }
 
-  /** The relays are taken in turn; both ends hold the same list. */
+  /** The relays are taken in turn, and each handshake begins with another; both ends hold the same list. */
   async #freshTicket(attempt: number): Promise<HeldTicket> {
     const fresh = () =>
       this.#tickets.filter(({ fields }) => fields.expires > this.#options.serverTime() + 1_000);
@@ -170,7 +170,7 @@ export class CircuitKeeper {
       });
     }
     const tickets = fresh();
-    return tickets[attempt % tickets.length]!;
+    return tickets[(this.#options.keys.epoch + attempt) % tickets.length]!;
   }
 
   async #pause(failures: number): Promise<void> {

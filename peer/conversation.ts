@@ -63,6 +63,8 @@ export interface Resumed {
   readonly instance: Uint8Array;
   readonly remote: PeerFace;
   readonly start: RoundStart;
+  /** Those that came with it, for the leg of whoever offered or answered. */
+  readonly tickets: readonly Uint8Array[];
 }
 
 /** Most circuits stand by then, where the relay is all that is allowed. */
@@ -166,7 +168,7 @@ export class Conversation {
    * @param offered by this end; the other end's keys are proven then
    * @throws SallyportError `PROTOCOL_ERROR` where that epoch doesn't follow
    */
-  resume({ epoch, result, offered, instance, remote, start }: Resumed): void {
+  resume({ epoch, result, offered, instance, remote, start, tickets }: Resumed): void {
     if (this.session.end) return; // while the offer was under way
     const keys = this.#epochs.renew(epoch, result);
     if (!keys) throw new SallyportError('PROTOCOL_ERROR', `epoch ${epoch} does not follow`);
@@ -175,7 +177,11 @@ export class Conversation {
     this.#correspondence.renew(keys, instance);
     this.#sources = this.#newSources(keys, offered);
     this.#resumption.resumed();
+    // The session's relays may be others by now. Whoever offers has a circuit's first leg, which is the initiator's in this session.
+    const areOurs = offered === (this.session.role === 'initiator');
+    if (areOurs && tickets.length > 0) this.#tickets = tickets;
     this.begin(remote, start);
+    if (!areOurs) this.#renewTickets();
   }
 
   /** The rendezvous is there again: what waited for it does so no longer, and what may be lost is sent again. */

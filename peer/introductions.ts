@@ -142,20 +142,19 @@ export class Introductions {
 
   /** Offers a session that lost all its paths anew; both ends have new keys then. */
   async #reoffer(conversation: Conversation): Promise<void> {
-    const { session, nextEpoch: epoch, offeredTo: instance } = conversation;
+    const { session, nextEpoch: epoch } = conversation;
     const known = {
       session: conversation.id,
-      instance,
+      instance: conversation.offeredTo,
       resume: { epoch, next: session.driver.nextExpected },
     };
-    const { handshake, answer, read } = await this.#offering.introduce(session.peer, {
-      kinds: session.kinds,
-      known,
-    });
+    const terms = { kinds: session.kinds, known };
+    const { handshake, answer, read } = await this.#offering.introduce(session.peer, terms);
     const { kinds, profile, candidates, start } = read;
+    const { instance, tickets } = answer;
     const remote = { kinds, profile, candidates: this.#sightings(session.peer).mark(candidates) };
     const result = handshake.result();
-    conversation.resume({ epoch, result, offered: true, instance: answer.instance, remote, start });
+    conversation.resume({ epoch, result, offered: true, instance, remote, start, tickets });
   }
 
   /** Whatever others send, what can't be read has no effect. */
@@ -223,7 +222,7 @@ export class Introductions {
    * The peer has lost all paths of the session, and offers it anew.
    * @throws SallyportError whose code is all that it is told
    */
-  #acceptAgain(known: Conversation, { session, noise, instance }: ForwardedOffer): void {
+  #acceptAgain(known: Conversation, { session, noise, instance, tickets }: ForwardedOffer): void {
     const { identity, deployment, network } = this.#options;
     const { peer, driver } = known.session;
     const handshake = this.#admission.responding(session, peer);
@@ -240,7 +239,7 @@ export class Introductions {
     const reply = handshake.write(answer);
     const remote = { kinds, profile, candidates: this.#sightings(peer).mark(candidates) };
     const { epoch } = offer.resume;
-    known.resume({ epoch, result: handshake.result(), offered: false, instance, remote, start });
+    known.resume({ epoch, result: handshake.result(), offered: false, instance, remote, start, tickets });
     deployment.send({ t: 'answer', session, to: publicKeyOf(peer), instance, noise: reply });
   }
 

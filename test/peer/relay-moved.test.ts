@@ -1,38 +1,100 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Peer, Relay, Rendezvous } from '../../src/index.ts';
+import { RelayLink } from '../../src/net/relay-link.ts';
+import type { Session } from '../../peer/session.ts';
 
+const patience = { timeout: 30_000 };
+const common = { listen: '127.0.0.1:0', stunPort: 0, insecure: true };
+
+let folder: string;
+let rendezvous: Rendezvous;
 const closers: (() => unknown)[] = [];
+const home = (name: string) => join(folder, name);
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sallyport-relay-moved-'));
+  closers.push(() => rmSync(folder, { recursive: true, force: true }));
+  rendezvous = await Rendezvous.start({ ...common, relay: false, open: true, home: home('r') });
+  closers.push(() => rendezvous.close());
+});
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
+/** With a key of that name. */
+async function startRelay(name: string): Promise<Relay> {
+  const relay = await Relay.start({ ...common, rendezvous: rendezvous.url, home: home(name) });
+  closers.push(() => relay.close());
+  return relay;
+}
+
+async function startPeer(name: string, allow: string[]): Promise<Peer> {
+  const peer = await Peer.start({ home: home(name), rendezvous: rendezvous.url, allow });
+  closers.push(async () => {
+    for (const { driver } of peer.sessions) driver.destroy();
+    await peer.close();
+  });
+  return peer;
+}
+
+function urlsOf(session: Session): (string | undefined)[] {
+  return session.driver.paths.map(({ remote }) => remote);
+}
+
 it('a relay that came back at another URL is reached there', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'sallyport-relay-moved-'));
-  closers.push(() => rmSync(folder, { recursive: true, force: true }));
-  const common = { listen: '127.0.0.1:0', stunPort: 0, insecure: true };
-  const home = (name: string) => join(folder, name);
-  const rendezvous = await Rendezvous.start({ ...common, relay: false, open: true, home: home('r') });
-  closers.push(() => rendezvous.close());
-  const startRelay = () => Relay.start({ ...common, rendezvous: rendezvous.url, home: home('relay') });
-  const startPeer = async (name: string, allow: string[]) => {
-    const peer = await Peer.start({ home: home(name), rendezvous: rendezvous.url, allow });
-    closers.push(() => peer.close());
-    return peer;
-  };
-  const before = await startRelay();
+  const before = await startRelay('relay');
   const alice = await startPeer('alice', []);
   const bob = await startPeer('bob', [alice.id]);
   await before.close();
-  const after = await startRelay();
-  closers.push(() => after.close());
+  const after = await startRelay('relay');
   expect(after.id).toBe(before.id);
   await expect
     .poll(() => [alice, bob].map(({ deployment }) => deployment.relay(after.id)?.url))
     .toEqual([after.url, after.url]);
   const session = await alice.connect(bob.id, { paths: ['relay'] });
-  expect(session.driver.paths.map(({ remote }) => remote)).toEqual([after.url]);
+  expect(urlsOf(session)).toEqual([after.url]);
   await session.close();
+});
+
+it('a session goes on by a relay that took the place of the one it had', async () => {
+  const before = await startRelay('one');
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  const session = await alice.connect(bob.id, { paths: ['relay'] });
+  const after = await startRelay('another');
+  await before.close();
+  await expect.poll(() => urlsOf(session), patience).toEqual([after.url]);
+});
+
+it('and so it does where it is the responder that offers it anew', async () => {
+  const before = await startRelay('one');
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  const session = await alice.connect(bob.id, { paths: ['relay'] });
+  const send = alice.deployment.send.bind(alice.deployment);
+  vi.spyOn(alice.deployment, 'send').mockImplementation((message) => message.t !== 'offer' && send(message));
+  const after = await startRelay('another');
+  await before.close();
+  await expect.poll(() => urlsOf(session), patience).toEqual([after.url]);
+});
+
+it('a session that lost its relay in silence goes on by another', async () => {
+  const relays = [await startRelay('one'), await startRelay('two')];
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  const session = await alice.connect(bob.id, { paths: ['relay'] });
+  const [lost] = urlsOf(session);
+  const other = relays.find(({ url }) => url !== lost)!;
+  const open = RelayLink.prototype.open;
+  vi.spyOn(RelayLink.prototype, 'open').mockImplementation(function (this: RelayLink, ...args) {
+    return this.url === lost ? new Promise(() => {}) : open.apply(this, args);
+  });
+  for (const { driver } of [session, ...bob.sessions]) {
+    for (const { id } of driver.paths) driver.removePath(id, 'lost');
+  }
+  await expect.poll(() => urlsOf(session), patience).toEqual([other.url]);
 });
