@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { canonicalAddress } from '../core/address.ts';
-import { sameEndpoint, type Endpoint } from '../core/endpoint.ts';
+import { canonicalAddress, familyOfAddress } from '../core/address.ts';
+import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -65,7 +65,7 @@ export interface Registered {
 
 /** A listener may have to wait until the rendezvous has pinged its predecessor. */
 const REGISTRATION_MS = 2 * LIMITS.handshakeStepMs;
-/** Where only the proxy resolves names, asking for one may take as long as the system likes. */
+/** Where only the proxy resolves names, or the name has no IPv4 address, asking may take as long as the system likes. */
 const RESOLVE_MS = 1_000;
 
 /**
@@ -85,8 +85,7 @@ export async function register(
   signal.addEventListener('abort', abandon);
   if (signal.aborted) abandon();
   const url = new URL('/v1/signal', origin.url);
-  const address = proxied ? undefined : socket.remoteAddress;
-  const host = address === undefined ? resolveHost(url) : canonicalAddress(address);
+  const host = hostOver4(url, proxied ? undefined : socket.remoteAddress);
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
   const channel = await MessageChannel.open(socket, url, timeoutMs);
   try {
@@ -152,14 +151,11 @@ function grantOf(
   host: string | undefined,
 ): Grant {
   const { leaseMs, time, observed, stun, relays } = registered;
-  const fill = (endpoints: readonly Endpoint[]) => {
-    const known = endpoints.flatMap(({ address, port }) => {
+  const fill = (endpoints: readonly Endpoint[]) =>
+    endpoints.flatMap(({ address, port }) => {
       const named = address === '' ? host : address;
       return named === undefined ? [] : [{ address: canonicalAddress(named), port }];
     });
-    // Reached over IPv6, a server of both families has named that address itself.
-    return known.filter((one, index) => known.findIndex((other) => sameEndpoint(one, other)) === index);
-  };
   return {
     deployment,
     leaseMs,
@@ -181,11 +177,17 @@ export function relayInfos(
   }));
 }
 
-/** Behind a proxy only the name is known; `undefined` where this network doesn't resolve names itself, or not in time. */
-async function resolveHost(url: URL): Promise<string | undefined> {
+/**
+ * The rendezvous's address over IPv4, which is all that it leaves to be filled in. Behind a proxy, and over IPv6, only
+ * the name is known; `undefined` where there is none, this network doesn't resolve names itself, or not in time.
+ */
+async function hostOver4(url: URL, reached: string | undefined): Promise<string | undefined> {
+  const isOver4 = (address: string) => familyOfAddress(address) === 4;
+  if (reached !== undefined && isOver4(canonicalAddress(reached))) return canonicalAddress(reached);
   try {
-    const found = await Promise.race([lookup(hostOf(url)), sleep(RESOLVE_MS, undefined, { ref: false })]);
-    return found && canonicalAddress(found.address);
+    const name = lookup(hostOf(url), { family: 4 });
+    const found = await Promise.race([name, sleep(RESOLVE_MS, undefined, { ref: false })]);
+    return found && isOver4(found.address) ? found.address : undefined;
   } catch {
     return undefined;
   }

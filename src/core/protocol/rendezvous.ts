@@ -86,7 +86,7 @@ const auth = v.object({
   secret: bytesOf(16),
 });
 
-/** Address `''` stands for the host of the rendezvous's URL. */
+/** Address `''` stands for the host of the rendezvous's URL, over IPv4. */
 const stunServers = v.pipe(
   v.array(
     v.object({
