@@ -38,9 +38,9 @@ export class Circumstances {
   lines(transports: readonly Transport[]): TraceLine[] {
     return transports.flatMap((transport) =>
       (['here', 'there'] as const).flatMap((end): TraceLine[] => {
-        const profile = this.profiles[end][transport];
+        const profile = this.profiles[end];
         const text = `${end}, the NAT ${natWords(transport, profile)}`;
-        if (!isMeasured(profile)) return [];
+        if (!isMeasured(profile[transport])) return [];
         if (this.#told.get(`${transport} ${end}`) === text) return [];
         this.#told.set(`${transport} ${end}`, text);
         return [{ transport, stage: 'nat', text }];

@@ -5,13 +5,13 @@ import type { Prognosis } from './prognosis.ts';
 
 /** `peer nat` for people: each behaviour, and what it means in one line. */
 export function natReportWords(report: NatReport): string {
-  const { udp, tcp, notes, prognosis } = report;
+  const { udp, tcp, overIPv6, notes, prognosis } = report;
   return [
-    `For UDP: ${nameOf(udp)}. For TCP: ${nameOf(tcp)}.`,
+    `For UDP: ${nameOf(udp, overIPv6?.udp)}. For TCP: ${nameOf(tcp, overIPv6?.tcp)}.`,
     '',
-    ...transportWords('udp', udp),
+    ...transportWords('udp', report),
     '',
-    ...transportWords('tcp', tcp),
+    ...transportWords('tcp', report),
     '',
     ...networkWords(report),
     '',
@@ -25,9 +25,16 @@ export function natReportWords(report: NatReport): string {
   ].join('\n');
 }
 
-function nameOf({ type, confidence }: TransportReport): string {
+function nameOf(report: TransportReport, over6: TransportReport | undefined): string {
+  const { type, confidence } = report;
   if (type === 'unknown') return 'not measured';
-  return `${NAMES[type] ?? `a "${type}" NAT`} (${Math.round(100 * confidence)} % sure)`;
+  const name = NAMES[type] ?? `a "${type}" NAT`;
+  return `${name}${over4Alone(report, over6)} (${Math.round(100 * confidence)} % sure)`;
+}
+
+/** What doesn't get out over IPv4 may do so over IPv6. */
+function over4Alone({ reachable }: TransportReport, over6: TransportReport | undefined): string {
+  return reachable === false && over6?.reachable === true ? ' over IPv4' : '';
 }
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -48,10 +55,14 @@ function measuredWords({ servers, udp, tcp, tookMs, ageSeconds }: NatReport): st
 
 const OLD_S = 30;
 
-function transportWords(transport: Transport, report: TransportReport): string[] {
+function transportWords(transport: Transport, { [transport]: report, overIPv6 }: NatReport): string[] {
   const title = transport.toUpperCase();
-  if (report.reachable === false) return [`${title}:   does not get out of this network`];
-  if (report.reachable === null) return [`${title}:   nothing measured in time`];
+  if (report.reachable === false)
+    return [`${title}:   does not get out of this network${over4Alone(report, overIPv6?.[transport])}`];
+  if (report.reachable === null) {
+    const why = report.servers.length === 0 ? 'over IPv4: no STUN server has it' : 'in time';
+    return [`${title}:   nothing measured ${why}`];
+  }
   const line = (name: string, value: string, means: string | undefined) =>
     `  ${`${name}:`.padEnd(11)} ${value}${means === undefined ? '' : `: ${means}`}`;
   const { mapping, filtering, allocation, strays, hairpin, lifetimeSeconds } = report;
@@ -87,11 +98,14 @@ function ipv6Words(hasAddress: boolean, over6: NatReport['overIPv6']): string {
   return `gets out, seen at ${seen}; UDP meets ${obstacleOver6(udp)}, TCP ${obstacleOver6(tcp)}`;
 }
 
+/** Servers have one address over IPv6, which can't tell a filter for addresses from none. */
 function obstacleOver6({ reachable, mapping, filtering }: TransportReport): string {
   if (reachable !== true) return 'a wall';
   const nat = mapping === 'none' ? '' : 'a NAT and ';
   if (filtering === 'none' || filtering === 'endpoint-independent') return `${nat}no filter`;
-  return filtering === 'unknown' ? `${nat}perhaps a firewall` : `${nat}a firewall that lets in answers only`;
+  return filtering === 'address-and-port-dependent'
+    ? `${nat}a firewall that lets in answers only`
+    : `${nat}perhaps a firewall`;
 }
 
 function portMappingWords(report: PortMappingReport | null): string {

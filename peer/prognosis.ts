@@ -57,10 +57,17 @@ const REMOTES: readonly [string, NatProfile][] = [
   ],
 ];
 
+const FIREWALL = measured({ mapping: 'none', filtering: 'address-and-port-dependent' });
+const OVER_IPV6: [string, NatProfile] = [
+  'IPv6, through a firewall',
+  { ...behind({ reachable: false }), ipv6: { udp: FIREWALL, tcp: FIREWALL } },
+];
+
 /** What this profile leads to with each kind of remote NAT, by the very plan that a session would follow. */
 export function prognosisFor(profile: NatProfile): Prognosis[] {
   const kinds = ['udp', 'tcp', 'relay'] as const;
-  return REMOTES.map(([remote, theirs]) => {
+  const remotes = profile.ipv6 ? [...REMOTES, OVER_IPV6] : REMOTES;
+  return remotes.map(([remote, theirs]) => {
     const { stages } = plan({ profile, kinds }, { profile: theirs, kinds });
     return { remote, udp: best(stages, 'udp'), tcp: best(stages, 'tcp') };
   });

@@ -54,8 +54,8 @@ export function planWords(prospect: Prospect): string {
     ...workedWords(prospect),
     ...transports.flatMap((transport) => [
       '',
-      `${transport.toUpperCase()}, here:  the NAT ${natWords(transport, here[transport])}`,
-      `     there: the NAT ${natWords(transport, there[transport])}`,
+      `${transport.toUpperCase()}, here:  the NAT ${natWords(transport, here)}`,
+      `     there: the NAT ${natWords(transport, there)}`,
     ]),
     ...(stages.length > 0 ? ['', 'What both ends would try, side by side:', ...stages.map(stageWords)] : []),
     ...obstacles.flatMap(({ transport, code, reason, remedy }) => [

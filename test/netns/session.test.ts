@@ -48,6 +48,7 @@ describe.skipIf(!support.ok)('a session by the real commands, behind real NATs',
     ['apd/apd-random', 'apd/apd-random'],
     ['tcp443-only', 'ei/apd'],
     ['proxy-only', 'ei/apd'],
+    ['ipv6-only', 'ei/apd'],
     ['same-nat-no-hairpin', 'same-nat-no-hairpin'],
     ['same-cgnat-no-hairpin', 'same-cgnat-no-hairpin'],
   ])('%s × %s is relayed, and says why', async (a, b) => {

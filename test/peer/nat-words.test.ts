@@ -21,8 +21,9 @@ const symmetric: TransportProfile = {
 };
 const open: TransportProfile = { ...measured, mapping: 'none', filtering: 'none' };
 const blocked: TransportProfile = { ...UNMEASURED, reachable: false };
+const firewall: TransportProfile = { ...measured, mapping: 'none' };
 
-function words(profile: Pick<NatProfile, 'udp' | 'tcp'>, source = '192.168.1.2'): string {
+function words(profile: Omit<NatProfile, 'version'>, source = '192.168.1.2'): string {
   const measurement = {
     profile: { version: 1, ...profile },
     stun: { udp: [], tcp: [] },
@@ -58,6 +59,30 @@ describe('what `peer nat` says', () => {
     expect(text).toMatch(/ports: +random: .* have to search/);
     expect(text).toMatch(/^TCP: +does not get out of this network$/m);
     expect(text).not.toMatch(/hairpin|lifetime|undefined|null/);
+  });
+
+  it('says of a host with IPv6 alone that it does get out, and whom that lets it reach', () => {
+    const text = words({ udp: blocked, tcp: blocked, ipv6: { udp: firewall, tcp: firewall } });
+    expect(text).toMatch(/^For UDP: blocked over IPv4 \(95 % sure\)\. For TCP: blocked over IPv4 \(/);
+    expect(text).toMatch(/^UDP: +does not get out of this network over IPv4$/m);
+    expect(outcome(text, 'port-restricted cone')).toBe('relayed');
+    expect(outcome(text, 'IPv6, through a firewall')).toMatch(/^UDP by simultaneous probes .*, TCP by simul/);
+  });
+
+  it('knows of a firewall over IPv6 only where another port of the server was kept out', () => {
+    const over6 = (udp: TransportProfile) =>
+      words({ udp: measured, tcp: measured, ipv6: { udp, tcp: firewall } });
+    const asOneAddressShowsIt: TransportProfile = {
+      ...firewall,
+      filtering: 'address-dependent',
+      provisional: true,
+    };
+    expect(over6(firewall)).toContain('UDP meets a firewall that lets in answers only');
+    expect(over6(asOneAddressShowsIt)).toContain('UDP meets perhaps a firewall');
+  });
+
+  it('says where nothing could be measured for want of a server', () => {
+    expect(words({ udp: UNMEASURED, tcp: measured })).toMatch(/^UDP: .* over IPv4: no STUN server has it$/m);
   });
 
   it('tells of a carrier’s NAT where the way out begins in its range, not where a virtual network has such an address', () => {

@@ -1,4 +1,4 @@
-import { popularName, type PortAllocation, type TransportProfile } from './behavior.ts';
+import { popularName, type NatProfile, type PortAllocation, type TransportProfile } from './behavior.ts';
 import type { Transport } from '../punch/candidate.ts';
 
 /** Something is known of it, be it that nothing passes. */
@@ -6,10 +6,13 @@ export function isMeasured({ reachable, mapping }: TransportProfile): boolean {
   return reachable === false || (reachable === true && mapping !== 'unknown');
 }
 
-/** What a NAT does with one transport, in words that follow "the NAT". */
-export function natWords(transport: Transport, profile: TransportProfile): string {
+/** What a NAT does with one transport over IPv4, in words that follow "the NAT". */
+export function natWords(transport: Transport, { [transport]: profile, ipv6 }: NatProfile): string {
   const { reachable, mapping, filtering } = profile;
-  if (reachable === false) return `lets no ${transport.toUpperCase()} out`;
+  if (reachable === false) {
+    const instead = ipv6?.[transport].reachable ? ' over IPv4, but over IPv6' : '';
+    return `lets no ${transport.toUpperCase()} out${instead}`;
+  }
   if (!isMeasured(profile)) return 'is not measured yet';
   if (mapping === 'none') {
     return filtering === 'none'

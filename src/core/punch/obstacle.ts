@@ -6,6 +6,8 @@ export type ReasonCode =
   | 'NOT_ALLOWED'
   | 'UDP_BLOCKED'
   | 'TCP_BLOCKED'
+  /** One end gets out over IPv6 alone, the other over IPv4 alone. */
+  | 'NO_COMMON_FAMILY'
   /** Both are behind one NAT that carries nothing from one inner host to another. */
   | 'NO_HAIRPIN'
   /** Both mappings depend on the destination, and where they go can't be foreseen. */
@@ -43,6 +45,12 @@ export const BLOCKED: Record<Transport, Obstacle> = {
     reason: 'one of the two networks lets no TCP out but to a few ports',
     remedy: 'a network that lets TCP out to any port would allow it',
   },
+};
+
+export const NO_COMMON_FAMILY: Obstacle = {
+  code: 'NO_COMMON_FAMILY',
+  reason: 'one of the two networks lets it out over IPv6 alone, and the other one over IPv4 alone',
+  remedy: 'a network with both, at either end, would make it direct',
 };
 
 export const NO_HAIRPIN: Obstacle = {

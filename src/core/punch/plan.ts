@@ -1,7 +1,8 @@
+import type { Family } from '../address.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { Transport } from './candidate.ts';
-import { BLOCKED, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';
+import { BLOCKED, NO_COMMON_FAMILY, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';
 import { planTcp } from './plan-tcp.ts';
 import { planUdp } from './plan-udp.ts';
 import { sharesPublicAddress, type PeerSituation } from './situation.ts';
@@ -84,9 +85,11 @@ export function plan(a: PeerSituation, b: PeerSituation): Plan {
     }
     stages.push(withinOneNetwork(transport, a, b));
     const across = acrossNats(transport, a, b);
+    const over6 = overIPv6(transport, a, b);
     if (Array.isArray(across)) stages.push(...across);
-    else unreachable[transport] = across;
-    stages.push(...overIPv6(transport, a, b));
+    // Over IPv6 both let it out: where that fails, it is not for a network that doesn't.
+    else if (across !== BLOCKED[transport] || over6.length === 0) unreachable[transport] = across;
+    stages.push(...over6);
   }
   return { stages, unreachable };
 }
@@ -106,7 +109,9 @@ function withinOneNetwork(transport: Transport, a: PeerSituation, b: PeerSituati
  * transport out nowhere, one NAT in front of both that has no hairpin, and a port that a router leads to one of them.
  */
 function acrossNats(transport: Transport, a: PeerSituation, b: PeerSituation): Stage[] | Obstacle {
-  if (isBlocked(transport, a, b)) return BLOCKED[transport];
+  if (isBlocked(transport, a, b)) {
+    return haveCommonFamily(transport, a, b) ? BLOCKED[transport] : NO_COMMON_FAMILY;
+  }
   const [x, y] = [a.profile[transport], b.profile[transport]];
   const punched = transport === 'udp' ? planUdp(x, y) : planTcp(x, y, isBlocked('udp', a, b));
   if (sharesPublicAddress(x, y) && lacksHairpin(x, y)) return planDoubtful(punched);
@@ -116,6 +121,18 @@ function acrossNats(transport: Transport, a: PeerSituation, b: PeerSituation): S
 
 function isBlocked(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
   return [a, b].some(({ profile }) => profile[transport].reachable === false);
+}
+
+/** Also where one of them gets out over neither: then it is that which stands in the way. */
+function haveCommonFamily(transport: Transport, a: PeerSituation, b: PeerSituation): boolean {
+  const [x, y] = [familiesOut(transport, a), familiesOut(transport, b)];
+  return x.length === 0 || y.length === 0 || x.some((family) => y.includes(family));
+}
+
+function familiesOut(transport: Transport, { profile }: PeerSituation): Family[] {
+  const over4 = profile[transport].reachable !== false;
+  const over6 = profile.ipv6?.[transport].reachable === true;
+  return [...(over4 ? [4 as const] : []), ...(over6 ? [6 as const] : [])];
 }
 
 function lacksHairpin(a: TransportProfile, b: TransportProfile): boolean {

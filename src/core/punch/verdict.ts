@@ -64,6 +64,10 @@ function reasonWords(
     case 'UDP_BLOCKED':
     case 'TCP_BLOCKED':
       return blockedWords(transport.toUpperCase(), here, there);
+    case 'NO_COMMON_FAMILY':
+      return here.reachable === false
+        ? 'your network lets it out over IPv6 alone, and the other one over IPv4 alone'
+        : 'your network lets it out over IPv4 alone, and the other one over IPv6 alone';
     case 'NOT_ALLOWED':
     case 'NO_HAIRPIN':
     case 'NOT_THROUGH':

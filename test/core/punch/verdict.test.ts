@@ -19,6 +19,9 @@ const random = behind({ ...dependent, allocation: { kind: 'random' } });
 const counting = behind({ ...dependent, allocation: { kind: 'sequential', step: 1 } });
 const BLOCKED = { reachable: false } as const;
 
+const over6 = behind({ mapping: 'none', filtering: 'address-and-port-dependent' });
+const only6: NatProfile = { ...behind(BLOCKED), ipv6: { udp: over6.udp, tcp: over6.tcp } };
+
 /** Of a round in which only what the plan rules out was met. */
 function verdict(here: NatProfile, there: NatProfile, kinds = ALL): Verdict {
   const { unreachable } = plan({ profile: here, kinds }, { profile: there, kinds: ALL });
@@ -52,6 +55,23 @@ describe('the verdict', () => {
     const { code, text } = verdict(here, there);
     expect(code).toBe('UDP_BLOCKED');
     expect(text).toContain(words);
+  });
+
+  it.each([
+    [only6, random, 'your network lets it out over IPv6 alone, and the other one over IPv4 alone'],
+    [random, only6, 'your network lets it out over IPv4 alone, and the other one over IPv6 alone'],
+  ])(
+    'does not call a network blocked that lets it out over the family that the other end lacks: %#',
+    (here, there, words) => {
+      const { code, text } = verdict(here, there);
+      expect(code).toBe('NO_COMMON_FAMILY');
+      expect(text).toBe(`udp and tcp: ${words}; a network with both, at either end, would make it direct`);
+    },
+  );
+
+  it('leaves IPv4 out where it does not get out, and IPv6 was tried', () => {
+    expect(verdict(only6, only6).obstacles).toEqual([]);
+    expect(verdict(only6, { ...random, ipv6: only6.ipv6 }).obstacles).toEqual([]);
   });
 
   it('is about TCP where UDP was not allowed', () => {
