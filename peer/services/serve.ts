@@ -41,6 +41,7 @@ export interface ServeOptions {
 export function serveStream(options: ServeOptions): void {
   const { stream, purpose, datagrams, allow, handle, pipe, listen, record } = options;
   const refuse = (thrown: unknown) => {
+    if (stream.destroyed) return; // told as closed
     const error = asSallyportError(thrown);
     record('refused', error.code);
     stream.reset(error.code, error.message);
@@ -88,7 +89,7 @@ async function serveTarget(
     opened();
     return serveFlow(stream, socket, datagrams);
   }
-  const socket = await dialTarget(target, checked);
+  const socket = await dialTarget(target, checked, stream);
   if (stream.destroyed) return void socket.destroy();
   opened();
   if (confirm) stream.write(CONNECTED);

@@ -2,6 +2,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { familyOfAddress, isAddress } from '../../src/core/address.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { mayDialAddress } from '../exposure.ts';
@@ -15,14 +16,15 @@ const CONNECT_TIMEOUT_MS = 10_000;
  * Dials an exposed TCP target or Unix socket. A name is resolved once, and the addresses that were checked are those
  * that are dialled, one after the other.
  * @param checked false where only the resolved address can tell whether the target may be reached
- * @throws SallyportError `TARGET_REFUSED`, `TARGET_UNREACHABLE`, `NOT_AUTHORIZED`
+ * @param stream that the target is dialled for, no longer than it is there
+ * @throws SallyportError `TARGET_REFUSED`, `TARGET_UNREACHABLE`, `NOT_AUTHORIZED`, `ABORTED`
  */
-export async function dialTarget(target: Target, checked: boolean): Promise<Socket> {
-  if (target.via === 'unix') return dialOne({ path: target.path }, target.path);
+export async function dialTarget(target: Target, checked: boolean, stream?: Duplex): Promise<Socket> {
+  if (target.via === 'unix') return dialOne({ path: target.path }, target.path, stream);
   let failure: unknown;
   for (const host of await addressesOf(target, checked)) {
     try {
-      return await dialOne({ host, port: target.port, noDelay: true }, targetText(target));
+      return await dialOne({ host, port: target.port, noDelay: true }, targetText(target), stream);
     } catch (thrown) {
       failure ??= thrown;
     }
@@ -69,24 +71,36 @@ async function resolve(host: string): Promise<string[]> {
 function dialOne(
   to: { path: string } | { host: string; port: number; noDelay: boolean },
   name: string,
+  stream: Duplex | undefined,
 ): Promise<Socket> {
   return new Promise((resolveSocket, reject) => {
+    if (stream?.destroyed) return reject(noLongerWanted());
     const socket = connect({ ...to, allowHalfOpen: true });
-    const fail = (error: SallyportError) => {
+    const settled = () => {
       clearTimeout(timer);
+      stream?.off('close', unwanted);
+    };
+    const fail = (error: SallyportError) => {
+      settled();
       socket.destroy();
       reject(error);
     };
+    const unwanted = () => fail(noLongerWanted());
+    stream?.once('close', unwanted);
     const late = () => fail(new SallyportError('TARGET_UNREACHABLE', `${name} did not answer`));
     const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
     const failed = (error: NodeJS.ErrnoException) => fail(dialFailure(name, error));
     socket.once('error', failed);
     socket.once('connect', () => {
-      clearTimeout(timer);
+      settled();
       socket.off('error', failed);
       resolveSocket(socket);
     });
   });
+}
+
+function noLongerWanted(): SallyportError {
+  return new SallyportError('ABORTED', 'the stream has ended meanwhile');
 }
 
 function dialFailure(name: string, cause: NodeJS.ErrnoException): SallyportError {

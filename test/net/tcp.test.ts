@@ -1,11 +1,10 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { dialTcp, errnoOf, listenTcp } from '../../src/net/tcp.ts';
 import type { DialOptions, TcpListener } from '../../src/net/tcp.ts';
+import { silentEndpoint } from './silent-endpoint.ts';
 
 const sockets: Socket[] = [];
 const listeners: TcpListener[] = [];
@@ -40,31 +39,6 @@ async function freePort(): Promise<number> {
   await listener.close();
   return listener.address.port;
 }
-
-/** An endpoint that answers no SYN: a listener that is never served, its backlog full. */
-async function silentEndpoint(): Promise<{ remote: Endpoint; close: () => Promise<void> }> {
-  const child = spawn(process.execPath, ['-e', SILENT_LISTENER], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  const remote = at(Number(String(line)));
-  for (let fill = 0; fill < 4; fill++) {
-    const filler = connect({ host: remote.address, port: remote.port }).on('error', () => {});
-    sockets.push(filler);
-  }
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  const close = async (): Promise<void> => {
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  };
-  return { remote, close };
-}
-
-const SILENT_LISTENER = `
-  const server = require('node:net').createServer();
-  server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
-    require('node:fs').writeSync(1, String(server.address().port));
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-  });
-`;
 
 const at = (port: number): Endpoint => ({ address: '127.0.0.1', port });
 

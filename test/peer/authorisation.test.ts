@@ -7,6 +7,7 @@ import { AllowFile } from '../../peer/allow-list.ts';
 import { parseExposure } from '../../peer/exposure.ts';
 import { encodePurpose } from '../../src/core/protocol/open.ts';
 import type { Peer, SallyportError, Session, StreamRecord } from '../../src/index.ts';
+import { silentEndpoint } from '../net/silent-endpoint.ts';
 import { Meeting } from './meeting.ts';
 
 let meeting: Meeting;
@@ -243,7 +244,28 @@ describe('a target', () => {
       expect(await refusal(await near.open(name))).toBe('NOT_AUTHORIZED');
     expect(dialled).toBe(1);
   });
+
+  it('is dialled no longer than the stream is there, and that is told once', async () => {
+    const { remote, close } = await silentEndpoint();
+    meeting.onClose(close);
+    const bob = await meeting.peer('bob', ['any']);
+    bob.expose('silent', `${remote.address}:${remote.port}`);
+    const records: StreamRecord[] = [];
+    bob.on('stream', (record) => records.push(record));
+    const { near } = await connect(await meeting.peer('alice'), bob);
+    const before = openSockets();
+    const streams = await Promise.all(Array.from({ length: 50 }, () => near.open('silent')));
+    await expect.poll(openSockets).toBeGreaterThanOrEqual(before + 50);
+    for (const stream of streams) stream.on('error', () => {}).reset();
+    await expect.poll(openSockets, { timeout: 5_000 }).toBeLessThan(before + 50);
+    await expect.poll(() => records.length).toBe(50);
+    expect(records.every(({ state }) => state === 'closed')).toBe(true);
+  });
 });
+
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+}
 
 async function tryEcho(session: Session): Promise<boolean> {
   const stream = await session.open('echo');
