@@ -59,8 +59,9 @@ export class SequenceSender {
   }
 
   /**
-   * First what must be sent again, then new frames, as far as the path's room and its share in flight reach. A batch of data
-   * ends where a TLS record does: a record for what goes beyond costs as much of the processor as a full one.
+   * First what must be sent again, then new frames, as far as the path's room and its share in flight reach. That share follows what
+   * the peer says of round trip and window, and all of it is kept, so it has a limit of our own. A batch of data ends where a TLS
+   * record does: a record for what goes beyond costs as much of the processor as a full one.
    */
   addTo(batch: Batch, path: Path, now: Instant): void {
     const most = Math.min(this.#limits.batchBytes, path.room - CONTROL_ROOM);
@@ -69,7 +70,7 @@ export class SequenceSender {
       batch.add([encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor)]);
     }
     path.busy = true;
-    while (path.inFlight < path.inFlightLimit) {
+    while (path.inFlight < Math.min(path.inFlightLimit, this.#limits.maxSessionWindow)) {
       const room = most - batch.bytes - FRAME_HEADER_BYTES;
       if (room < LEAST_PAYLOAD) return;
       const frame = this.#frameFor(path, room);

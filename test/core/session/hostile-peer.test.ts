@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import { encodeHeader, FrameType } from '../../../src/core/session/frame.ts';
+import { encodeWindow } from '../../../src/core/session/payload.ts';
+import { RawPeer } from './raw-peer.ts';
+
+const MIB = 1024 * 1024;
+
+describe('a peer that keeps to the letter of the protocol', () => {
+  it('has no more kept for it to be sent again than a session window, whatever it grants and however late it answers', () => {
+    const peer = new RawPeer({ limits: { maxSessionWindow: 2 * MIB } });
+    const bytesSent = (): number => peer.sent.reduce((sum, { length }) => sum + length, 0);
+    peer.send(FrameType.OPEN, 1);
+    for (const stream of [0, 1]) peer.send(FrameType.WINDOW, stream, encodeWindow(2 ** 50));
+    const chunks = Array.from({ length: 64 }, () => Buffer.alloc(MIB));
+    peer.handle({ type: 'write', stream: 1, chunks });
+    // A round trip of a second, and every byte acknowledged as soon as it is sent.
+    peer.pass(1_000);
+    for (const token of [0, 1, 2]) peer.raw(encodeHeader(FrameType.PONG, 0, 0, token));
+    let most = 0;
+    for (let round = 0; round < 30; round++) {
+      const before = bytesSent();
+      peer.acknowledge();
+      most = Math.max(most, bytesSent() - before);
+    }
+    expect(peer.closed).toBeUndefined();
+    expect(most).toBeGreaterThan(MIB);
+    expect(most).toBeLessThan(2.1 * MIB);
+  });
+});
