@@ -230,6 +230,16 @@ describe('a sealed box', () => {
     ]);
   });
 
+  it('opens once after thousands of others too', () => {
+    const { sealer, keys } = sealerAndOpener();
+    const opener = keys.opener('initiator');
+    const boxes = Array.from({ length: 5_000 }, () => sealer.seal(new Uint8Array()));
+    const late = boxes.splice(4_000, 1)[0]!;
+    expect(boxes.every((box) => opener.open(box) !== undefined)).toBe(true);
+    expect(opener.open(late)).toBeDefined();
+    expect([late, ...boxes].some((box) => opener.open(box) !== undefined)).toBe(false);
+  });
+
   it('is of one direction and one session', () => {
     const { sealer, keys } = sealerAndOpener();
     const refused = expect.objectContaining({ code: 'PROTOCOL_ERROR' });
