@@ -33,6 +33,9 @@ export function parseAllowRule(text: string): AllowRule {
   const names = services.join('=').split(','); // a socket's path may have a = of its own
   if (names.some((name) => name.trim() === ''))
     throw new SallyportError('USAGE', `a service without a name in ${JSON.stringify(text)}`);
+  // In a file the rule would end there, and the next line might allow anybody.
+  if (/[#\p{Cc}]/u.test(text))
+    throw new SallyportError('USAGE', `a # or a control character in ${JSON.stringify(text)}`);
   return { id, grant: new Set(names.map((name) => name.trim())) };
 }
 
@@ -41,9 +44,11 @@ export function parseDenied(text: string): PeerId | 'any' {
   return text === 'any' ? 'any' : parsePeerId(text);
 }
 
-/** The rule that allows `id` these services, or all where none is named. */
+/** The rule that allows `id` these services, or all where none is named. @throws SallyportError `USAGE` */
 export function allowRuleText(id: PeerId, services: readonly string[]): string {
-  return services.length > 0 ? `${id}=${services.join(',')}` : id;
+  const text = services.length > 0 ? `${id}=${services.join(',')}` : id;
+  parseAllowRule(text);
+  return text;
 }
 
 /** The rules as a list: who is denied stays so, whatever else says; a rule for the id itself comes before `any`. */

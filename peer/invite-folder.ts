@@ -41,8 +41,9 @@ export class InviteFolder {
     this.#allowFile = allowFile;
   }
 
-  /** A new invite as text, good for one guest within ten minutes. */
+  /** A new invite as text, good for one guest within ten minutes. @throws SallyportError `USAGE` for services that no rule can name */
   create(inviter: PeerId, rendezvous: Invite['rendezvous'], services: readonly string[] = []): string {
+    allowRuleText(inviter, services);
     this.#sweep();
     const secret = new Uint8Array(randomBytes(16));
     const stored = { expires: Date.now() + LIFETIME_MS, services };

@@ -8,7 +8,7 @@ import { parseInvite } from '../src/core/invite.ts';
 import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
-import { DENIED, parseAllowRule } from './allow-list.ts';
+import { allowRuleText, DENIED, parseAllowRule } from './allow-list.ts';
 import { parseExposure, type Exposure } from './exposure.ts';
 import { History, rememberSuccess } from './history.ts';
 import { Home } from './home.ts';
@@ -262,6 +262,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     { paths = ['udp', 'tcp', 'relay'], signal, services = [] }: AcceptOptions = {},
   ): Promise<Session> {
     const { inviter, secret } = parseInvite(invite);
+    allowRuleText(inviter, services);
     const id = await this.#idOf(inviter, false);
     const terms = { ...pathTerms(paths), inviteSecret: secret };
     const session = await this.#introductions.initiate(id, terms, signal).catch((thrown: unknown) => {

@@ -45,6 +45,14 @@ describe('an invite', () => {
     await expect.poll(() => refusalOf(bob.connect(alice.id))).toBe('admitted');
   });
 
+  it('for services that no list can name is refused when it is made, and when it is taken', async () => {
+    expect(() => bob.invite({ services: ['web\nany'] })).toThrow(/control character/);
+    const code = bob.invite();
+    expect(await refusalOf(alice.accept(code, { services: ['web\nany'] }))).toBe('USAGE');
+    expect(allowedBy(alice)).toEqual([]);
+    await alice.accept(code); // it was not used up
+  });
+
   it('is good for one guest only', async () => {
     const carol = await meeting.peer('carol');
     const code = bob.invite();
