@@ -7,8 +7,8 @@ import { loadIdentity } from '../src/net/identity-file.ts';
 export class Home {
   readonly folder: string;
 
-  constructor(folder: string = defaultFolder()) {
-    this.folder = folder;
+  constructor(folder?: string) {
+    this.folder = folder || defaultFolder(); // not the folder that one happens to be in, where a variable of a script is empty
   }
 
   /** @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID` */

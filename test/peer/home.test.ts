@@ -38,6 +38,10 @@ describe('the key file', () => {
   });
 });
 
+it('is the user’s own where an empty one is named, not the folder that one is in', () => {
+  expect(new Home('').folder).toBe(new Home().folder);
+});
+
 describe('the allow list', () => {
   const alice = identityFromSeed(new Uint8Array(32).fill(1)).id;
   const bob = identityFromSeed(new Uint8Array(32).fill(2)).id;
@@ -58,6 +62,12 @@ describe('the allow list', () => {
 
   it.each(['=', '=,', '=web,,ssh', '=web, '])('refuses a service without a name: %j', (services) => {
     expect(() => parseAllowRule(`${alice}${services}`)).toThrow(/without a name/);
+  });
+
+  it.each(['=web\nany', '=web\r', '=web#1', '=#'])('refuses what would end a line: %j', (services) => {
+    const file = new AllowFile(home.allowFile);
+    expect(() => file.allow(`${alice}${services}`)).toThrow(code('USAGE'));
+    expect(file.rules()).toEqual([]);
   });
 
   it('takes the names of services as they were exposed, blanks around them aside', () => {
