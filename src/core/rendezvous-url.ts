@@ -15,6 +15,8 @@ export interface RendezvousUrl {
 export function parseRendezvousUrl(text: string): RendezvousUrl {
   const url = parse(text);
   const fragment = new URLSearchParams(url.hash.slice(1));
+  if ([...fragment.keys()].some((key) => key !== 'id' && key !== 'token'))
+    throw invalid(text, 'its fragment holds something else than id and token');
   const id = fragment.get('id') ?? undefined;
   if (id !== undefined && !isPeerId(id)) throw invalid(text, 'its id is not a key');
   return { url: url.origin, id, token: fragment.get('token') ?? undefined };

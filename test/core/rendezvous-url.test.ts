@@ -28,6 +28,12 @@ describe('a join URL', () => {
     expect(attempt).not.toThrow(/secret/);
   });
 
+  it('refuses a fragment that holds something else', () => {
+    const attempt = () => parseRendezvousUrl(`https://meet.example#id=${id}&tokn=secret`);
+    expect(attempt).toThrow(expect.objectContaining({ code: 'URL_INVALID' }));
+    expect(attempt).not.toThrow(/secret/);
+  });
+
   it('refuses an id that is no key', () => {
     expect(() => parseRendezvousUrl('https://meet.example#id=abc')).toThrow(/not a key/);
   });
