@@ -102,12 +102,19 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   }
   const { isPair, parseDocument, LineCounter, visit } = await import('yaml'); // most commands have no file to read
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
-  const [error] = document.errors;
-  if (error) {
+  const settings = {
+    lineCounter: lines,
+    prettyErrors: false,
+    resolveKnownTags: false,
+    logLevel: 'error',
+  } as const;
+  const document = parseDocument(source, settings);
+  // A warning is of a tag or a directive that has no meaning here.
+  const [mistake] = [...document.errors, ...document.warnings];
+  if (mistake) {
     throw new SallyportError(
       'CONFIG_INVALID',
-      `${path}, line ${lines.linePos(error.pos[0]).line}: ${error.message}`,
+      `${path}, line ${lines.linePos(mistake.pos[0]).line}: ${mistake.message}`,
     );
   }
   // In YAML `*:8080` without quotes refers to what was called `:8080` above.
@@ -120,7 +127,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       throw invalid(`${path}, line ${line}`, keys, `*${alias.source} refers to nothing`, { hint });
     },
   });
-  const content: unknown = document.toJS() ?? {};
+  const content = contentOf(document, path) ?? {};
   if (typeof content !== 'object' || Array.isArray(content))
     throw new SallyportError(
       'CONFIG_INVALID',
@@ -142,6 +149,15 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
       place: placeOf([key, option]),
     }));
   });
+}
+
+/** @throws SallyportError `CONFIG_INVALID` where references to references grow beyond all bounds */
+function contentOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new SallyportError('CONFIG_INVALID', `${path}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function complaint(

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
+import { parsePeerName } from '../../src/core/peer-name.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { TargetFolder } from '../files/folder.ts';
@@ -32,7 +33,7 @@ export function addReceiveCommand(program: Command): void {
   )
     .option('--dir <folder>', 'where they go', '.')
     .option('--allow <id|any>', 'let a peer send files here (repeatable)', rules, [])
-    .option('--name <name>', 'a name under which others may find this peer')
+    .option('--name <name>', 'a name under which others may find this peer', parsePeerName)
     .option('--overwrite', 'replace files that exist already')
     .option('--once', 'end after the first transfer that is complete')
     .action(receive);

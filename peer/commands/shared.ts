@@ -37,9 +37,17 @@ export function withPeerOptions(command: Command): Command {
   return withSharedOptions(command)
     .addOption(option('--home <dir>', "the folder of this peer's key, settings and allow list"))
     .addOption(option('--config <file>', "a configuration file, instead of the home folder's config.yaml"))
-    .addOption(option('--rendezvous <url>', 'where to register, instead of the one joined'))
+    .addOption(
+      option('--rendezvous <url>', 'where to register, instead of the one joined').argParser(rendezvousUrl),
+    )
     .addOption(option('--token-file <file>', 'a file that holds the join token'))
     .addOption(option('--no-port-mapping', "don't ask the router to map ports (UPnP, NAT-PMP, PCP)"));
+}
+
+/** @throws SallyportError `URL_INVALID` */
+function rendezvousUrl(text: string): string {
+  parseRendezvousUrl(text);
+  return text;
 }
 
 /** A peer that runs for one command, speaking through its reporter. */

@@ -3,6 +3,7 @@ import { finished } from 'node:stream/promises';
 import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
+import { parsePeerName } from '../../src/core/peer-name.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
@@ -38,7 +39,7 @@ export function addUpCommand(program: Command): void {
     return text;
   };
   withPeerOptions(program.command('up').description('stay reachable until stopped'))
-    .option('--name <name>', 'a name under which others may find this peer')
+    .option('--name <name>', 'a name under which others may find this peer', parsePeerName)
     .option(
       '--allow <id|any|id=service,…>',
       'let a peer open sessions here (repeatable)',

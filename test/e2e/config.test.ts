@@ -34,13 +34,21 @@ describe.concurrent('the configuration file', () => {
         verbose: { value: false, from: 'SALLYPORT_VERBOSE' },
         name: { command: 'up', value: 'laptop', from: `${file}, line 5, up.name` },
       });
-      writeFileSync(file, 'up:\n  allow: [nobody]\n');
-      const wrong = await complaintOf(stage, 'peer', ['config', 'check', '--home', stage.home('bob')]);
-      expect(wrong).toMatchObject({
-        status: 2,
-        code: 'CONFIG_INVALID',
-        text: expect.stringMatching(/line 2/),
-      });
+      const mistakes = [
+        'up:\n  allow: [nobody]\n',
+        'up:\n  name: a name\n',
+        '\nrendezvous: ftp://x\n',
+        '? [a]\n: b\n',
+      ];
+      for (const text of mistakes) {
+        writeFileSync(file, text);
+        const wrong = await complaintOf(stage, 'peer', ['config', 'check', '--home', stage.home('bob')]);
+        expect(wrong).toMatchObject({
+          status: 2,
+          code: 'CONFIG_INVALID',
+          text: expect.stringMatching(text.startsWith('?') ? /line 1/ : /line 2/),
+        });
+      }
     }),
   );
 

@@ -69,9 +69,17 @@ nat: { timeout: 2m }
     ['ping:\n  interval: 25\n', 'line 2: ping.interval: expected a duration such as "25s"'],
     ['up:\n  allow: any\n', 'line 2: up.allow: expected a list, such as [a, b]'],
     ['up:\n  permit-listen:\n    - 80\n    - *:8080\n', 'line 4: up.permit-listen: *:8080 refers to nothing'],
+    ['rendezvous: !!binary aGk=\n', 'line 1: Unresolved tag: tag:yaml.org,2002:binary'],
+    ['up: !!set {}\n', 'line 1: Unresolved tag: tag:yaml.org,2002:set'],
     ['ping: { interval: 25 parsecs }', 'line 1: ping.interval: expected a duration such as "25s"'],
   ])('with a mistake is refused by line and key: %j', async (text, message) => {
     expect(await complaint(text)).toBe(message);
+  });
+
+  it('whose references grow beyond all bounds is refused like any other', async () => {
+    const ten = (name: string) => `[${Array(10).fill(name).join(', ')}]`;
+    const text = `a: &a ${ten('x')}\nb: &b ${ten('*a')}\nc: &c ${ten('*b')}\nd: ${ten('*c')}\n`;
+    expect(await complaint(text)).toMatch(/Excessive alias count/);
   });
 
   it('with a join token in it has to be the user’s alone', async () => {
