@@ -115,7 +115,7 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
 
   /** Verified mappings, each with its attestation while that is fresh. */
   get candidates(): Candidate[] {
-    return (['udp', 'tcp'] as const).flatMap((transport): Candidate[] => {
+    return TRANSPORTS.flatMap((transport): Candidate[] => {
       const proof = this.#mapped.get(transport)?.proof;
       if (!proof) return [];
       const isFresh = this.#options.clock.now() - proof.at <= USABLE_MS;
@@ -176,8 +176,16 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
       return false;
     }
     this.#mapper = mapper;
-    await this.#take(mapper, 'tcp', signal).catch(() => {}); // a port for UDP is worth having alone
+    await this.#takeMissing(mapper, signal);
     return true;
+  }
+
+  /** One port is worth having without the other, which is asked for again later. */
+  async #takeMissing(mapper: PortMapper, signal: AbortSignal): Promise<void> {
+    for (const transport of TRANSPORTS) {
+      if (!this.#mapped.has(transport)) await this.#take(mapper, transport, signal).catch(() => {});
+    }
+    if (this.#mapped.size < TRANSPORTS.length) this.#retry(signal);
   }
 
   async #take(mapper: PortMapper, transport: Transport, signal: AbortSignal): Promise<void> {
@@ -201,8 +209,7 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
     this.#mapped.get(transport)?.cancelCheck?.();
     this.#mapped.delete(transport);
     this.emit('changed');
-    if (this.#mapped.size > 0) return;
-    this.#mapper = undefined;
+    if (this.#mapped.size === 0) this.#mapper = undefined;
     this.#retry(signal);
   }
 
@@ -266,7 +273,10 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
 
   #retry(signal: AbortSignal): void {
     if (signal.aborted) return;
-    const again = () => void (this.#running = this.#begin(signal));
+    const again = () => {
+      this.#running = this.#mapper ? this.#takeMissing(this.#mapper, signal) : this.#begin(signal);
+    };
+    this.#cancelRetry?.();
     this.#cancelRetry = this.#options.clock.setTimer(again, RETRY_MS);
   }
 
@@ -278,6 +288,7 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
   }
 }
 
+const TRANSPORTS = ['udp', 'tcp'] as const;
 /** Long enough to be renewed seldom, short enough to be gone soon after a crash. */
 const LIFETIME_SECONDS = 3_600;
 const FIRST_PORT = 10_000;

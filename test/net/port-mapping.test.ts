@@ -8,7 +8,12 @@ import { PortMapping } from '../../src/net/port-mapping.ts';
 import { ManualClock } from '../peer/manual-clock.ts';
 
 /** A router that maps whatever is asked for, and forgets it all where it is restarted. */
-const router = vi.hoisted(() => ({ isUp: true, ports: new Set<number>(), answers: Promise.resolve() }));
+const router = vi.hoisted(() => ({
+  isUp: true,
+  refuses: undefined as 'udp' | 'tcp' | undefined,
+  ports: new Set<number>(),
+  answers: Promise.resolve(),
+}));
 const ADDRESS = '198.51.100.1';
 
 vi.mock('../../src/net/portmap/find.ts', () => ({
@@ -19,8 +24,9 @@ vi.mock('../../src/net/portmap/find.ts', () => ({
     };
     yield {
       protocol: 'pcp',
-      map: async ({ externalPort: port, lifetimeSeconds }: MappingRequest) => {
+      map: async ({ transport, externalPort: port, lifetimeSeconds }: MappingRequest) => {
         check();
+        if (transport === router.refuses) throw new SallyportError('UNSUPPORTED', 'it has no port left');
         await router.answers;
         router.ports.add(port);
         return { external: { address: ADDRESS, port }, lifetimeSeconds };
@@ -48,6 +54,8 @@ const verified = () => [mapping.isVerified('udp'), mapping.isVerified('tcp')];
 
 beforeEach(async () => {
   router.isUp = true;
+  router.refuses = undefined;
+  router.ports.clear();
   router.answers = Promise.resolve();
   clock = new ManualClock();
   mapping = new PortMapping({
@@ -76,6 +84,19 @@ describe('a port that a router leads here', () => {
     await clock.pass(1_000);
     expect(verified()).toEqual([true, true]);
   });
+
+  it.each(['udp', 'tcp'] as const)(
+    'is asked for again where only that for %s was lost',
+    async (transport) => {
+      router.refuses = transport;
+      await clock.pass(2 * 3_600_000);
+      expect(mapping.isVerified(transport)).toBe(false);
+      expect(verified()).toContain(true);
+      router.refuses = undefined;
+      await clock.pass(700_000);
+      expect(verified()).toEqual([true, true]);
+    },
+  );
 
   it('is given back also where the router is just being asked for it again', async () => {
     const { promise, resolve } = deferred<void>();
