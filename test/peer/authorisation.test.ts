@@ -1,8 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AllowFile } from '../../peer/allow-list.ts';
 import { parseExposure } from '../../peer/exposure.ts';
 import { encodePurpose } from '../../src/core/protocol/open.ts';
@@ -253,19 +254,20 @@ describe('a target', () => {
     const records: StreamRecord[] = [];
     bob.on('stream', (record) => records.push(record));
     const { near } = await connect(await meeting.peer('alice'), bob);
-    const before = openSockets();
+    const dialled = new Set<Socket>();
+    const noteDial = (message: unknown) => dialled.add((message as { socket: Socket }).socket);
+    subscribe('net.client.socket', noteDial);
+    onTestFinished(() => void unsubscribe('net.client.socket', noteDial));
+    const underWay = () =>
+      [...dialled].filter(({ connecting, destroyed }) => connecting && !destroyed).length;
     const streams = await Promise.all(Array.from({ length: 50 }, () => near.open('silent')));
-    await expect.poll(openSockets).toBeGreaterThanOrEqual(before + 50);
+    await expect.poll(underWay).toBeGreaterThanOrEqual(50);
     for (const stream of streams) stream.on('error', () => {}).reset();
-    await expect.poll(openSockets, { timeout: 5_000 }).toBeLessThan(before + 50);
+    await expect.poll(underWay, { timeout: 5_000 }).toBeLessThan(50);
     await expect.poll(() => records.length).toBe(50);
     expect(records.every(({ state }) => state === 'closed')).toBe(true);
   });
 });
-
-function openSockets(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
-}
 
 async function tryEcho(session: Session): Promise<boolean> {
   const stream = await session.open('echo');
