@@ -1,7 +1,8 @@
-import { connect as connectTcp, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { connectHost } from './connect-host.ts';
 import { exporterOf } from './knock.ts';
 import { openTunnel, portOf, proxyFor, type Environment } from './proxy.ts';
 
@@ -44,7 +45,9 @@ export async function connectOrigin(
   const timeout = signal ? AbortSignal.any([late, signal]) : late;
   const proxy = proxyFor(url, origin.environment ?? process.env);
   try {
-    const raw = proxy ? await openTunnel(proxy, url, timeout) : await openTcp(url, timeout);
+    const raw = proxy
+      ? await openTunnel(proxy, url, timeout)
+      : await connectHost(hostOf(url), Number(portOf(url)), timeout);
     raw.setNoDelay(true);
     raw.setKeepAlive(true, 30_000);
     const proxied = proxy !== undefined;
@@ -57,11 +60,6 @@ export async function connectOrigin(
   }
 }
 
-function openTcp(url: URL, signal: AbortSignal): Promise<Socket> {
-  const socket = connectTcp({ host: hostOf(url), port: Number(portOf(url)) });
-  return once(socket, 'connect', signal).then(() => socket);
-}
-
 async function secure(
   raw: Socket,
   url: URL,
@@ -72,19 +70,19 @@ async function secure(
   const host = hostOf(url);
   const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
   const socket = connectTls({ socket: raw, host, ...named, ALPNProtocols: [...alpn], ...(ca && { ca }) });
-  await once(socket, 'secureConnect', signal);
+  await secured(socket, signal);
   return socket;
 }
 
 /** The signal counts until the event only: Node's own `signal` option would end the socket whenever it fires. */
-function once(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
+function secured(socket: TLSSocket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const abort = () => socket.destroy(signal.reason as Error);
     const closed = () => reject(new Error('the connection was closed'));
     signal.addEventListener('abort', abort, { once: true });
     socket.once('error', reject);
     socket.once('close', closed);
-    socket.once(event, () => {
+    socket.once('secureConnect', () => {
       signal.removeEventListener('abort', abort);
       socket.off('error', reject).off('close', closed);
       resolve();
