@@ -67,6 +67,12 @@ export class Front {
 
   /** @throws SallyportError `PORT_IN_USE`, `USAGE` */
   static async listen(options: FrontOptions): Promise<Front> {
+    if (options.host.includes('%')) {
+      const where = formatEndpoint({ address: options.host, port: options.port });
+      throw new SallyportError('USAGE', `can't listen on ${where}: no URL can name an address of one link`, {
+        hint: 'give another address of this host; 0.0.0.0 stands for all of them',
+      });
+    }
     const front = new Front(options);
     await new Promise<void>((resolve, reject) => {
       front.#server.once('error', (error) => reject(listenError(error, options)));

@@ -113,7 +113,7 @@ describe('admission over the wire', () => {
     await again.close();
   });
 
-  it('refuses to start without TLS unless told to, and on a port that is taken', async () => {
+  it('refuses to start without TLS unless told to, on a port that is taken, and where no URL leads', async () => {
     deployment = await TestDeployment.start();
     const { home, server } = deployment;
     const listen = new URL(server.url).host;
@@ -122,6 +122,10 @@ describe('admission over the wire', () => {
     await expect(start({ insecure: true })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
     await expect(start({ tlsCert: join(home, 'none'), tlsKey: join(home, 'none') })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
+    });
+    await expect(start({ insecure: true, listen: '[fe80::1%lo]:0' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('no URL can name'),
     });
   });
 });
