@@ -127,6 +127,13 @@ describe('the handshake', () => {
     );
   });
 
+  it('fails when another peer initiates in the name of the one that was announced', () => {
+    const offer = Handshake.initiator(mallory, context).write(utf8('offer'));
+    expect(() => Handshake.responder(bob, context).read(offer)).toThrow(
+      expect.objectContaining({ code: 'HANDSHAKE_FAILED' }),
+    );
+  });
+
   it('is as it was after a message that can not be read, such as an answer to another offer', () => {
     const initiator = Handshake.initiator(alice, context);
     const offer = initiator.write(utf8('offer'));
