@@ -137,6 +137,7 @@ describe('the first bytes of a path', () => {
       [0x80, 0xff, 0xff, 0, 0],
       [0x80, 0, 0, 0xff, 0xff, 1],
       [0x80, 0, 0, 0, 1, 1],
+      [0x80, 0, 0, 0, 0, ...bytesOf(FIRST_BYTES + 1)],
     ];
     for (const bytes of nonsense) near.driven.handle({ type: 'message', bytes: Uint8Array.from(bytes) });
     expect(near.received).toHaveLength(0);
