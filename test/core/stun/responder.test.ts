@@ -98,8 +98,11 @@ describe('the STUN responder', () => {
     expect(decodeStun(reply.bytes)).toMatchObject({ mapped: wide.from, attestation: undefined });
   });
 
-  it('answers a stranger from elsewhere only if the request is as long as the reply', () => {
-    const change = { address: true, port: true };
+  it.each([
+    ['both', { address: true, port: true }],
+    ['address', { address: true, port: false }],
+    ['port', { address: false, port: true }],
+  ])('answers a stranger from elsewhere (%s) only if the request is as long as the reply', (_, change) => {
     const ask = (padTo: number) =>
       responder().respond(encodeStun({ class: 'request', transactionId: id, change }, { padTo }), arrival, 0);
     expect(ask(0)).toBe(undefined);
