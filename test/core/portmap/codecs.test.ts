@@ -75,6 +75,16 @@ describe('NAT-PMP (RFC 6886)', () => {
     expect(() => decodeNatPmpResponse(refusal)).toThrow(/not authorized/);
   });
 
+  it.each([
+    ['a request', '0001 0000 13889c40 00000e10 00000e10'],
+    ['another version', '0281 0000 00000001 1388 9c40 00000078'],
+    ['another operation', '0083 0000 00000001 1388 9c40 00000078'],
+  ])('takes %s for no answer', (_, text) => {
+    expect(() => decodeNatPmpResponse(bytes(text))).toThrow(
+      expect.objectContaining({ code: 'PROTOCOL_ERROR' }),
+    );
+  });
+
   it('survives a router that sends anything', () => {
     const valid = bytes('0081 0000 00000001 1388 9c40 00000078');
     expect(foreignFailures(decodeNatPmpResponse, valid)).toEqual([]);
@@ -101,6 +111,20 @@ describe('PCP (RFC 6887)', () => {
     expect(decodePcpMapResponse(pcpResponse({ nonce: new Uint8Array(12) }), request)).toBe(undefined);
     const other = { ...request, transport: 'tcp' } as const;
     expect(decodePcpMapResponse(pcpResponse(), other)).toBe(undefined);
+  });
+
+  it('takes a request, another version or another operation for no answer', () => {
+    for (const head of [
+      [2, 1],
+      [1, 0x81],
+      [2, 0x80],
+    ]) {
+      const response = pcpResponse();
+      response.set(head);
+      expect(() => decodePcpMapResponse(response, request)).toThrow(
+        expect.objectContaining({ code: 'PROTOCOL_ERROR' }),
+      );
+    }
   });
 
   it('tells a refusal, and a router that speaks NAT-PMP only', () => {
