@@ -67,6 +67,7 @@ describe('addresses', () => {
     ['fd00::1', 'private'],
     ['ff02::1', 'multicast'],
     ['192.0.0.8', 'reserved'],
+    ['192.1.0.8', 'public'],
     ['192.0.2.1', 'public'],
     ['203.0.113.1', 'public'],
     ['2001:db8::1', 'public'],
@@ -85,6 +86,7 @@ describe('addresses', () => {
     ['2001:db8::5efe:7f00:1', 'loopback'],
     ['::ffff:8.8.8.8', 'public'],
     ['2002:808:808::1', 'public'],
+    ['2064:ff9b::7f00:1', 'public'],
   ])('%s is %s', (address, scope) => {
     expect(scopeOf(address)).toBe(scope);
   });
