@@ -175,6 +175,23 @@ describe('limits', () => {
     expect(budget.promised).toBe(0);
   });
 
+  it('have streams that nobody reads wait for the session’s window, without an error', () => {
+    const pair = new Pair({ budget: new WindowBudget(2 * MIB) }); // which leaves either end its first window
+    pair.addPath({ delayMs: 1 });
+    const streams = Array.from({ length: 8 }, () => pair.a.open());
+    for (const stream of streams) {
+      pair.b.stopped.add(stream);
+      pair.a.write(stream, pattern(256 * 1024));
+    }
+    pair.run(10_000);
+    expect(pair.b.machine.stats.unreadBytes).toBe(MIB);
+    pair.b.stopped.clear();
+    for (const stream of streams) pair.b.handle({ type: 'consumed', stream, bytes: pair.b.of(stream).bytes });
+    pair.run(10_000);
+    expect(pair.b.closed).toBeUndefined();
+    expect(streams.every((stream) => pair.b.bytesOf(stream).equals(pattern(256 * 1024)))).toBe(true);
+  });
+
   it('hold back control frames that nobody acknowledges, without an error', () => {
     const pair = new Pair();
     const path = pair.addPath();
