@@ -52,6 +52,15 @@ describe('the STUN responder', () => {
     }
   });
 
+  it('sends a peer nothing that is longer than its request was, except over TCP', () => {
+    const request = { class: 'request', transactionId: id, username: credentials.username } as const;
+    const short = encodeStun(request, { key: credentials.key, fingerprint: true });
+    expect(responder().respond(short, arrival, 0)).toBe(undefined);
+    expect(responder().respond(short, { ...arrival, transport: 'tcp' }, 0)).toMatchObject({
+      authenticated: true,
+    });
+  });
+
   it('attests what arrived over TCP as TCP', () => {
     const reply = responder().respond(
       bindingRequest(id, credentials),
