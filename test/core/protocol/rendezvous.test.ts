@@ -37,6 +37,7 @@ describe('signalling messages', () => {
     ['a time before all', { t: 'pong', sent: 1, time: -1 }],
     ['a pause of a month', { t: 'restarting', reconnectInMs: 2_592_000_000 }],
     ['a relay at no URL', { t: 'relays', relays: [{ id, url: 'not a url' }] }],
+    ['a relay at half a URL', { t: 'relays', relays: [{ id, url: 'http://[' }] }],
     ['a relay at a file', { t: 'relays', relays: [{ id, url: 'file:///etc/passwd' }] }],
     ['two STUN servers of a relay', { t: 'relays', relays: [{ id, url: '', stun: [stun, stun] }] }],
     ['nine relays', { t: 'relays', relays: Array.from({ length: 9 }, () => ({ id, url: '' })) }],
