@@ -105,6 +105,21 @@ describe('reset', () => {
     expect([pair.a.machine.stats.streams, pair.b.machine.stats.streams]).toEqual([0, 0]);
   });
 
+  it('by who has not read all that came gives the credit back at once, though the peer has ended', () => {
+    const pair = new Pair();
+    pair.addPath({ delayMs: 1 });
+    const stream = pair.a.open();
+    pair.b.stopped.add(stream);
+    pair.a.write(stream, pattern(100_000));
+    pair.a.handle({ type: 'end', stream });
+    pair.run(1000);
+    expect(pair.b.machine.stats.unreadBytes).toBe(100_000);
+    pair.b.handle({ type: 'reset', stream, code: 'ABORTED', message: '' });
+    expect(pair.b.machine.stats.unreadBytes).toBe(0);
+    pair.run(1000);
+    expect([pair.a.machine.stats.streams, pair.b.machine.stats.streams]).toEqual([0, 0]);
+  });
+
   it('gives the credit of unread bytes back to the session', () => {
     const pair = new Pair();
     pair.addPath({ delayMs: 1 });
@@ -190,6 +205,18 @@ describe('limits', () => {
     pair.run(10_000);
     expect(pair.b.closed).toBeUndefined();
     expect(streams.every((stream) => pair.b.bytesOf(stream).equals(pattern(256 * 1024)))).toBe(true);
+  });
+
+  it('hand a carrier no more than it has room for, and go on as it writes', () => {
+    const pair = new Pair({ limits: { pathBuffer: 24 * 1024 } });
+    const path = pair.addPath({ delayMs: 10, rate: 100 });
+    const stream = pair.a.open();
+    pair.run(1000);
+    const before = pair.bytesOn(path);
+    pair.a.write(stream, pattern(MIB));
+    expect(pair.bytesOn(path) - before).toBeLessThanOrEqual(24 * 1024);
+    pair.run(60_000);
+    expect(pair.b.of(stream).bytes).toBe(MIB);
   });
 
   it('hold back control frames that nobody acknowledges, without an error', () => {
