@@ -155,3 +155,41 @@ describe('the first dial of an initiator from its held port', () => {
     expect(dialedAt('after the listeners')).toBe(250);
   });
 });
+
+it.each(['initiator', 'responder'] as const)(
+  'no dial of the %s’s is under way from the held port while that listens',
+  (role) => {
+    const dials = new Set<string>();
+    let listening = false;
+    const seen = { dials: 0, turns: 0, both: 0 };
+    const opening = new TcpOpening({
+      budget: new ProbeBudget(),
+      role,
+      emit: (output) => {
+        if (output.type === 'dial' && output.from === 'held') {
+          dials.add(output.connection);
+          seen.dials++;
+        } else if (output.type === 'cancel-dial') dials.delete(output.connection);
+        else if (output.type === 'listen-held' || output.type === 'stop-listening') {
+          listening = output.type === 'listen-held';
+          if (listening) seen.turns++;
+        }
+        if (listening && dials.size > 0) seen.both++;
+      },
+      roundMs: () => 10_000,
+      searchTechnique: () => 'birthday',
+      firstSyn: () => 'at once',
+      onRefused: () => {},
+    });
+    opening.useHeldPort('simultaneous open', 0);
+    opening.add(
+      { type: 'srflx', transport: 'tcp', endpoint: { address: '198.51.100.1', port: 5_000 }, attested: true },
+      0,
+    );
+    opening.start(0, 80, 0);
+    for (let now = 0; now < 9_000; now++) opening.handleTimeout(now);
+    expect(seen.both).toBe(0);
+    expect(seen.turns).toBeGreaterThan(1);
+    expect(seen.dials).toBeGreaterThan(seen.turns);
+  },
+);
