@@ -8,7 +8,7 @@ import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 import { readJoinToken } from '../src/net/join-token.ts';
-import { hostOf } from '../src/net/origin.ts';
+import { hostOf } from '../src/net/proxy.ts';
 import { publicOrigin, reachableAddress, urlOf } from '../src/net/public-url.ts';
 import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { SignalConnection } from '../src/net/signal.ts';

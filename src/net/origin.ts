@@ -4,7 +4,7 @@ import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors
 import { LIMITS } from '../core/limits.ts';
 import { connectHost } from './connect-host.ts';
 import { exporterOf } from './knock.ts';
-import { openTunnel, portOf, proxyFor, type Environment } from './proxy.ts';
+import { hostOf, openTunnel, portOf, proxyFor, serverName, type Environment } from './proxy.ts';
 
 /** How to reach a rendezvous or relay: its URL, and what this host says about proxies and authorities. */
 export interface Origin {
@@ -68,8 +68,13 @@ async function secure(
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   const host = hostOf(url);
-  const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
-  const socket = connectTls({ socket: raw, host, ...named, ALPNProtocols: [...alpn], ...(ca && { ca }) });
+  const socket = connectTls({
+    socket: raw,
+    host,
+    ...serverName(host),
+    ALPNProtocols: [...alpn],
+    ...(ca && { ca }),
+  });
   await secured(socket, signal);
   return socket;
 }
@@ -88,10 +93,6 @@ function secured(socket: TLSSocket, signal: AbortSignal): Promise<void> {
       resolve();
     });
   });
-}
-
-export function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '');
 }
 
 function unreachableError(

@@ -1,7 +1,9 @@
 import { request } from 'node:http';
-import { request as secureRequest } from 'node:https';
 import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { isAddress } from '../core/address.ts';
 import { SallyportError } from '../core/errors.ts';
+import { connectHost } from './connect-host.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -25,7 +27,7 @@ export function proxyFor(target: URL, environment: Environment): URL | undefined
 
 /** `NO_PROXY` as curl reads it: `*`, or hosts, domains (with or without a leading dot), each with or without a port. */
 function isExempt(target: URL, list: string): boolean {
-  const host = target.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+  const host = hostOf(target).toLowerCase();
   const entries = list
     .toLowerCase()
     .split(/[\s,]+/)
@@ -39,6 +41,10 @@ function isExempt(target: URL, list: string): boolean {
   });
 }
 
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '');
+}
+
 export function portOf(url: URL): string {
   return url.port || (url.protocol === 'https:' ? '443' : '80');
 }
@@ -47,22 +53,22 @@ export function portOf(url: URL): string {
  * A byte pipe to `target`'s host and port through `proxy`, by CONNECT (RFC 9110 §9.3.6), for cleartext targets too.
  * @throws SallyportError `NOT_AUTHORIZED` (the proxy wants a password), `RENDEZVOUS_UNREACHABLE`
  */
-export function openTunnel(proxy: URL, target: URL, signal: AbortSignal): Promise<Socket> {
+export async function openTunnel(proxy: URL, target: URL, signal: AbortSignal): Promise<Socket> {
   const authority = `${target.hostname}:${portOf(target)}`;
   const headers: Record<string, string> = { host: authority };
   if (proxy.username) {
     const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
     headers['proxy-authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
   }
+  const host = hostOf(proxy);
+  const raw = await connectHost(host, Number(portOf(proxy)), signal);
+  const socket = proxy.protocol === 'https:' ? connectTls({ socket: raw, host, ...serverName(host) }) : raw;
   return new Promise((resolve, reject) => {
-    const send = proxy.protocol === 'https:' ? secureRequest : request;
-    const connect = send({
-      host: proxy.hostname.replace(/^\[|\]$/g, ''),
-      port: portOf(proxy),
+    const connect = request({
+      createConnection: () => socket,
       method: 'CONNECT',
       path: authority,
       headers,
-      agent: false,
     });
     const abort = () => connect.destroy(signal.reason as Error);
     signal.addEventListener('abort', abort, { once: true });
@@ -81,6 +87,11 @@ export function openTunnel(proxy: URL, target: URL, signal: AbortSignal): Promis
     });
     connect.end();
   });
+}
+
+/** TLS names its server where that has a name (RFC 6066 §3). */
+export function serverName(host: string): { servername?: string } {
+  return isAddress(host) ? {} : { servername: host };
 }
 
 function proxyRefusal(status: number | undefined): SallyportError {

@@ -16,7 +16,8 @@ import {
 } from '../core/protocol/rendezvous.ts';
 import { remoteFailure, TAKE_JOIN_URL } from '../core/remote-failure.ts';
 import { MessageChannel } from './message-channel.ts';
-import { connectOrigin, hostOf, type Origin } from './origin.ts';
+import { connectOrigin, type Origin } from './origin.ts';
+import { hostOf } from './proxy.ts';
 import type { Attempting } from './race.ts';
 
 /** What a node says of itself when it registers. */
