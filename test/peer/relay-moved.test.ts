@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Peer, Relay, Rendezvous } from '../../src/index.ts';
-import { RelayLink } from '../../src/net/relay-link.ts';
 import type { Session } from '../../peer/session.ts';
 
 const patience = { timeout: 30_000 };
@@ -87,12 +86,11 @@ it('a session that lost its relay in silence goes on by another', async () => {
   const alice = await startPeer('alice', []);
   const bob = await startPeer('bob', [alice.id]);
   const session = await alice.connect(bob.id, { paths: ['relay'] });
-  const [lost] = urlsOf(session);
-  const other = relays.find(({ url }) => url !== lost)!;
-  const open = RelayLink.prototype.open;
-  vi.spyOn(RelayLink.prototype, 'open').mockImplementation(function (this: RelayLink, ...args) {
-    return this.url === lost ? new Promise(() => {}) : open.apply(this, args);
-  });
+  const [used] = urlsOf(session);
+  const lost = relays.find(({ url }) => url === used)!;
+  const other = relays.find(({ url }) => url !== used)!;
+  for (const { deployment } of [alice, bob])
+    vi.spyOn(deployment.relay(lost.id)!, 'open').mockReturnValue(new Promise(() => {}));
   for (const { driver } of [session, ...bob.sessions]) {
     for (const { id } of driver.paths) driver.removePath(id, 'lost');
   }
