@@ -1,9 +1,11 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { SallyportError } from '../src/core/errors.ts';
 import { makeFolder } from '../src/net/make-folder.ts';
+import { parseSocketPath } from './target.ts';
 
 /** What a running agent says of itself, as `peer status` prints it. */
 export interface AgentStatus {
@@ -14,6 +16,11 @@ export interface AgentStatus {
   readonly registered: boolean;
   readonly sessions: readonly unknown[];
   readonly forwards: readonly unknown[];
+}
+
+/** One that is there and doesn't answer, such as a stopped process. */
+export interface SilentAgent {
+  readonly pid: number;
 }
 
 const ANSWER_TIMEOUT_MS = 1_000;
@@ -28,10 +35,11 @@ export class AgentSocket {
     this.#path = path;
   }
 
+  /** @throws SallyportError `USAGE` where the folder's path is too long */
   static async listen(folder: string, status: () => AgentStatus): Promise<AgentSocket> {
+    const path = parseSocketPath(join(folder, `${process.pid}.sock`));
     makeFolder(folder, 0o700);
-    const path = join(folder, `${process.pid}.sock`);
-    if (existsSync(path)) unlinkSync(path);
+    rmSync(path, { force: true });
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy());
       socket.end(JSON.stringify(status()));
@@ -47,34 +55,38 @@ export class AgentSocket {
     await new Promise((resolve) => {
       this.#server.close(resolve);
     });
-    if (existsSync(this.#path)) unlinkSync(this.#path);
+    rmSync(this.#path, { force: true });
   }
 }
 
 /** Every agent that runs with this home. Sockets of agents that are gone are removed. */
-export async function runningAgents(folder: string): Promise<AgentStatus[]> {
+export async function runningAgents(folder: string): Promise<(AgentStatus | SilentAgent)[]> {
   if (!existsSync(folder)) return [];
-  const answers = readdirSync(folder).map((name) => askAgent(join(folder, name)));
-  return (await Promise.all(answers)).filter((status) => status !== undefined);
+  const agents = readdirSync(folder).flatMap((name) => {
+    const pid = /^(\d+)\.sock$/.exec(name)?.[1];
+    return pid === undefined ? [] : [askAgent(Number(pid), join(folder, name))];
+  });
+  return (await Promise.all(agents)).filter((status) => status !== undefined);
 }
 
-async function askAgent(path: string): Promise<AgentStatus | undefined> {
+async function askAgent(pid: number, path: string): Promise<AgentStatus | SilentAgent | undefined> {
   const socket = connect(path);
-  socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy());
+  const late = () => socket.destroy(new SallyportError('TIMEOUT', 'the agent did not answer'));
+  socket.setTimeout(ANSWER_TIMEOUT_MS, late);
   try {
     await once(socket, 'connect');
     return JSON.parse(await text(socket)) as AgentStatus;
-  } catch {
-    if (existsSync(path) && socket.destroyed) unlinkIfDead(path);
+  } catch (thrown) {
+    if (thrown instanceof SallyportError) return { pid };
+    if (!isRunning(pid)) rmSync(path, { force: true }); // another `peer status` may have been faster
     return undefined;
   }
 }
 
-function unlinkIfDead(path: string): void {
-  const pid = Number(/(\d+)\.sock$/.exec(path)?.[1]);
+function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
+    return process.kill(pid, 0);
   } catch {
-    unlinkSync(path);
+    return false;
   }
 }

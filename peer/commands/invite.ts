@@ -55,7 +55,7 @@ async function invite(options: InviteCommandOptions): Promise<void> {
   if (options.json) return;
   reporter.event('invite', {}, 'good for one peer, once, for ten minutes. There: peer join <this>');
   const agents = await runningAgents(home.agentsFolder);
-  if (!agents.some(({ command }) => command === 'up')) {
+  if (!agents.some((agent) => 'command' in agent && agent.command === 'up')) {
     reporter.event('invite', {}, 'it is taken while `peer up` runs here, and that does not run now');
   }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { runningAgents, type AgentStatus } from '../agent-socket.ts';
+import { runningAgents, type AgentStatus, type SilentAgent } from '../agent-socket.ts';
 import { Home } from '../home.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import type { Peer } from '../peer.ts';
@@ -56,17 +56,20 @@ export function statusOf(peer: Peer, command: string, forwards: readonly Forward
   };
 }
 
-function words(id: string, agents: readonly AgentStatus[]): string {
-  const lines = [`this peer is ${id}`];
+function words(id: string, agents: readonly (AgentStatus | SilentAgent)[]): string {
+  const lines = agents.flatMap((agent) =>
+    'command' in agent ? agentWords(agent) : [`process ${agent.pid} does not answer`],
+  );
   if (agents.length === 0) lines.push('no agent is running with this home');
-  for (const { pid, command, rendezvous, registered, sessions, forwards } of agents) {
-    lines.push(
-      `peer ${command} (process ${pid}), ${registered ? 'registered' : 'not registered'} at ${rendezvous}`,
-    );
-    for (const forward of forwards as readonly ForwardReport[]) lines.push(`  ${forwardWords(forward)}`);
-    for (const session of sessions as readonly SessionStatus[]) lines.push(...sessionWords(session));
-  }
-  return lines.join('\n');
+  return [`this peer is ${id}`, ...lines].join('\n');
+}
+
+function agentWords({ pid, command, rendezvous, registered, sessions, forwards }: AgentStatus): string[] {
+  return [
+    `peer ${command} (process ${pid}), ${registered ? 'registered' : 'not registered'} at ${rendezvous}`,
+    ...(forwards as readonly ForwardReport[]).map((forward) => `  ${forwardWords(forward)}`),
+    ...(sessions as readonly SessionStatus[]).flatMap(sessionWords),
+  ];
 }
 
 function sessionWords({ peer, streams, paths, relayedBecause }: SessionStatus): string[] {
