@@ -35,7 +35,7 @@ export function relayCommand(): Command {
 async function run(options: RelayOptions & ReporterOptions): Promise<void> {
   const reporter = new Reporter(options);
   const stop = stopSignal();
-  const relay = await RelayServer.start(options);
+  const relay = await RelayServer.start({ ...options, signal: stop });
   const refused = new Promise<SallyportError>((resolve) => relay.once('error', resolve));
   let told: string | undefined; // it is tried again every few seconds, mostly with the same outcome
   relay.on('registered', (rendezvous) => {

@@ -32,6 +32,8 @@ export interface RelayOptions extends TlsOptions {
   /** Where the relay's key is kept. @default SALLYPORT_HOME, or the XDG state folder */
   readonly home?: string | undefined;
   readonly limits?: Partial<CircuitsLimits> | undefined;
+  /** Aborting it gives up while the rendezvous has not answered yet. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface RelayEvents {
@@ -84,7 +86,7 @@ export class RelayServer extends EventEmitter<RelayEvents> {
 
   /**
    * Resolves when it is registered.
-   * @throws SallyportError `USAGE`, `URL_INVALID`, `CONFIG_INVALID`, `PORT_IN_USE`, `KEY_FILE_MODE`, `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `IDENTITY_CHANGED`
+   * @throws SallyportError `USAGE`, `URL_INVALID`, `CONFIG_INVALID`, `PORT_IN_USE`, `KEY_FILE_MODE`, `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `IDENTITY_CHANGED`, `ABORTED`
    */
   static async start(options: RelayOptions): Promise<RelayServer> {
     const tls = readTls(options);
@@ -95,7 +97,7 @@ export class RelayServer extends EventEmitter<RelayEvents> {
     try {
       const stun = await startStun(options, identity, front);
       const relay = new RelayServer(options, identity, front, stun);
-      await relay.#registered();
+      await relay.#registered(options.signal);
       return relay;
     } catch (error) {
       await front.close();
@@ -109,9 +111,9 @@ export class RelayServer extends EventEmitter<RelayEvents> {
     await Promise.all([this.#stun.close(), this.#front.close()]);
   }
 
-  async #registered(): Promise<void> {
+  async #registered(signal: AbortSignal | undefined): Promise<void> {
     try {
-      await this.#signal.whenRegistered({ firstAttemptOnly: true });
+      await this.#signal.whenRegistered({ firstAttemptOnly: true, signal });
     } catch (error) {
       await this.close();
       throw error;

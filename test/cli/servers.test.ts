@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -152,6 +152,19 @@ describe('relay start', () => {
     relay.child.kill('SIGINT');
     expect(await relay.exit).toBe(0);
     expect(JSON.stringify(rendezvous.lines.slice(1))).not.toContain('127.0.0.1');
+  });
+
+  it('ends cleanly, too, where the rendezvous has not answered yet', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const relay = new Command('relay', [...LOOPBACK, '--rendezvous', `http://127.0.0.1:${port}`]);
+    const [asking] = (await once(silent, 'connection')) as [Socket];
+    asking.on('error', () => undefined);
+    relay.child.kill('SIGTERM');
+    expect(await relay.exit).toBe(0);
+    expect(relay.lines).toEqual([]);
+    silent.close();
   });
 
   it('says why it can’t', async () => {
