@@ -231,7 +231,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #onFailure(why: SallyportError, left: number): void {
     if (this.#channel && !this.#silent) return; // it was a second one
-    if (left === 0 || FATAL.includes(why.code)) this.#lose(why);
+    if (left === 0 || this.#isFatal(why)) this.#lose(why);
   }
 
   /** It may have been closed in favour of one that was begun beside it. */
@@ -307,7 +307,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #lose(why: SallyportError): void {
     this.#drop();
-    if (FATAL.includes(why.code)) {
+    if (this.#isFatal(why)) {
       this.#failure = why;
       this.#closed = true;
       this.emit('error', why);
@@ -317,6 +317,11 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#restartInMs = undefined;
     this.#cancelRetry = this.#clock.setTimer(() => this.#race.begin(), wait);
     this.emit('down', why);
+  }
+
+  /** A proxy that had let us through may want another password for a while. */
+  #isFatal({ code }: SallyportError): boolean {
+    return FATAL.includes(code) && (code !== 'NOT_AUTHORIZED' || this.#grant === undefined);
   }
 
   #drop(): void {

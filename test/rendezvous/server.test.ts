@@ -196,6 +196,19 @@ describe('coming back', () => {
     expect(error.code).toBe('NOT_AUTHORIZED');
   });
 
+  it('waits for a proxy that lets it through no longer', async () => {
+    deployment = await TestDeployment.start();
+    const proxy = await TinyProxy.start();
+    deployment.onClose(() => proxy.close());
+    const { signal } = await deployment.node({ environment: { http_proxy: proxy.url } });
+    proxy.refusal = 407;
+    signal.reconnectNow();
+    const [why] = (await once(signal, 'down')) as [SallyportError];
+    expect(why.code).toBe('NOT_AUTHORIZED');
+    proxy.refusal = undefined;
+    expect(await signal.whenRegistered()).toBeDefined();
+  });
+
   it('goes through a proxy that is spoken to over TLS, where the rendezvous itself is not', async () => {
     vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
     deployment = await TestDeployment.start();
