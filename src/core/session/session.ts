@@ -361,7 +361,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   #abort(code: ErrorCode, message: string): void {
     const path = this.#paths.active;
     const caughtUp = path !== undefined && this.#sender.isCaughtUp(path);
-    const canSay = caughtUp && !this.#farewell.said; // a path that is full takes these few bytes too
+    // A path that is full takes these few bytes too; a peer that is lost hears nothing, and nobody shall wait for that.
+    const canSay = caughtUp && !this.#farewell.said && code !== 'PEER_LOST';
     if (canSay) {
       const batch = new Batch();
       batch.add(path.takeControl());

@@ -233,6 +233,23 @@ describe('limits', () => {
   });
 });
 
+describe('a session that ends at once', () => {
+  it.each([
+    ['ABORTED', 'tells the peer on a path that is closed behind what was said', true],
+    ['PEER_LOST', 'waits for nothing that a lost peer would have to take', false],
+  ] as const)('%s: %s', (code, _what, graceful) => {
+    const pair = new Pair();
+    const path = pair.addPath();
+    pair.run(1_000);
+    const { machine } = pair.a;
+    machine.handle({ type: 'abort', code, message: '' }, pair.now);
+    const outputs: SessionOutput[] = [];
+    for (let output = machine.poll(); output; output = machine.poll()) outputs.push(output);
+    expect(outputs).toContainEqual({ type: 'close-path', path, graceful });
+    expect(outputs.some(({ type }) => type === 'transmit')).toBe(graceful);
+  });
+});
+
 describe('an acknowledgement', () => {
   it('goes with what goes in any case, once enough has come, and does not wait for its interval', () => {
     const pair = new Pair();
