@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import { proveInvite } from '../src/core/invite.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
@@ -45,6 +45,9 @@ interface KnownSession {
 
 type AnyTerms = OfferTerms & { readonly known?: KnownSession };
 
+/** Until a peer is asked for again that a restarted rendezvous doesn't know yet. */
+const RETURN_MS = 500;
+
 /** Our half of the introduction: the first Noise message, which only the peer can read, and its answer, the second. */
 export class Offering {
   readonly #options: OfferingOptions;
@@ -57,10 +60,18 @@ export class Offering {
 
   /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew. */
   async introduce(to: PeerId, terms: AnyTerms, signal?: AbortSignal) {
-    const giveUpAt = this.#options.clock.now() + ANSWER_TIMEOUT_MS;
-    for (;;) {
-      const introduced = await this.#offer(to, terms, giveUpAt, signal);
-      if (introduced) return introduced;
+    const { clock } = this.#options;
+    const giveUpAt = clock.now() + ANSWER_TIMEOUT_MS;
+    for (let isRepeated = false; ; isRepeated = true) {
+      try {
+        const introduced = await this.#offer(to, terms, giveUpAt, signal);
+        if (introduced) return introduced;
+      } catch (thrown) {
+        // A rendezvous that was restarted knows of the peer when that has come back.
+        const mayComeBack = isRepeated && asSallyportError(thrown).code === 'PEER_OFFLINE';
+        if (!mayComeBack || clock.now() + RETURN_MS > giveUpAt) throw thrown;
+        await new Promise<void>((resolve) => void clock.setTimer(resolve, RETURN_MS));
+      }
     }
   }
 
