@@ -218,8 +218,10 @@ export class Conversation {
 
   /** Why there is no path, for whoever waited for one. */
   noPath(): SallyportError {
-    const why = this.session.relayedBecause?.text ?? 'neither the relay nor a direct path answered';
-    return new SallyportError('NO_PATH', why, { hint: 'run with --explain to see what was tried' });
+    const { relayedBecause: why } = this.session;
+    const isReason = why !== undefined && why.code !== 'NOT_ALLOWED'; // which is why there is no direct one
+    const text = isReason ? why.text : 'neither the relay nor a direct path answered';
+    return new SallyportError('NO_PATH', text, { hint: 'run with --explain to see what was tried' });
   }
 
   end(): void {

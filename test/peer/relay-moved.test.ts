@@ -96,3 +96,15 @@ it('a session that lost its relay in silence goes on by another', async () => {
   }
   await expect.poll(() => urlsOf(session), patience).toEqual([other.url]);
 });
+
+it('where no relay is there, and no direct path is allowed, it is the relay that did not answer', async () => {
+  const relay = await startRelay('relay');
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  await relay.close();
+  const failure = expect.objectContaining({
+    code: 'NO_PATH',
+    message: 'neither the relay nor a direct path answered',
+  });
+  await expect(alice.connect(bob.id, { paths: ['relay'] })).rejects.toEqual(failure);
+}, 60_000);
