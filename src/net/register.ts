@@ -136,6 +136,8 @@ async function greet(
 function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageTo<ToNode, Name> {
   if (message.t === name) return message as MessageTo<ToNode, Name>;
   if (message.t === 'error') throw refusal(message);
+  if (message.t === 'restarting')
+    throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the rendezvous is being restarted');
   throw new SallyportError('PROTOCOL_ERROR', `the rendezvous sent ${message.t} for ${name}`);
 }
 

@@ -12,6 +12,7 @@ import { TinyProxy } from '../net/tiny-proxy.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import type { Grant } from '../../src/net/register.ts';
 import { freshIdentity, next, selfSignedTls, TestDeployment } from './deployment.ts';
+import { stoppablePipe } from './stoppable-pipe.ts';
 import { Registry } from '../../rendezvous/registry.ts';
 import { RendezvousServer } from '../../rendezvous/server.ts';
 
@@ -172,6 +173,19 @@ describe('coming back', () => {
     deployment.onClose(() => again.close());
     const grant = await signal.whenRegistered();
     expect(grant.deployment).toBe(again.id);
+  });
+
+  it('is away, and breaks no rule, for whoever comes while it is stopped', async () => {
+    deployment = await TestDeployment.start();
+    const pipe = await stoppablePipe(deployment);
+    pipe.stopNew();
+    const signal = deployment.signal({ url: pipe.url });
+    const failed = signal.whenRegistered({ firstAttemptOnly: true });
+    await expect.poll(() => pipe.answered).toBeGreaterThan(0);
+    const drained = deployment.server.drain();
+    pipe.go();
+    await expect(failed).rejects.toMatchObject({ code: 'RENDEZVOUS_UNREACHABLE' });
+    await drained;
   });
 
   it('says in time that nobody is there', async () => {

@@ -7,6 +7,8 @@ export interface StoppablePipe {
   readonly url: string;
   /** How many connections were made. */
   readonly connections: number;
+  /** Bytes that the rendezvous has answered, held back or not. */
+  readonly answered: number;
   /** Holds back the answers on every connection that there is, … */
   stop(): void;
   /** … and on those to come. */
@@ -38,6 +40,9 @@ export async function stoppablePipe(deployment: TestDeployment): Promise<Stoppab
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get connections() {
       return pairs.length;
+    },
+    get answered() {
+      return pairs.reduce((bytes, [, far]) => bytes + far.bytesRead, 0);
     },
     stop: () => {
       old = pairs.length;
