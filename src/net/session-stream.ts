@@ -171,6 +171,7 @@ function failureOf(error: Error | null): { code: ErrorCode; message: string } {
   return { code: 'STREAM_RESET', message: `the stream broke off: ${error.message}` };
 }
 
-const HIGH_WATER = 256 * 1024;
+/** One chunk of a socket can be followed by another; how much waits beyond is up to the session. */
+const HIGH_WATER = 64 * 1024 + 1;
 /** Whatever its size it reaches this mark, so that Node asks for no other before it is taken. */
 const ONE_CHUNK = 1;

@@ -14,8 +14,10 @@ export interface SessionLimits {
   maxSessionWindow: number;
   /** Unacknowledged bytes of OPEN, WINDOW, FIN, RESET and GOAWAY frames; more wait. */
   controlBytes: number;
-  /** A stream's send queue is called drained at or below this many bytes. */
+  /** A stream's send queue is called drained at or below this many bytes, … */
   sendLowWater: number;
+  /** … and only when it's empty, where so many wait in all queues together. */
+  sendBuffer: number;
   /** Bytes handed to a path and not yet reported written. */
   pathBuffer: number;
   /** Bytes in one `transmit`, whole TLS records. Larger batches fall out of the processor's cache between two copies and slow TLS down. */
@@ -45,6 +47,7 @@ export const DEFAULT_LIMITS: SessionLimits = {
   maxSessionWindow: 64 * MIB,
   controlBytes: 256 * KIB,
   sendLowWater: 256 * KIB,
+  sendBuffer: 32 * MIB,
   pathBuffer: 256 * KIB,
   batchBytes: 128 * KIB,
   pathRecords: 2 ** 24,

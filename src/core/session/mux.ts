@@ -33,6 +33,8 @@ export class Mux {
   readonly #receive: ReceiveWindow;
   #sent = ZERO;
   #sendLimit = ZERO;
+  /** Bytes in the send queues. */
+  #queued = 0;
   #nextLocalId: StreamId;
   #lastRemoteId: StreamId;
   #localCount = 0;
@@ -101,7 +103,9 @@ export class Mux {
   write(id: StreamId, chunks: readonly Uint8Array[]): void {
     const stream = this.#streams.get(id);
     if (!stream || stream.endRequested || stream.resetRequested || stream.sendClosed) return;
+    const before = stream.queue.bytes;
     for (const chunk of chunks) stream.queue.push(chunk);
+    this.#queued += stream.queue.bytes - before;
     stream.awaitsDrain = true;
     this.#scheduler.schedule(stream);
     this.#signalDrain(stream);
@@ -117,7 +121,7 @@ export class Mux {
   reset(id: StreamId, code: ErrorCode, message: string): void {
     const stream = this.#streams.get(id);
     if (!stream) return;
-    stream.queue.clear();
+    this.#clearQueue(stream);
     this.#discard(stream);
     if (stream.openHeader !== undefined) this.#forgetUnopened(stream);
     if (stream.settled || stream.resetSent || stream.resetRequested) return this.#settle(stream);
@@ -188,7 +192,7 @@ export class Mux {
     const afterEnd = stream.finReceived;
     const abandoned = stream.discards;
     stream.resetReceived = true;
-    stream.queue.clear();
+    this.#clearQueue(stream);
     if (!afterEnd) this.#discard(stream);
     stream.resetRequested = stream.sendClosed ? undefined : (stream.resetRequested ?? { code, message: '' });
     if (!abandoned)
@@ -230,6 +234,7 @@ export class Mux {
     const before = stream.sent;
     const frame = nextDataFrame(stream, sequence, max);
     this.#sent += stream.sent - before;
+    this.#queued -= stream.sent - before;
     this.#scheduler.schedule(stream);
     this.#signalDrain(stream);
     return frame;
@@ -268,8 +273,15 @@ export class Mux {
     this.#receive.discard(unread);
   }
 
+  #clearQueue({ queue }: StreamState): void {
+    this.#queued -= queue.bytes;
+    queue.clear();
+  }
+
   #signalDrain(stream: StreamState): void {
-    if (!stream.awaitsDrain || stream.queue.bytes > this.#limits.sendLowWater) return;
+    const { sendLowWater, sendBuffer } = this.#limits;
+    const lowWater = this.#queued < sendBuffer ? sendLowWater : 0;
+    if (!stream.awaitsDrain || stream.queue.bytes > lowWater) return;
     stream.awaitsDrain = false;
     this.#emit({ type: 'drained', stream: stream.id });
   }

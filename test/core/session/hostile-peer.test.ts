@@ -4,6 +4,7 @@ import { encodeWindow } from '../../../src/core/session/payload.ts';
 import { RawPeer } from './raw-peer.ts';
 
 const MIB = 1024 * 1024;
+const CHUNK = Buffer.alloc(64 * 1024);
 
 describe('a peer that keeps to the letter of the protocol', () => {
   it('has no more kept for it to be sent again than a session window, whatever it grants and however late it answers', () => {
@@ -25,5 +26,35 @@ describe('a peer that keeps to the letter of the protocol', () => {
     expect(peer.closed).toBeUndefined();
     expect(most).toBeGreaterThan(MIB);
     expect(most).toBeLessThan(2.1 * MIB);
+  });
+
+  it('has less and less queued for each stream that it does not read, and all of it when it does', () => {
+    const peer = new RawPeer({ limits: { sendBuffer: 4 * MIB } });
+    const streams = Array.from({ length: 64 }, (_, index) => 2 * index + 1);
+    for (const stream of streams) peer.send(FrameType.OPEN, stream);
+    const left = new Map(streams.map((stream) => [stream, MIB]));
+    /** Each writes its next chunk once it may, as a target's socket does. */
+    const write = (stream: number): void => {
+      if (left.get(stream) === 0) return;
+      left.set(stream, left.get(stream)! - CHUNK.length);
+      peer.handle({ type: 'write', stream, chunks: [CHUNK] });
+    };
+    let seen = 0;
+    const writeAll = (): void => {
+      for (; seen < peer.outputs.length; seen++) {
+        const output = peer.outputs[seen]!;
+        if (output.type === 'drained') write(output.stream);
+      }
+    };
+    for (const stream of streams) write(stream);
+    writeAll();
+    const taken = (): number => streams.reduce((sum, stream) => sum + MIB - left.get(stream)!, 0);
+    expect(taken()).toBeLessThan(4 * MIB + (streams.length + 1) * CHUNK.length);
+    for (const stream of [0, ...streams]) peer.send(FrameType.WINDOW, stream, encodeWindow(2 ** 40));
+    for (let round = 0; round < 10_000 && taken() < streams.length * MIB; round++) {
+      peer.acknowledge();
+      writeAll();
+    }
+    expect(taken()).toBe(streams.length * MIB);
   });
 });
