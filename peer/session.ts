@@ -3,10 +3,11 @@ import type { Duplex } from 'node:stream';
 import { hex } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
 import type { Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
-import type { PathEvent, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
+import type { PathEvent, PathId, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
 import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
 import { WindowBudget } from '../src/core/session/window.ts';
 import { otherRole, type SessionKeys, type SessionRole } from '../src/core/session/keys.ts';
@@ -241,7 +242,17 @@ export class Session extends EventEmitter<SessionEvents> {
     }
     const path = this.driver.addPath(info, pipe, abandon);
     if (messages) this.datagrams.addPath(path, messages);
+    if (info.direct) this.#leaveOldest(path);
     this.emit('attached');
+  }
+
+  /** Where there are too many direct paths: the oldest but for the newest and the one in use. */
+  #leaveOldest(newest: PathId): void {
+    const direct = this.driver.paths.filter((path) => path.direct);
+    if (direct.length <= LIMITS.directPaths) return;
+    const inUse = this.driver.activePath?.id;
+    const oldest = direct.find(({ id }) => id !== newest && id !== inUse);
+    if (oldest) this.driver.removePath(oldest.id, 'there are too many direct paths');
   }
 
   #onPath({ path, state, reason, rttMs }: PathEvent): void {

@@ -6,6 +6,8 @@ export const LIMITS = {
   candidates: 20,
   streamsPerSession: 4_096,
   sessionsPerPeer: 64,
+  /** Of one session, at a time: its peer may have another round of punching whenever it likes. */
+  directPaths: 8,
   /** At once of one forward: one that leads back to itself ends here. */
   connectionsPerForward: 1_024,
   /** At once of one UDP forward; the one that is silent longest makes room for another. */

@@ -5,6 +5,7 @@ import { afterEach, expect, it } from 'vitest';
 import { Session } from '../../peer/session.ts';
 import type { MessagePort } from '../../peer/session-datagrams.ts';
 import { identityFromSeed } from '../../src/core/identity.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { SessionKeys, type SessionRole } from '../../src/core/session/keys.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import { memoryPair } from '../net/pipes.ts';
@@ -93,4 +94,18 @@ it('stays on a path by UDP whose stream is held up by loss, since the other end 
   await sleep(500);
   expect(here.sent).toBe(checks);
   expect(moves).toEqual([]);
+});
+
+it('has so many direct paths and no more, the newest and the one in use among them', async () => {
+  const [alice, bob] = [end('initiator'), end('responder')];
+  const path = { kind: 'udp', local: undefined, remote: 'x', technique: 'x', lan: false, rttMs: 1 } as const;
+  for (let count = 1; count <= LIMITS.directPaths + 4; count++) {
+    const { near, far } = memoryPair();
+    alice.addDirectPath({ ...path, pipe: near, abandon: undefined, messages: undefined });
+    bob.addDirectPath({ ...path, pipe: far, abandon: undefined, messages: undefined });
+    await expect.poll(() => alice.paths.length).toBe(Math.min(count, LIMITS.directPaths));
+  }
+  expect(alice.driver.paths.map(({ id }) => id)).toEqual([1, 6, 7, 8, 9, 10, 11, 12]);
+  expect(alice.path).toMatchObject({ direct: true, state: 'active' });
+  await expect(alice.ping()).resolves.toMatchObject({ path: { direct: true } });
 });
