@@ -11,7 +11,15 @@ import type { Peer } from '../peer.ts';
 import type { Session } from '../session.ts';
 import { reportStream } from './audit.ts';
 import { tellOutcome } from './send.ts';
-import { counted, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  counted,
+  leave,
+  reporterOf,
+  shortId,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface ReceiveOptions extends SharedOptions {
@@ -60,7 +68,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
     });
   } finally {
     await agent.close();
-    await peer.close();
+    await leave(peer);
   }
 }
 

@@ -226,3 +226,18 @@ export function parsePaths(text: string): PathRequest[] {
 export function reporterOf(options: SharedOptions): Reporter {
   return new Reporter(options);
 }
+
+/**
+ * Closes a peer that others call, told to stop: what had ended still arrives, for a while. A session waits for as long as anything
+ * moves in it, so that whoever calls could keep this process for ever.
+ */
+export async function leave(peer: Peer): Promise<void> {
+  const cut = () => {
+    for (const { driver } of peer.sessions) driver.destroy();
+  };
+  const timer = setTimeout(cut, LEAVING_MS);
+  await peer.close();
+  clearTimeout(timer);
+}
+
+const LEAVING_MS = 10_000;

@@ -16,7 +16,7 @@ import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reportStream } from './audit.ts';
 import { configure } from './config.ts';
 import { takeFiles } from './receive.ts';
-import { explain, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { explain, leave, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 import { statusOf } from './status.ts';
 
 interface UpOptions extends SharedOptions {
@@ -97,7 +97,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   } finally {
     reload = () => {};
     await agent.close();
-    await peer.close();
+    await leave(peer);
   }
 }
 
