@@ -91,7 +91,7 @@ export class Front {
     return this.#options.tls !== undefined;
   }
 
-  /** @param maxPayload bytes of one message */
+  /** @internal For `ws` ships no types. @param maxPayload bytes of one message */
   webSocket(path: string, maxPayload: number, handler: (knock: Knock<WebSocket>) => void): void {
     this.#http1.webSocket(path, maxPayload, handler);
   }

@@ -53,7 +53,7 @@ export class UdxPipe extends Duplex {
   /** Called once the other end has all first bytes that were written, or never will. */
   #onDelivered: (() => void)[] = [];
 
-  /** @param repeatMs with it the first bytes go by messages (`FirstBytes`); the other end has to do the same */
+  /** @internal For udx ships no types. @param repeatMs with it the first bytes go by messages (`FirstBytes`); the other end has to do the same */
   constructor(stream: UDXStream, socket: UDXSocket, remoteId: number, remote: Endpoint, repeatMs?: number) {
     super({
       allowHalfOpen: true,
@@ -106,7 +106,7 @@ export class UdxPipe extends Duplex {
   }
 
   /**
-   * Goes on towards another endpoint of the same peer; resolves when nothing is in flight to the old one.
+   * @internal Goes on towards another endpoint of the same peer; resolves when nothing is in flight to the old one.
    *
    * udx addresses a packet when it first leaves and sends it again to that same endpoint. So this serves while the old endpoint still
    * receives, or while nothing is in flight; where a rebound NAT has swallowed packets the stream stays stuck, and a new one is needed.
