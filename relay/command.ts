@@ -4,6 +4,7 @@ import { Reporter, type ReporterOptions } from '../src/cli/reporter.ts';
 import { integerBetween, option, stopSignal, withSharedOptions } from '../src/cli/run.ts';
 import { formatEndpoint } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
+import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { RelayServer, type RelayOptions } from './server.ts';
 
 /** The `relay` command. */
@@ -38,9 +39,12 @@ async function run(options: RelayOptions & ReporterOptions): Promise<void> {
   const relay = await RelayServer.start({ ...options, signal: stop });
   const refused = new Promise<SallyportError>((resolve) => relay.once('error', resolve));
   let told: string | undefined; // it is tried again every few seconds, mostly with the same outcome
-  relay.on('registered', (rendezvous) => {
-    told = undefined;
+  const { url: rendezvous } = parseRendezvousUrl(options.rendezvous);
+  const registered = () =>
     reporter.event('registered', { id: relay.id, rendezvous }, 'registered at the rendezvous');
+  relay.on('registered', () => {
+    told = undefined;
+    registered();
   });
   relay.on('down', ({ code, message }) => {
     const words = message === told ? undefined : `no rendezvous: ${message}; it is tried again`;
@@ -50,7 +54,7 @@ async function run(options: RelayOptions & ReporterOptions): Promise<void> {
   const { id, url, stun } = relay;
   const endpoints = [...new Set([...stun.udp, ...stun.tcp].map(formatEndpoint))];
   reporter.event('listening', { url, id, stun: endpoints }, `listening on ${reporter.paint('bold', url)}`);
-  reporter.event('registered', { id }, 'registered at the rendezvous');
+  registered();
   const outcome = await Promise.race([stop.aborted ? stop : once(stop, 'abort'), refused]);
   await relay.close();
   if (outcome instanceof SallyportError) throw outcome;

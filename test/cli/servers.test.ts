@@ -145,9 +145,10 @@ describe('rendezvous start', () => {
 describe('relay start', () => {
   it('registers with the token of the join URL and ends cleanly', async () => {
     const rendezvous = new Command('rendezvous', LOOPBACK);
-    const { join: joinUrl } = await rendezvous.event('listening');
+    const { join: joinUrl, url } = await rendezvous.event('listening');
     const relay = new Command('relay', [...LOOPBACK, '--rendezvous', String(joinUrl)]);
-    expect(await relay.event('registered')).toMatchObject({ id: (await relay.event('listening'))['id'] });
+    const { id } = await relay.event('listening');
+    expect(await relay.event('registered')).toMatchObject({ id, rendezvous: url });
     expect(await rendezvous.event('joined')).toMatchObject({ role: 'relay' });
     relay.child.kill('SIGINT');
     expect(await relay.exit).toBe(0);

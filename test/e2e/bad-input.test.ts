@@ -237,6 +237,22 @@ describe.concurrent('a file that is not as it should be', () => {
 });
 
 describe.concurrent('a rendezvous', () => {
+  it.for<[string, CommandName, string[]]>([
+    ['relay', 'relay', ['start', '--insecure', '--listen', '127.0.0.1:0', '--stun-port', '0']],
+    ['peer', 'peer', ['up']],
+  ])(
+    'that never answers keeps no %s from being stopped',
+    stagedFor(async (stage, [_who, name, args]) => {
+      const silent = createServer();
+      const at = `127.0.0.1:${await portOf(silent)}`;
+      const knocked = once(silent, 'connection');
+      const command = stage.run(name, [...args, '--rendezvous', `http://${at}`, '--home', stage.home('x')]);
+      await knocked;
+      expect(await command.stop('SIGINT')).toMatchObject({ status: 0, stderr: '' });
+      silent.close();
+    }),
+  );
+
   it(
     'that is down, or no rendezvous at all, is status 5',
     staged(async (stage) => {
