@@ -270,7 +270,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     });
     try {
       // Only with an answer in the session is it certain that nobody else was faster with the same invite.
-      await session.ping().catch(() => session.ping());
+      await session.ping({ signal }).catch(() => session.ping({ signal }));
       if (session.driver.isClosing)
         throw new SallyportError('SESSION_CLOSED', 'the session was closed at once');
     } catch (thrown) {
@@ -281,12 +281,13 @@ export class Peer extends EventEmitter<PeerEvents> {
     return session;
   }
 
-  async close(): Promise<void> {
+  /** Closes its sessions, and ends the registration; `signal` is for `Session.close`. */
+  async close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#trust.close();
     this.#introductions.beginNoMore();
-    await Promise.all(this.sessions.map((session) => session.close()));
+    await Promise.all(this.sessions.map((session) => session.close(options)));
     this.#introductions.close();
     this.#deployment.close();
     await this.network.close();

@@ -55,6 +55,11 @@ export interface SessionEvents {
   closed: [end: SessionEnd];
 }
 
+/** What every call takes that waits for the other end. */
+interface Waiting {
+  signal?: AbortSignal | undefined;
+}
+
 export interface SessionOptions {
   readonly role: SessionRole;
   readonly id: Uint8Array;
@@ -140,21 +145,21 @@ export class Session extends EventEmitter<SessionEvents> {
    * `SERVICE_UNKNOWN`, `NOT_AUTHORIZED` or `TARGET_REFUSED`.
    * @throws SallyportError `SESSION_CLOSED`, `LIMIT`, `ABORTED`
    */
-  async open(service: string, options: { signal?: AbortSignal } = {}): Promise<SessionStream> {
+  async open(service: string, options: Waiting = {}): Promise<SessionStream> {
     return this.openPurpose({ for: 'service', name: service }, options);
   }
 
   /** Opens a stream to a service, an exposed target, or the peer's pipe. */
-  async openPurpose(
-    purpose: StreamPurpose,
-    { signal }: { signal?: AbortSignal } = {},
-  ): Promise<SessionStream> {
+  async openPurpose(purpose: StreamPurpose, { signal }: Waiting = {}): Promise<SessionStream> {
     return this.driver.open(encodePurpose(purpose), { signal });
   }
 
-  /** One round trip on the path in use. @throws SallyportError `NO_PATH`, `TIMEOUT` */
-  async ping({ timeoutMs }: { timeoutMs?: number } = {}): Promise<{ rttMs: number; path: PathReport }> {
-    const { rttMs, path } = await this.driver.ping(timeoutMs === undefined ? {} : { timeoutMs });
+  /** One round trip on the path in use. @throws SallyportError `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED` */
+  async ping({ timeoutMs, signal }: Waiting & { timeoutMs?: number | undefined } = {}): Promise<{
+    rttMs: number;
+    path: PathReport;
+  }> {
+    const { rttMs, path } = await this.driver.ping({ timeoutMs, signal });
     return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
   }
 
@@ -165,7 +170,7 @@ export class Session extends EventEmitter<SessionEvents> {
   async whenDirect({
     timeout = 30_000,
     signal,
-  }: { timeout?: number; signal?: AbortSignal } = {}): Promise<PathReport> {
+  }: Waiting & { timeout?: number | undefined } = {}): Promise<PathReport> {
     const { promise, resolve, reject } = deferred<PathReport>();
     const look = () => {
       if (this.path?.direct) resolve(this.path);
@@ -197,9 +202,14 @@ export class Session extends EventEmitter<SessionEvents> {
     }
   }
 
-  /** Lets ended streams finish and tells the peer. */
-  async close(): Promise<void> {
-    await this.driver.close();
+  /** Lets ended streams finish and tells the peer; aborting that closes at once. */
+  async close({ signal }: Waiting = {}): Promise<void> {
+    const abort = () => this.driver.destroy();
+    signal?.addEventListener('abort', abort);
+    const closed = this.driver.close();
+    if (signal?.aborted) abort();
+    await closed;
+    signal?.removeEventListener('abort', abort);
   }
 
   /** @internal */

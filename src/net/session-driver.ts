@@ -36,6 +36,12 @@ export interface PingResult {
   readonly path: PathInfo;
 }
 
+export interface PingOptions {
+  path?: PathId | undefined;
+  timeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 export interface SessionDriverOptions extends SessionOptions {
   clock?: Clock;
 }
@@ -172,7 +178,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
   open(header: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): SessionStream {
     if (this.#end) throw sessionClosed(this.#end);
     if (header.length > MAX_OPEN_HEADER) throw new SallyportError('LIMIT', 'a stream header exceeds 16 KiB');
-    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
+    if (signal?.aborted) throw notWanted();
     const stream = new SessionStream(this.#machine.reserveStream(), this.#carrier);
     this.#streams.set(stream.id, stream);
     if (signal) abortWith(stream, signal);
@@ -186,14 +192,17 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#driver.handleSoon({ type: 'datagram', bytes });
   }
 
-  /** One round trip, on the sending path unless one is named. Rejects with `NO_PATH` or `TIMEOUT`. */
-  async ping({ path, timeoutMs = 15_000 }: { path?: PathId; timeoutMs?: number } = {}): Promise<PingResult> {
+  /** One round trip, on the sending path unless one is named. Rejects with `NO_PATH`, `TIMEOUT` or `ABORTED`. */
+  async ping({ path, timeoutMs = 15_000, signal }: PingOptions = {}): Promise<PingResult> {
     if (this.#end) throw sessionClosed(this.#end);
+    if (signal?.aborted) throw notWanted();
     const token = this.#nextPing;
     this.#nextPing += 1;
     const cancel = this.#clock.setTimer(() => {
       this.#pings.get(token)?.reject(new SallyportError('TIMEOUT', `no answer to a ping in ${timeoutMs} ms`));
     }, timeoutMs);
+    const abort = () => this.#pings.get(token)?.reject(notWanted());
+    signal?.addEventListener('abort', abort);
     try {
       return await new Promise<PingResult>((resolve, reject) => {
         this.#pings.set(token, { resolve, reject });
@@ -201,6 +210,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
       });
     } finally {
       cancel();
+      signal?.removeEventListener('abort', abort);
       this.#pings.delete(token);
     }
   }
@@ -304,6 +314,10 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
 
 function sessionClosed(end: SessionEnd): SallyportError {
   return remoteFailure(end.code ?? 'SESSION_CLOSED', end.message || 'the session is closed');
+}
+
+function notWanted(): SallyportError {
+  return new SallyportError('ABORTED', 'no longer wanted');
 }
 
 function abortWith(stream: SessionStream, signal: AbortSignal): void {

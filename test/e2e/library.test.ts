@@ -113,6 +113,22 @@ describe('the library', () => {
     expect(error.code).toBe('SERVICE_UNKNOWN');
   });
 
+  it('gives up a ping, and the waiting of a close, when told', async () => {
+    const bob = await start('bob', ['any']);
+    bob.handle('silent', () => {}); // reads nothing
+    const session = await (await start('alice')).connect(bob.id);
+    const waiting = new AbortController();
+    const ping = session.ping({ signal: waiting.signal });
+    const stream = await session.open('silent');
+    stream.on('error', () => {}).end(Buffer.alloc(8 << 20));
+    const closed = session.close({ signal: waiting.signal });
+    waiting.abort();
+    await expect(ping).rejects.toMatchObject({ code: 'ABORTED' });
+    await closed;
+    expect(session.end).toMatchObject({ code: 'SESSION_CLOSED' });
+    await expect(session.ping({ signal: waiting.signal })).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+  });
+
   it('says in whenDirect why a session is relayed', async () => {
     const bob = await start('bob', ['any']);
     const alice = await start('alice');

@@ -18,7 +18,7 @@ it('a peer whose sessions are being closed takes no other', async () => {
   const unread = deferred<void>();
   const [theirs] = bob.sessions;
   const close = theirs!.close.bind(theirs);
-  vi.spyOn(theirs!, 'close').mockImplementation(() => unread.promise.then(close));
+  vi.spyOn(theirs!, 'close').mockImplementation(() => unread.promise.then(() => close()));
   const closed = bob.close();
   await expect(carol.connect(bob.id)).rejects.toMatchObject({ code: 'PEER_OFFLINE' });
   expect(driver.end).toBeUndefined();
