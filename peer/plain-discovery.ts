@@ -38,9 +38,11 @@ export async function measureByStun(
   try {
     discovery.start();
     await discovery.surveyed(timeoutMs, signal);
+    signal.throwIfAborted();
     const { udp, tcp } = discovery.profile;
     if (udp.reachable !== true && tcp.reachable !== true) throw noAnswer(named);
     if (lifetime && stun.canChangeOrigin) await discovery.lifetimeMeasured(signal);
+    signal.throwIfAborted();
     const { diagnosis } = discovery;
     return {
       tookMs: diagnosis && diagnosis.ended - diagnosis.began,

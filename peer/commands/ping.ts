@@ -55,13 +55,14 @@ async function ping(to: string, options: PingOptions): Promise<void> {
     const session = await connectTo(peer, to, options, reporter, stop);
     const replies: Reply[] = [];
     let sent = 0;
-    // `peer ping … | head -3`: with whoever reads the replies the command ends.
-    const heard = () => process.stdout.writable;
-    while (sent < options.count && heard() && !stop.aborted && !session.end) {
-      if (sent++ > 0) await sleep(options.interval, undefined, { signal: stop }).catch(() => {});
-      const reply = stop.aborted ? undefined : await replyOf(session);
+    const over = endOf(session, stop);
+    while (sent < options.count && !over.aborted) {
+      const reply = await replyOf(session, over);
+      if (!reply && over.aborted) break; // it might still have come
+      sent += 1;
       if (!options.json) process.stdout.write(`${replyWords(session.peer, reply, replies.at(-1))}\n`);
       if (reply) replies.push(reply);
+      if (sent < options.count) await sleep(options.interval, undefined, { signal: over }).catch(() => {});
     }
     reporter.report(
       { peer: session.peer, sent, received: replies.length, replies, ...summary(replies) },
@@ -74,13 +75,25 @@ async function ping(to: string, options: PingOptions): Promise<void> {
   }
 }
 
-async function replyOf(session: Session): Promise<Reply | undefined> {
+/** Aborted when the command is stopped, with the session, or with whoever reads the replies: `peer ping … | head -3`. */
+function endOf(session: Session, stop: AbortSignal): AbortSignal {
+  const over = new AbortController();
+  const end = () => over.abort();
+  stop.addEventListener('abort', end);
+  session.once('closed', end);
+  process.stdout.once('error', end);
+  if (stop.aborted || session.end) end();
+  return over.signal;
+}
+
+async function replyOf(session: Session, signal: AbortSignal): Promise<Reply | undefined> {
   try {
-    const { rttMs, path } = await session.ping({ timeoutMs: REPLY_TIMEOUT_MS });
+    const { rttMs, path } = await session.ping({ timeoutMs: REPLY_TIMEOUT_MS, signal });
     return { rttMs: Math.round(rttMs * 100) / 100, kind: path.kind, direct: path.direct };
   } catch (thrown) {
     // Of a session that has ended the summary comes first.
-    if (session.end || ['TIMEOUT', 'NO_PATH'].includes(asSallyportError(thrown).code)) return undefined;
+    if (session.end || ['TIMEOUT', 'NO_PATH', 'ABORTED'].includes(asSallyportError(thrown).code))
+      return undefined;
     throw thrown;
   }
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createSocket } from 'node:dgram';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -168,6 +169,16 @@ describe('peer ping and status', () => {
 });
 
 describe('peer ping for people', () => {
+  it('that is stopped between two pings misses no reply', async () => {
+    const { url, id } = await twoPeers();
+    const args = ['ping', id, '-i', '1h', '--rendezvous', url];
+    const ping = stage.run('peer', [...args, '--home', stage.home('alice')]);
+    await once(ping.child.stdout!, 'data');
+    const { status, stdout } = await ping.stop('SIGINT');
+    expect(status).toBe(0);
+    expect(stdout.toString()).toMatch(/^reply from .*\n1 sent, 1 received; .*\n$/);
+  });
+
   it('ends with whoever reads its replies, as in `peer ping … | head -1`', async () => {
     const { url, id } = await twoPeers();
     const args = ['ping', id, '-c', '1000000', '-i', '50', '--rendezvous', url];
@@ -179,6 +190,17 @@ describe('peer ping for people', () => {
 });
 
 describe('peer nat', () => {
+  it('that is stopped while it measures reports nothing', async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const asked = once(silent, 'message');
+    const nat = stage.peer('alice', 'nat', '--stun', `127.0.0.1:${silent.address().port}`);
+    await asked;
+    const { status, stdout, events } = await nat.stop('SIGINT');
+    silent.close();
+    expect({ status, stdout: stdout.toString(), events }).toEqual({ status: 0, stdout: '', events: [] });
+  });
+
   it('finds no NAT on loopback', async () => {
     const { url } = await stage.rendezvous();
     const { status, stdout } = await stage.peer('alice', 'nat', '--rendezvous', url).ended;
