@@ -40,11 +40,14 @@ export interface ServeOptions {
  */
 export function serveStream(options: ServeOptions): void {
   const { stream, purpose, datagrams, allow, handle, pipe, listen, record } = options;
+  const fail = (thrown: unknown) => {
+    const { code, message } = asSallyportError(thrown);
+    stream.reset(code, message);
+  };
   const refuse = (thrown: unknown) => {
     if (stream.destroyed) return; // told as closed
-    const error = asSallyportError(thrown);
-    record('refused', error.code);
-    stream.reset(error.code, error.message);
+    record('refused', asSallyportError(thrown).code);
+    fail(thrown);
   };
   const opened = () => record('opened');
   stream.on('error', ignored);
@@ -53,9 +56,7 @@ export function serveStream(options: ServeOptions): void {
     switch (destination.to) {
       case 'handler': {
         opened();
-        const handled = handle(destination.name);
-        if (handled instanceof Promise) handled.catch(refuse);
-        return;
+        return void (async () => handle(destination.name))().catch(fail);
       }
       case 'pipe': {
         const own = pipe();

@@ -79,6 +79,26 @@ describe('a stream', () => {
     ]);
   });
 
+  it('whose handler fails was not refused, by the audit', async () => {
+    const bob = await meeting.peer('bob', ['any']);
+    bob.handle('failing', async (stream) => {
+      for await (const chunk of stream) throw new Error(String(chunk));
+    });
+    const records: string[] = [];
+    bob.on('stream', ({ state }) => records.push(state));
+    const { near } = await connect(await meeting.peer('alice'), bob);
+    const failing = await near.open('failing');
+    failing.write('no');
+    await once(failing, 'error');
+    const left = await near.open('failing');
+    await expect.poll(() => records.length).toBe(3);
+    left.on('error', () => {}).destroy();
+    await expect.poll(() => records.length).toBe(4);
+    await refusal(await near.open('other'));
+    await expect.poll(() => records.length).toBe(5);
+    expect(records).toEqual(['opened', 'closed', 'opened', 'closed', 'refused']);
+  });
+
   it('with an unreadable purpose, or a malformed update of the network, ends alone', async () => {
     const bob = await meeting.peer('bob', ['any']);
     serveEcho(bob);
