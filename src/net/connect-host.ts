@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAddress } from '../core/address.ts';
 
 /** From one address to the next, where the one before has not failed by then (RFC 8305 §8). */
 const STAGGER_MS = 250;
@@ -14,11 +15,11 @@ const STAGGER_MS = 250;
  * @param signal aborting it gives up
  */
 export async function connectHost(host: string, port: number, signal: AbortSignal): Promise<Socket> {
-  const addresses = await Promise.race([lookup(host, { all: true, hints: ADDRCONFIG }), abortOf(signal)]);
+  const addresses = isAddress(host) ? [host] : byTurns(await Promise.race([find(host), abortOf(signal)]));
   const over = new AbortController();
   const wanted = AbortSignal.any([signal, over.signal]);
   let turn: Promise<unknown> = Promise.resolve();
-  const dials = byTurns(addresses).map((address) => {
+  const dials = addresses.map((address) => {
     const begun = turn;
     const dialed = begun.then(() => dial(address, port, wanted));
     const patience = begun.then(() => sleep(STAGGER_MS, undefined, { ref: false }));
@@ -33,6 +34,10 @@ export async function connectHost(host: string, port: number, signal: AbortSigna
   } finally {
     over.abort();
   }
+}
+
+function find(host: string): Promise<LookupAddress[]> {
+  return lookup(host, { all: true, hints: ADDRCONFIG });
 }
 
 async function dial(host: string, port: number, signal: AbortSignal): Promise<Socket> {
