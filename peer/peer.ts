@@ -9,6 +9,7 @@ import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { allowRuleText, DENIED, parseAllowRule } from './allow-list.ts';
+import { checkCall, checkPeerOptions } from './check-options.ts';
 import { parseExposure, type Exposure } from './exposure.ts';
 import { History, rememberSuccess } from './history.ts';
 import { Home } from './home.ts';
@@ -140,6 +141,7 @@ export class Peer extends EventEmitter<PeerEvents> {
    * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `KEY_FILE_MODE`, …
    */
   static async start(options: PeerOptions = {}): Promise<Peer> {
+    checkPeerOptions(options);
     const home = new Home(options.home);
     const name = options.name === undefined ? undefined : parsePeerName(options.name);
     const identity = home.identity();
@@ -225,6 +227,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     to: string,
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Session> {
+    checkCall({ to, paths });
     return this.#introductions.initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
   }
 
@@ -237,6 +240,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     to: string,
     { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
   ): Promise<Prospect> {
+    checkCall({ to, paths });
     const id = await this.#idOf(to, acceptName);
     const met = await this.#introductions.plan(id, pathTerms(paths).kinds, signal);
     const { here, there } = met;
@@ -261,6 +265,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     invite: string,
     { paths = ['udp', 'tcp', 'relay'], signal, services = [] }: AcceptOptions = {},
   ): Promise<Session> {
+    checkCall({ to: invite, paths, services });
     const { inviter, secret } = parseInvite(invite);
     allowRuleText(inviter, services);
     const id = await this.#idOf(inviter, false);

@@ -4,7 +4,12 @@ import { hex } from '../src/core/bytes.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
-import { decodePurpose, encodePurpose, type StreamPurpose } from '../src/core/protocol/open.ts';
+import {
+  decodePurpose,
+  encodePurpose,
+  isServiceName,
+  type StreamPurpose,
+} from '../src/core/protocol/open.ts';
 import type { Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathId, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
@@ -143,9 +148,13 @@ export class Session extends EventEmitter<SessionEvents> {
   /**
    * Opens a stream to a service of the peer's. It can be written to at once; if the peer refuses, it fails with
    * `SERVICE_UNKNOWN`, `NOT_AUTHORIZED` or `TARGET_REFUSED`.
-   * @throws SallyportError `SESSION_CLOSED`, `LIMIT`, `ABORTED`
+   * @throws SallyportError `USAGE`, `SESSION_CLOSED`, `LIMIT`, `ABORTED`
    */
   async open(service: string, options: Waiting = {}): Promise<SessionStream> {
+    if (!isServiceName(service))
+      throw new SallyportError('USAGE', `not the name of a service: ${JSON.stringify(service)}`, {
+        hint: 'give one of 1 to 253 characters',
+      });
     return this.openPurpose({ for: 'service', name: service }, options);
   }
 

@@ -13,6 +13,7 @@ import { publicOrigin, reachableAddress, urlOf } from '../src/net/public-url.ts'
 import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { SignalConnection } from '../src/net/signal.ts';
 import { stateHome } from '../src/net/state-home.ts';
+import { stunPorts } from '../src/net/stun-ports.ts';
 import { StunServer } from '../src/net/stun-server.ts';
 import { readTls, type TlsOptions } from '../src/net/tls-files.ts';
 import type { CircuitsLimits } from './circuit-events.ts';
@@ -129,11 +130,10 @@ function publicUrlOf({ publicUrl }: RelayOptions, front: Front): string {
 
 /** It knows no registrations: everybody is a stranger to a relay's STUN server. */
 function startStun(options: RelayOptions, identity: Identity, front: Front): Promise<StunServer> {
-  const first = options.stunPort ?? STUN_PORT;
   const host = hostOf(new URL(publicUrlOf(options, front)));
   return StunServer.start({
     addresses: [front.endpoint.address],
-    ports: first === 0 ? [0, 0] : [first, first + 1],
+    ports: stunPorts(options.stunPort ?? STUN_PORT),
     publicAddress: isAddress(host) ? host : undefined,
     deployment: identity,
     lookup: () => undefined,

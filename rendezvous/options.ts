@@ -3,6 +3,7 @@ import { parseHostPort } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import { hostAddresses } from '../src/net/interfaces.ts';
 import { isWildcard } from '../src/net/public-url.ts';
+import { stunPorts } from '../src/net/stun-ports.ts';
 import type { TlsOptions } from '../src/net/tls-files.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
 
@@ -63,9 +64,9 @@ export function listenAt({ listen, insecure }: Pick<RendezvousOptions, 'listen' 
   return parseHostPort(listen ?? `0.0.0.0:${insecure ? 80 : 443}`);
 }
 
-export function stunPorts(options: RendezvousOptions): readonly [number, number] {
-  const { stunPort = listenAt(options).port === 0 ? 0 : STUN_PORT } = options;
-  return stunPort === 0 ? [0, 0] : [stunPort, stunPort + 1];
+/** @throws SallyportError `USAGE` */
+export function stunPortsOf(options: RendezvousOptions): readonly [number, number] {
+  return stunPorts(options.stunPort ?? (listenAt(options).port === 0 ? 0 : STUN_PORT));
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Endpoint } from '../src/core/endpoint.ts';
 import { StunServer, type StunServerOptions } from '../src/net/stun-server.ts';
-import { stunAddresses, stunOverIPv6, stunPorts, type RendezvousOptions } from './options.ts';
+import { stunAddresses, stunOverIPv6, stunPortsOf, type RendezvousOptions } from './options.ts';
 
 /** STUN on one or both families; the endpoints of the first family come first. */
 export interface RendezvousStun {
@@ -26,7 +26,7 @@ export async function startStun(
   const first = await StunServer.start({
     ...common,
     addresses: stunAddresses(bound, options),
-    ports: stunPorts(options),
+    ports: stunPortsOf(options),
     publicAddress: options.publicAddress,
     alternateAddress: options.altAddress,
   });
@@ -34,7 +34,7 @@ export async function startStun(
   const more = {
     ...common,
     addresses: [over6.host] as const,
-    ports: stunPorts(options),
+    ports: stunPortsOf(options),
     publicAddress: over6.address,
   };
   try {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Peer, Rendezvous, type SallyportError } from '../../src/index.ts';
+import { Peer, Relay, Rendezvous, type SallyportError } from '../../src/index.ts';
 
 let folder: string;
 let rendezvous: Rendezvous;
@@ -73,6 +73,34 @@ describe('the library', () => {
     for (const paths of [[], ['fax' as 'udp']]) {
       await expect(alice.connect('a'.repeat(52), { paths })).rejects.toMatchObject({ code: 'USAGE' });
     }
+  });
+
+  it('says what is wrong with options of another type', async () => {
+    const alice = await start('alice');
+    const home = join(folder, 'bob');
+    const options = { home, rendezvous: rendezvous.url };
+    const odd = [
+      () => Peer.start({ ...options, allow: 'any' as unknown as [] }),
+      () => Peer.start({ ...options, name: 5 as unknown as string }),
+      () => Peer.start({ ...options, role: 'both' as 'dial' }),
+      () => alice.connect(5 as unknown as string),
+      () => alice.plan(undefined as unknown as string),
+      () => alice.accept(5 as unknown as string),
+      () => alice.connect('a'.repeat(52), { paths: 'udp' as unknown as [] }),
+    ];
+    for (const call of odd) await expect(call()).rejects.toMatchObject({ code: 'USAGE' });
+    const bob = await start('bob', ['any']);
+    const session = await alice.connect(bob.id);
+    for (const name of ['', 'a'.repeat(254), undefined as unknown as string])
+      await expect(session.open(name)).rejects.toMatchObject({ code: 'USAGE' });
+  });
+
+  it.each([-1, 65_535, 99_999, 3478.5, NaN])('takes no STUN port %s', async (stunPort) => {
+    const place = { listen: '127.0.0.1:0', insecure: true, stunPort };
+    const home = join(folder, 'other');
+    await expect(Rendezvous.start({ ...place, home })).rejects.toMatchObject({ code: 'USAGE' });
+    const relay = Relay.start({ ...place, home, rendezvous: rendezvous.url });
+    await expect(relay).rejects.toMatchObject({ code: 'USAGE' });
   });
 
   it('closes twice as well as once', async () => {

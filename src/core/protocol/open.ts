@@ -37,6 +37,10 @@ const purposeSchema = v.variant('for', [
 
 const MAX_BYTES = 1_024;
 
+export function isServiceName(text: unknown): text is string {
+  return v.is(name, text);
+}
+
 export function encodePurpose(purpose: StreamPurpose): Uint8Array {
   return encode({ ...purpose });
 }
