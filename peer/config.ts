@@ -112,9 +112,10 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   // A warning is of a tag or a directive that has no meaning here.
   const [mistake] = [...document.errors, ...document.warnings];
   if (mistake) {
+    const why = mistake.code === 'MULTIPLE_DOCS' ? 'a second document begins here' : mistake.message;
     throw new SallyportError(
       'CONFIG_INVALID',
-      `${path}, line ${lines.linePos(mistake.pos[0]).line}: ${mistake.message}`,
+      `${path}, line ${lines.linePos(mistake.pos[0]).line}: ${why}`,
     );
   }
   // In YAML `*:8080` without quotes refers to what was called `:8080` above.

@@ -91,6 +91,7 @@ nat: { timeout: 2m }
 
   it('that is broken, doubled or missing is refused by line or name', async () => {
     expect(await complaint('quiet: true\nquiet: false\n')).toMatch(/^line 2: .*unique/);
+    expect(await complaint('quiet: true\n---\nquiet: false\n')).toBe('line 2: a second document begins here');
     expect(await complaint('up:\n  allow: [any\nx')).toMatch(/^line [23]: /);
     expect(await complaint('up:\n  allow:\n    - any\n    - 5\n')).toMatch(/^line 4: up\.allow\.1: /);
     await expect(readConfig(join(folder, 'none.yaml'), true)).rejects.toMatchObject({
