@@ -113,10 +113,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   const [mistake] = [...document.errors, ...document.warnings];
   if (mistake) {
     const why = mistake.code === 'MULTIPLE_DOCS' ? 'a second document begins here' : mistake.message;
-    throw new SallyportError(
-      'CONFIG_INVALID',
-      `${path}, line ${lines.linePos(mistake.pos[0]).line}: ${why}`,
-    );
+    throw new SallyportError('CONFIG_INVALID', `${path}, line ${lines.linePos(mistake.pos[0]).line}: ${why}`);
   }
   // In YAML `*:8080` without quotes refers to what was called `:8080` above.
   visit(document, {

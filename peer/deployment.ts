@@ -14,16 +14,25 @@ import { SignalConnection, type SignalMessage } from '../src/net/signal.ts';
 import type { Network } from './network.ts';
 import type { RememberedRendezvous, SettingsFile } from './settings.ts';
 
-export interface JoinOptions {
+export interface RegisterOptions {
   readonly identity: Identity;
   readonly settings: SettingsFile;
-  /** Waited for only once registered. */
-  readonly network: Promise<Network>;
   readonly clock: Clock;
-  readonly rendezvous?: string | readonly string[] | undefined;
-  readonly role?: 'listen' | 'dial' | undefined;
   readonly name?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface JoinOptions extends RegisterOptions {
+  /** Waited for only once registered. */
+  readonly network: Promise<Network>;
+  readonly rendezvous?: string | readonly string[] | undefined;
+  readonly role?: 'listen' | 'dial' | undefined;
+}
+
+interface Registration {
+  readonly connection: SignalConnection;
+  /** The rendezvous's id, if it was not known before and is trusted from now on. */
+  readonly firstSeen: PeerId | undefined;
 }
 
 interface DeploymentEvents {
@@ -62,11 +71,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   #stopWatching: () => void;
 
   private constructor(
-    signal: SignalConnection,
+    { connection: signal, firstSeen }: Registration,
     network: Network,
     { clock }: JoinOptions,
     token?: string,
-    firstSeen?: PeerId,
   ) {
     super();
     this.token = token;
@@ -87,21 +95,16 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   /** Registers at the first rendezvous that answers. @throws the last one's SallyportError */
   static async join(options: JoinOptions): Promise<Deployment> {
-    const { settings, signal } = options;
+    const { signal } = options;
     let failure: unknown;
     for (const rendezvous of rendezvousOf(options)) {
       for (const role of options.role ? [options.role] : (['listen', 'dial'] as const)) {
-        const connection = connectTo(rendezvous, role, options);
-        let firstSeen: PeerId | undefined;
-        connection.once('pin', (id) => {
-          firstSeen = id;
-          settings.pinDeployment(rendezvous.url, id);
-        });
+        let registration: Registration | undefined;
         try {
-          await connection.whenRegistered({ firstAttemptOnly: true, signal });
-          return new Deployment(connection, await options.network, options, rendezvous.token, firstSeen);
+          registration = await registerAt(rendezvous, role, options);
+          return new Deployment(registration, await options.network, options, rendezvous.token);
         } catch (thrown) {
-          connection.close();
+          registration?.connection.close();
           failure = thrown;
           // Somebody else listens with this key: without an explicit role, dialling is what is left.
           if (!(thrown instanceof SallyportError && thrown.code === 'ALREADY_REGISTERED')) break;
@@ -253,10 +256,40 @@ function rendezvousOf({ rendezvous, settings }: JoinOptions): RememberedRendezvo
   });
 }
 
+/** Registers there for a moment: whether this peer is admitted. @throws SallyportError why it isn't; `RENDEZVOUS_UNREACHABLE` */
+export async function tryRendezvous(
+  rendezvous: RememberedRendezvous,
+  options: RegisterOptions,
+): Promise<Registration['firstSeen']> {
+  const { connection, firstSeen } = await registerAt(rendezvous, 'dial', options);
+  connection.close();
+  return firstSeen;
+}
+
+async function registerAt(
+  rendezvous: RememberedRendezvous,
+  role: 'listen' | 'dial',
+  options: RegisterOptions,
+): Promise<Registration> {
+  const connection = connectTo(rendezvous, role, options);
+  let firstSeen: PeerId | undefined;
+  connection.once('pin', (id) => {
+    firstSeen = id;
+    options.settings.pinDeployment(rendezvous.url, id);
+  });
+  try {
+    await connection.whenRegistered({ firstAttemptOnly: true, signal: options.signal });
+    return { connection, firstSeen };
+  } catch (thrown) {
+    connection.close();
+    throw thrown;
+  }
+}
+
 function connectTo(
   { url, id, token }: RememberedRendezvous,
   role: 'listen' | 'dial',
-  { identity, settings, clock, name }: JoinOptions,
+  { identity, settings, clock, name }: RegisterOptions,
 ): SignalConnection {
   const deployment = id ?? settings.pinnedDeployment(url);
   const connection = new SignalConnection({ url, token, identity, role, name, deployment, clock });

@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
-import { parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
 import { AllowFile, parseDenied } from '../allow-list.ts';
 import { Home } from '../home.ts';
-import { SettingsFile } from '../settings.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import { joinByInvite, servicesOption, type InviteCommandOptions } from './invite.ts';
-import { readToken, reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
+import { joinByUrl } from './join.ts';
+import { reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
 
 /** `peer id`, `join`, `allow`, `deny`: who this peer is, where it registers, whom it trusts. */
 export function addIdentityCommands(program: Command): void {
@@ -24,7 +23,7 @@ export function addIdentityCommands(program: Command): void {
   )
     .addOption(servicesOption('with an invite: what the inviter may reach here'))
     .action((url: string, options: InviteCommandOptions) =>
-      looksLikeInvite(url) ? joinByInvite(url, options) : join(url, options),
+      looksLikeInvite(url) ? joinByInvite(url, options) : joinByUrl(url, options),
     );
 
   withPeerOptions(
@@ -56,15 +55,3 @@ export function addIdentityCommands(program: Command): void {
 }
 
 const ANY_DENIED = 'the list allows only peers that it names';
-
-function join(text: string, options: SharedOptions): void {
-  const home = new Home(options.home);
-  const { url, id, token = options.tokenFile && readToken(options.tokenFile) } = parseRendezvousUrl(text);
-  new SettingsFile(home.settingsFile).remember({ url, id, token });
-  const peer = home.identity().id;
-  const pinned = id ? '' : '\nits key is not in the URL: the first one seen will be trusted';
-  reporterOf(options).report(
-    { url, id: peer, deployment: id },
-    `joined ${url}\nthis peer is ${peer}${pinned}`,
-  );
-}

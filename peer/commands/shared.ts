@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { option, withSharedOptions } from '../../src/cli/run.ts';
 import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import type { PeerId } from '../../src/core/identity.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
 import { isPathRequest, PATH_REQUESTS, type PathRequest } from '../../src/core/punch/situation.ts';
@@ -93,13 +94,15 @@ export async function startPeer(
     );
   }
   peer.on('session', (session) => reportSession(session, reporter));
-  const { firstSeen } = peer.deployment;
-  if (firstSeen !== undefined) {
-    const words = `trusting the key of this rendezvous from now on, seen for the first time: ${firstSeen}`;
-    reporter.event('pin', { deployment: firstSeen }, words);
-  }
+  reportPin(peer.deployment.firstSeen, reporter);
   registered();
   return peer;
+}
+
+export function reportPin(firstSeen: PeerId | undefined, reporter: Reporter): void {
+  if (firstSeen === undefined) return;
+  const words = `trusting the key of this rendezvous from now on, seen for the first time: ${firstSeen}`;
+  reporter.event('pin', { deployment: firstSeen }, words);
 }
 
 /** The session with the peer that a command names. */
