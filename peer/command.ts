@@ -4,6 +4,7 @@ import { addConfigCommand, applyConfig } from './commands/config.ts';
 import { addConnectCommand } from './commands/connect.ts';
 import { addIdentityCommands } from './commands/identity.ts';
 import { addInviteCommand } from './commands/invite.ts';
+import { addListCommand } from './commands/list.ts';
 import { addNatCommand } from './commands/nat.ts';
 import { addPingCommand } from './commands/ping.ts';
 import { addPlanCommand } from './commands/plan.ts';
@@ -30,6 +31,7 @@ export function peerProgram(version: string): Command {
   addNatCommand(program);
   addSendCommand(program);
   addReceiveCommand(program);
+  addListCommand(program);
   addStatusCommand(program);
   addConfigCommand(program);
   addServiceCommand(program);

@@ -1,13 +1,13 @@
 import * as v from 'valibot';
 import { parseEndpoint } from '../src/core/endpoint.ts';
-import type { PeerId } from '../src/core/identity.ts';
+import { isPeerId, type PeerId } from '../src/core/identity.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
 import type { Network } from './network.ts';
 import type { PathReport, Session } from './session.ts';
 
 const entrySchema = v.object({
-  peer: v.string(),
+  peer: v.custom<PeerId>((value) => typeof value === 'string' && isPeerId(value)),
   /** Public addresses: of our own network, and the one at which the peer was met. */
   here: v.string(),
   there: v.string(),
@@ -82,9 +82,13 @@ export class History {
 
   last({ peer, here, there }: Encounter): Success | undefined {
     const [ours, theirs] = [addressesOf(here), addressesOf(there)];
-    return this.#read()
-      .filter((entry) => entry.peer === peer && ours.has(entry.here) && theirs.has(entry.there))
-      .toSorted((a, b) => b.at - a.at)[0];
+    return this.newestFirst().find(
+      (entry) => entry.peer === peer && ours.has(entry.here) && theirs.has(entry.there),
+    );
+  }
+
+  newestFirst(): Success[] {
+    return this.#read().toSorted((a, b) => b.at - a.at);
   }
 
   /** It says the same already: to write a file to the disk takes longer than all else that ends a session. */

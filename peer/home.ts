@@ -13,7 +13,11 @@ export class Home {
 
   /** @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID` */
   identity(): Identity {
-    return loadIdentity(join(this.folder, 'key'));
+    return loadIdentity(this.keyFile);
+  }
+
+  get keyFile(): string {
+    return join(this.folder, 'key');
   }
 
   get settingsFile(): string {

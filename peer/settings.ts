@@ -49,6 +49,11 @@ export class SettingsFile {
     this.#write({ ...settings, deployments: { ...settings.deployments, [url]: id } });
   }
 
+  /** Every name that is pinned, and whose it is. */
+  get names(): Readonly<Record<string, PeerId>> {
+    return this.#read().names ?? {};
+  }
+
   pinnedName(name: string): PeerId | undefined {
     return this.#read().names?.[name];
   }

@@ -1,6 +1,7 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { AllowFile, parseDenied } from '../allow-list.ts';
 import { Home } from '../home.ts';
+import { copyIdentity } from '../../src/net/identity-file.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import { joinByInvite, servicesOption, type InviteCommandOptions } from './invite.ts';
 import { joinByUrl } from './join.ts';
@@ -8,12 +9,18 @@ import { reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
 
 /** `peer id`, `join`, `allow`, `deny`: who this peer is, where it registers, whom it trusts. */
 export function addIdentityCommands(program: Command): void {
-  withPeerOptions(program.command('id').description("print this peer's id (made on first use)")).action(
-    (options: SharedOptions) => {
-      const { id } = new Home(options.home).identity();
+  withPeerOptions(program.command('id').description("print this peer's id (made on first use)"))
+    .addOption(new Option('--export <file>', 'copy the private key into a file: whoever has it is this peer'))
+    .addOption(
+      new Option('--import <file>', 'take the key from such a file, where none is yet').conflicts('export'),
+    )
+    .action((options: IdOptions) => {
+      const home = new Home(options.home);
+      if (options.import !== undefined) copyIdentity(options.import, home.keyFile);
+      const { id } = home.identity();
+      if (options.export !== undefined) copyIdentity(home.keyFile, options.export);
       reporterOf(options).report({ id }, id);
-    },
-  );
+    });
 
   withPeerOptions(
     program
@@ -52,6 +59,11 @@ export function addIdentityCommands(program: Command): void {
       id === 'any' ? ANY_DENIED : changed ? `${id} is denied` : `${id} was denied before`,
     );
   });
+}
+
+interface IdOptions extends SharedOptions {
+  export?: string;
+  import?: string;
 }
 
 const ANY_DENIED = 'the list allows only peers that it names';

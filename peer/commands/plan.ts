@@ -5,7 +5,15 @@ import type { Transport } from '../../src/core/punch/candidate.ts';
 import type { Stage } from '../../src/core/punch/stage.ts';
 import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Prospect } from '../prospect.ts';
-import { parsePaths, reporterOf, shortId, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  agoWords,
+  parsePaths,
+  reporterOf,
+  shortId,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 
 interface PlanOptions extends SharedOptions {
   paths?: PathRequest[];
@@ -83,13 +91,6 @@ function workedWords({ worked }: Prospect): string[] {
   if (!worked) return [];
   const { transport, technique, secondsAgo } = worked;
   return [`Worked last time, ${agoWords(secondsAgo)}: ${transport.toUpperCase()}, ${technique}.`];
-}
-
-function agoWords(seconds: number): string {
-  if (seconds < 60) return 'just now';
-  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} days ago`;
 }
 
 function stageWords({ transport, technique, probability, packets, seconds, ipv6 }: Stage): string {

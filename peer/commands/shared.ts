@@ -215,6 +215,13 @@ export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
+export function agoWords(seconds: number): string {
+  if (seconds < 60) return 'just now';
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ago`;
+  return `${Math.floor(seconds / 86_400)} days ago`;
+}
+
 /** `udp,tcp,relay` or a part of it; one kind of leg instead of `relay`, such as `relay-h1`. @throws SallyportError `USAGE` */
 export function parsePaths(text: string): PathRequest[] {
   const kinds = text.split(',');

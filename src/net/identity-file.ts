@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { SallyportError } from '../core/errors.ts';
 import { fromBase64url, base64url } from '../core/bytes.ts';
 import { identityFromSeed, type Identity } from '../core/identity.ts';
@@ -11,7 +12,25 @@ const HEADER = 'sallyport-ed25519-seed';
  * @throws SallyportError `KEY_FILE_MODE`, `KEY_FILE_INVALID`
  */
 export function loadIdentity(path: string): Identity {
-  const text = readPrivateFile(path) ?? createIdentity(path);
+  return identityOf(readPrivateFile(path) ?? createIdentity(path), path);
+}
+
+/**
+ * Puts the key that is kept in `from` into a new file, for its owner alone.
+ * @throws SallyportError `USAGE` where there is such a file; `CONFIG_INVALID`, `KEY_FILE_MODE`, `KEY_FILE_INVALID`
+ */
+export function copyIdentity(from: string, to: string): void {
+  const text = readPrivateFile(from);
+  if (text === undefined) throw new SallyportError('CONFIG_INVALID', `there is no key file ${from}`);
+  identityOf(text, from);
+  if (existsSync(to))
+    throw new SallyportError('USAGE', `${to} exists, and is left alone`, {
+      hint: 'choose another file or home, or move it away',
+    });
+  createPrivateFile(to, text);
+}
+
+function identityOf(text: string, path: string): Identity {
   const [header, encoded, ...rest] = text.trim().split(/\s+/);
   const seed = fromBase64url(encoded ?? '');
   if (header !== HEADER || seed.length !== 32 || rest.length > 0) {

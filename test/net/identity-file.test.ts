@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadIdentity } from '../../src/net/identity-file.ts';
+import { copyIdentity, loadIdentity } from '../../src/net/identity-file.ts';
 
 /** Loads the identity at a moment that all processes share, and prints its id. */
 const PROGRAM = `
@@ -29,6 +29,26 @@ describe('an identity', () => {
     const [id] = await Promise.all([text(child.stdout), once(child, 'close')]);
     return id;
   }
+
+  it('is copied for its owner alone, and never over what is there', () => {
+    const [key, copy, note] = ['key', 'copy', 'note'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const { id } = loadIdentity(key);
+    copyIdentity(key, copy);
+    expect(loadIdentity(copy).id).toBe(id);
+    expect(statSync(copy).mode & 0o777).toBe(0o600);
+    writeFileSync(note, 'milk');
+    for (const taken of [copy, note])
+      expect(() => copyIdentity(key, taken)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+    expect(readFileSync(note, 'utf8')).toBe('milk');
+    expect(() => copyIdentity(join(folder, 'none'), join(folder, 'new'))).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
+    expect(readdirSync(folder).toSorted()).toEqual(['copy', 'key', 'note']);
+  });
 
   it('is one for processes that start at once with a new home', async () => {
     const path = join(folder, 'home', 'key');
