@@ -6,12 +6,12 @@ import { RendezvousServer } from '../rendezvous/server.ts';
 
 export { Peer } from '../peer/peer.ts';
 export type { AcceptOptions, ConnectOptions, PeerEvents, PeerOptions } from '../peer/peer.ts';
-export type { ServiceHandler } from '../peer/services/provider.ts';
+export type { ServiceHandler, ServiceHandler as Service } from '../peer/services/provider.ts';
 export type { StreamRecord } from '../peer/services/serve.ts';
 export { Session } from '../peer/session.ts';
 export type { PathReport, SessionEvents, TraceEntry } from '../peer/session.ts';
 export type { Prospect } from '../peer/prospect.ts';
-export { SessionStream } from './net/session-stream.ts';
+export { SessionStream, SessionStream as Stream } from './net/session-stream.ts';
 export { SallyportError, ERROR_CODES } from './core/errors.ts';
 export type { ErrorCode } from './core/errors.ts';
 export type { PeerId } from './core/identity.ts';

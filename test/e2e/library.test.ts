@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Peer, Relay, Rendezvous, type SallyportError } from '../../src/index.ts';
+import { Peer, Relay, Rendezvous, Stream, type SallyportError, type Service } from '../../src/index.ts';
 
 let folder: string;
 let rendezvous: Rendezvous;
@@ -42,10 +42,13 @@ async function answerTo(stream: NodeJS.ReadWriteStream, text: string): Promise<s
 describe('the library', () => {
   it('connects two peers, serves a stream in the process, and becomes direct', async () => {
     const bob = await start('bob', ['any']);
-    bob.handle('echo', (stream) => stream.pipe(stream));
+    const echo: Service = (stream) => stream.pipe(stream);
+    bob.handle('echo', echo);
     const alice = await start('alice');
     const session = await alice.connect(bob.id);
-    expect(await answerTo(await session.open('echo'), 'hello')).toBe('hello');
+    const stream = await session.open('echo');
+    expect(stream).toBeInstanceOf(Stream);
+    expect(await answerTo(stream, 'hello')).toBe('hello');
     const direct = await session.whenDirect({ timeout: 10_000 });
     expect(direct).toMatchObject({ direct: true, state: 'active' });
     expect(session.path?.direct).toBe(true);
