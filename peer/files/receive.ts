@@ -152,22 +152,27 @@ class Receiving {
     if (this.#expected.size + this.#existing.size >= MAX_AHEAD)
       throw new SallyportError('LIMIT', 'too many files named ahead');
     const place = await folder.place(path, this.#tag);
-    if (await folder.exists(place, size)) {
-      this.#existing.set(index, { entry, place });
-      return this.#channel.send({ t: 'exists', index });
-    }
     const release = await claim(place.part);
-    const have = await this.#partSoFar(place).catch((thrown: unknown) => {
+    const have = await this.#soFar(place, size).catch((thrown: unknown) => {
       release();
       throw thrown;
     });
+    if (!have) {
+      release();
+      this.#existing.set(index, { entry, place });
+      return this.#channel.send({ t: 'exists', index });
+    }
     this.#expected.set(index, { entry, place, have, release });
     const sha256 = new Uint8Array(have.hash.copy().digest());
     await this.#channel.send({ t: 'have', index, offset: have.offset, sha256 });
   }
 
-  /** Names that are cut alike share a part: what is in it is the other file's. */
-  async #partSoFar(place: Place): Promise<Expected['have']> {
+  /**
+   * `undefined` where it has its name already, which whoever had the part before may have given it. Names that are cut alike share a
+   * part: what is in it is the other file's.
+   */
+  async #soFar(place: Place, size: number): Promise<Expected['have'] | undefined> {
+    if (await this.#options.folder.exists(place, size)) return undefined;
     const shared = [...this.#expected.values()].some((other) => other.place.part === place.part);
     if (shared || this.#finishing.has(place.part)) return { offset: 0, hash: createHash('sha256') };
     return this.#options.folder.partSoFar(place, this.#options.signal);

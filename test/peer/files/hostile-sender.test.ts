@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
@@ -213,6 +214,28 @@ it('does not go on with a part that is gone', async () => {
     { t: 'failed', code: 'FILE_CHANGED' },
   ]);
   next.stream.destroy();
+});
+
+it('knows a file that gets its name while its sender begins anew', async () => {
+  for (let n = 0; n < 20; n++) {
+    const [first, next] = await Promise.all([sender(), sender()]);
+    await first.say(1, entry(0, [`${n}`], 'file', 4));
+    first.stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+    first.stream.write(concat(bytesHeader(4), utf8('once')));
+    first.stream.write(messageFrame({ t: 'end', index: 0, sha256: sha256('once') }));
+    await sleep(n / 5);
+    const [known] = await next.say(1, entry(0, [`${n}`], 'file', 4));
+    if (known!.t === 'have') {
+      next.stream.write(messageFrame({ t: 'start', index: 0, offset: known.offset }));
+      next.stream.write(concat(bytesHeader(4 - known.offset), utf8('once').subarray(known.offset)));
+    }
+    const t = known!.t === 'exists' ? 'compare' : 'end';
+    expect(await next.say(1, { t, index: 0, sha256: sha256('once') })).toEqual([{ t: 'saved', index: 0 }]);
+    await next.say(1, { t: 'finish' });
+    first.stream.destroy();
+    next.stream.end();
+    await expect.poll(() => next.stream.closed, { interval: 1 }).toBe(true);
+  }
 });
 
 it('has one writer to a part, however many take it over at once', async () => {
