@@ -242,12 +242,7 @@ export function reporterOf(options: SharedOptions): Reporter {
  * moves in it, so that whoever calls could keep this process for ever.
  */
 export async function leave(peer: Peer): Promise<void> {
-  const cut = () => {
-    for (const { driver } of peer.sessions) driver.destroy();
-  };
-  const timer = setTimeout(cut, LEAVING_MS);
-  await peer.close();
-  clearTimeout(timer);
+  await peer.close({ signal: AbortSignal.timeout(LEAVING_MS) });
 }
 
 const LEAVING_MS = 10_000;
