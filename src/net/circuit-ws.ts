@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { WebSocket } from 'ws';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { refusalIn } from './circuit-h2.ts';
+import { upgrade } from './websocket-client.ts';
 import { MAX_CIRCUIT_MESSAGE_BYTES, WebSocketPipe } from './websocket-pipe.ts';
 
 /**
@@ -13,18 +13,11 @@ import { MAX_CIRCUIT_MESSAGE_BYTES, WebSocketPipe } from './websocket-pipe.ts';
 export function openWebSocketCircuit(connection: Socket, relayUrl: URL, opening: string): Promise<Duplex> {
   const url = new URL('/v1/circuit', relayUrl);
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url.href.replace(/^http/, 'ws'), {
-      createConnection: () => connection,
+    const socket = upgrade(connection, url, LIMITS.handshakeStepMs, {
       headers: { 'sallyport-ticket': opening },
-      perMessageDeflate: false,
       generateMask: zeroMask,
       maxPayload: MAX_CIRCUIT_MESSAGE_BYTES,
-      maxFragments: 16,
-      maxBufferedChunks: 256,
     });
-    // The option `handshakeTimeout` has no effect on a connection that was made already.
-    const late = setTimeout(() => connection.destroy(), LIMITS.handshakeStepMs);
-    connection.once('close', () => clearTimeout(late));
     // Made before 'open', so that no message can come without somebody to take it.
     const pipe = new WebSocketPipe(socket);
     socket.once('unexpected-response', (request, response) => {
@@ -35,10 +28,7 @@ export function openWebSocketCircuit(connection: Socket, relayUrl: URL, opening:
     socket.once('error', (cause) => {
       reject(new SallyportError('RELAY_UNREACHABLE', `no WebSocket at ${url.host}`, { cause }));
     });
-    socket.once('open', () => {
-      clearTimeout(late);
-      resolve(pipe);
-    });
+    socket.once('open', () => resolve(pipe));
   });
 }
 

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
-import { WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { decodeToNode, encodeMessage, type ToNode, type ToRendezvous } from '../core/protocol/rendezvous.ts';
+import { upgrade } from './websocket-client.ts';
 
 /** One WebSocket to a rendezvous, typed. Messages wait until somebody receives them or `deliver` is set. */
 export class MessageChannel {
@@ -24,24 +25,11 @@ export class MessageChannel {
   /** Upgrades `connection`, which leads to `url` already. @throws SallyportError `RENDEZVOUS_UNREACHABLE` */
   static open(connection: Socket, url: URL, timeoutMs: number): Promise<MessageChannel> {
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url.href.replace(/^http/, 'ws'), {
-        createConnection: () => connection,
-        perMessageDeflate: false,
-        maxPayload: LIMITS.controlMessageBytes,
-        maxFragments: 16,
-        maxBufferedChunks: 256,
-      });
+      const socket = upgrade(connection, url, timeoutMs, { maxPayload: LIMITS.controlMessageBytes });
       const fail = (cause: Error) => reject(noWebSocket(url, cause));
-      // The option `handshakeTimeout` has no effect on a connection that was made already.
-      const late = () => connection.destroy(new Error('no answer in time'));
-      const timer = setTimeout(late, timeoutMs);
-      connection.once('close', () => clearTimeout(timer));
       socket.once('error', fail);
       const channel = new MessageChannel(socket);
-      socket.once('open', () => {
-        clearTimeout(timer);
-        resolve(channel);
-      });
+      socket.once('open', () => resolve(channel));
     });
   }
 
