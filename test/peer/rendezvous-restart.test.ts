@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { Peer, Rendezvous } from '../../src/index.ts';
-import { sentBy } from './meeting.ts';
+import { Meeting, sentBy } from './meeting.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -13,14 +13,16 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-/** A way to the rendezvous whose answers can be held back, and that can be cut. */
-async function way(to: number, port = 0): Promise<{ port: number; hold: () => void; cut: () => void }> {
+/** A way to the rendezvous on which can be held back what comes or goes, and that can be cut. */
+async function way(to: number, port = 0) {
   const sockets: Socket[] = [];
-  const held: (() => void)[] = [];
+  const coming: (() => void)[] = [];
+  const going: (() => void)[] = [];
   const server: Server = createServer((near) => {
     const far = connect(to, '127.0.0.1');
     sockets.push(near, far);
-    held.push(() => far.unpipe(near));
+    coming.push(() => far.unpipe(near));
+    going.push(() => near.unpipe(far));
     near.on('error', () => {}).on('close', () => far.destroy());
     far.on('error', () => {}).on('close', () => near.destroy());
     near.pipe(far).pipe(near);
@@ -31,8 +33,8 @@ async function way(to: number, port = 0): Promise<{ port: number; hold: () => vo
     for (const socket of sockets) socket.destroy();
   };
   closers.push(cut);
-  const hold = () => {
-    for (const each of held) each();
+  const hold = (which: 'coming' | 'going') => {
+    for (const each of { coming, going }[which]) each();
   };
   return { port: (server.address() as AddressInfo).port, hold, cut };
 }
@@ -57,7 +59,7 @@ it('a peer that comes back to a restarted rendezvous later than its caller is no
   const bob = await Peer.start(options);
   closers.push(() => bob.close());
 
-  bobs.hold();
+  bobs.hold('coming');
   const sent = sentBy(alice);
   const offers = () => sent.filter(({ t }) => t === 'offer').length;
   const connected = alice.connect(bob.id);
@@ -70,4 +72,25 @@ it('a peer that comes back to a restarted rendezvous later than its caller is no
   const session = await connected;
   expect(session.peer).toBe(bob.id);
   await session.close();
+}, 30_000);
+
+it('an answer that was lost with its connection is given again by the next one', async () => {
+  const meeting = await Meeting.start();
+  closers.push(() => meeting.close());
+  const port = Number(new URL(meeting.rendezvous.url).port);
+  const bobs = await way(port);
+  const alice = await meeting.peer('alice');
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-restart-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const options = { home: folder, rendezvous: `http://127.0.0.1:${bobs.port}`, allow: [alice.id] };
+  const bob = await Peer.start(options);
+  closers.push(() => bob.close());
+
+  bobs.hold('going');
+  const sent = sentBy(bob);
+  const connected = alice.connect(bob.id);
+  await expect.poll(() => sent.map(({ t }) => t)).toContain('answer');
+  bobs.cut();
+  await way(port, bobs.port);
+  expect(await connected).toMatchObject({ peer: bob.id });
 }, 30_000);
