@@ -96,6 +96,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #services: ServiceProvider;
   #history: History;
   #closed = false;
+  #left: Promise<void> | undefined;
 
   private constructor(
     home: Home,
@@ -286,13 +287,17 @@ export class Peer extends EventEmitter<PeerEvents> {
     return session;
   }
 
-  /** Closes its sessions, and ends the registration; `signal` is for `Session.close`. */
+  /** Closes its sessions, and ends the registration; `signal` is for `Session.close`, also that of a later call. */
   async close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (this.#closed) return;
     this.#closed = true;
     this.#trust.close();
     this.#introductions.beginNoMore();
     await Promise.all(this.sessions.map((session) => session.close(options)));
+    this.#left ??= this.#leave();
+    await this.#left;
+  }
+
+  async #leave(): Promise<void> {
     this.#introductions.close();
     this.#deployment.close();
     await this.network.close();

@@ -26,3 +26,16 @@ it('a peer whose sessions are being closed takes no other', async () => {
   await closed;
   expect(bob.sessions).toEqual([]);
 });
+
+it('a peer that waits for what its sessions still send can be told not to', async () => {
+  const bob = await meeting.peer('bob', ['any']);
+  const alice = await meeting.peer('alice');
+  const session = await alice.connect(bob.id);
+  bob.handle('sink', () => {}); // it reads nothing
+  const stream = await session.open('sink');
+  stream.on('error', () => {}).end(new Uint8Array(2 ** 21));
+  const closed = alice.close();
+  await alice.close({ signal: AbortSignal.abort() });
+  expect(alice.sessions).toEqual([]);
+  await closed;
+});
