@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connectOrigin } from '../../src/net/origin.ts';
 import { TestDeployment } from '../rendezvous/deployment.ts';
+import { silentEndpoint } from './silent-endpoint.ts';
 import { TinyProxy } from './tiny-proxy.ts';
 
 const closing: (() => unknown)[] = [];
@@ -50,6 +51,17 @@ describe('a server that can’t be reached', () => {
       message: expect.stringContaining('192.0.2.1 through the proxy 127.0.0.1:9: connect ECONNREFUSED'),
     });
   });
+});
+
+it('dials nobody any longer who has not answered in time', async () => {
+  const { remote, close } = await silentEndpoint();
+  closing.push(close);
+  const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+  const before = sockets();
+  const url = `http://${remote.address}:${remote.port}`;
+  const dialled = connectOrigin({ url, environment: {}, timeoutMs: 500 }, [], 'RENDEZVOUS_UNREACHABLE');
+  await expect(dialled).rejects.toMatchObject({ message: expect.stringContaining('no answer in time') });
+  await expect.poll(sockets).toBeLessThanOrEqual(before);
 });
 
 it.each([200, 204])('takes %s of a proxy for success, as every 2xx (RFC 9110 §9.3.6)', async (status) => {
