@@ -114,6 +114,8 @@ it('has so many transfers at once, and another one when one has ended', async ()
   await expect.poll(() => first!.stream.readableEnded).toBe(true);
   const next = await sender();
   expect(await next.say(1, entry(0, ['next'], 'file'))).toMatchObject([{ t: 'have' }]);
+  const beyond = await sender();
+  await expect.poll(() => beyond.stream.errored).toMatchObject({ code: 'LIMIT' });
   for (const one of [next, ...others]) one.stream.destroy();
 });
 
@@ -178,8 +180,8 @@ it('has two files of one name in one part, also where it waits for nothing', asy
     stream.write(messageFrame({ t: 'end', index, sha256: sha256(content) }));
   }
   const answers = await say(81, { t: 'finish' });
+  expect(answers.pop()).toEqual({ t: 'finish' });
   expect(answers.map(({ t }) => t).sort()).toEqual([
-    'finish',
     ...contents.map(() => 'have'),
     ...contents.map(() => 'saved'),
   ]);
