@@ -158,6 +158,8 @@ export class CircuitKeeper {
   async #freshTicket(attempt: number): Promise<HeldTicket> {
     const fresh = () =>
       this.#tickets.filter(({ fields }) => fields.expires > this.#options.serverTime() + 1_000);
+    // A stranger's offer that came without any is worth no question either.
+    if (fresh().length === 0) await this.#confirmed.promise;
     while (fresh().length === 0) {
       this.#stopped.signal.throwIfAborted();
       this.#options.renew();

@@ -193,7 +193,9 @@ export class Conversation {
     this.#introduceNetwork();
   }
 
+  /** None are none for a relay that is away for a moment: those that are held may still do. */
   takeTickets(tickets: readonly Uint8Array[]): void {
+    if (tickets.length === 0) return;
     this.#tickets = tickets;
     this.#sources.takeTickets(tickets);
   }
@@ -293,6 +295,7 @@ export class Conversation {
 
   #renewTickets(): void {
     const { id, peer, role, deployment } = this.#options;
+    if (!deployment.hasRelays) return;
     deployment.send({ t: 'renew', session: id, peer: publicKeyOf(peer), leg: role === 'initiator' ? 0 : 1 });
   }
 }

@@ -148,6 +148,11 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     return this.#signal.send(message);
   }
 
+  /** By the rendezvous's word. */
+  get hasRelays(): boolean {
+    return this.#signal.relays.length > 0;
+  }
+
   relay(id: PeerId): RelayLink | undefined {
     return this.#relays.get(id);
   }

@@ -68,10 +68,10 @@ export class PathSources {
     });
   }
 
-  /** Dials the relay, where that is allowed; what comes `afterHeadStart` waits for it a moment. */
+  /** Dials the relay, where that is allowed; what comes `afterHeadStart` waits for it a moment. Without tickets, once there are some. */
   openCircuit(tickets: readonly Uint8Array[]): void {
     const { session, kinds, earlyLeg, deployment, clock } = this.#options;
-    if (!kinds.includes('relay') || tickets.length === 0) return earlyLeg?.discard();
+    if (!kinds.includes('relay')) return earlyLeg?.discard();
     this.#circuit = new CircuitKeeper(
       {
         ...this.#options,
@@ -87,7 +87,7 @@ export class PathSources {
       tickets,
     );
     if (this.punching.confirmed) this.#circuit.confirm();
-    if (this.punching.allowed) this.#headStart = new HeadStart(clock, HEAD_START_MS);
+    if (this.punching.allowed && tickets.length > 0) this.#headStart = new HeadStart(clock, HEAD_START_MS);
   }
 
   takeTickets(tickets: readonly Uint8Array[]): void {

@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { publicKeyOf } from '../../src/core/identity.ts';
 import { Peer, Relay, Rendezvous } from '../../src/index.ts';
 import type { Session } from '../../peer/session.ts';
+import { sentBy } from './meeting.ts';
 
 const patience = { timeout: 30_000 };
 const common = { listen: '127.0.0.1:0', stunPort: 0, insecure: true };
@@ -107,4 +109,35 @@ it('where no relay is there, and no direct path is allowed, it is the relay that
     message: 'neither the relay nor a direct path answered',
   });
   await expect(alice.connect(bob.id, { paths: ['relay'] })).rejects.toEqual(failure);
+}, 60_000);
+
+it('while no relay is there, a session asks for tickets now and then, and keeps those that it has', async () => {
+  const before = await startRelay('relay');
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  const session = await alice.connect(bob.id);
+  await expect.poll(() => urlsOf(session), patience).toContain(before.url);
+  const sent = sentBy(alice);
+  const lost = vi.fn();
+  alice.on('unregistered', lost);
+  await before.close();
+  await expect.poll(() => session.paths.every(({ direct }) => direct), patience).toBe(true);
+  // As it does at half of their life.
+  const renewal = { session: Uint8Array.from(Buffer.from(session.id, 'hex')), peer: publicKeyOf(bob.id), leg: 0 } as const;
+  alice.deployment.send({ t: 'renew', ...renewal });
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  expect(sent.filter(({ t }) => t === 'renew').length).toBeLessThan(5);
+  expect(lost).not.toHaveBeenCalled();
+  const after = await startRelay('relay');
+  await expect.poll(() => urlsOf(session), patience).toContain(after.url);
+}, 60_000);
+
+it('a session that was begun while no relay was there has a circuit once there is one', async () => {
+  const alice = await startPeer('alice', []);
+  const bob = await startPeer('bob', [alice.id]);
+  const sent = sentBy(bob);
+  const connecting = alice.connect(bob.id, { paths: ['relay'] });
+  await expect.poll(() => sent.some(({ t }) => t === 'answer'), patience).toBe(true);
+  const relay = await startRelay('relay');
+  expect(urlsOf(await connecting)).toEqual([relay.url]);
 }, 60_000);
