@@ -13,6 +13,7 @@ import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { SignalConnection, type SignalMessage } from '../src/net/signal.ts';
 import type { Network } from './network.ts';
 import type { RememberedRendezvous, SettingsFile } from './settings.ts';
+import { sourceTowards } from './source-address.ts';
 
 export interface RegisterOptions {
   readonly identity: Identity;
@@ -39,14 +40,14 @@ interface DeploymentEvents {
   registered: [];
   unregistered: [why: SallyportError];
   message: [message: SignalMessage];
-  /** This host has other addresses, or was asleep, or its NAT has another address: what goes by old ways may be lost. */
+  /** This host has other addresses or another route, or was asleep, or its NAT has another address: what goes by old ways may be lost. */
   moved: [];
   error: [error: SallyportError];
 }
 
 const RESOLVE_MS = 5_000;
 
-/** How often this host's addresses and clocks are looked at. */
+/** How often this host's addresses, its route and its clocks are looked at. */
 const WATCH_MS = 1_000;
 
 /** While something is awaited by the rendezvous, the connection to it is checked this often, … */
@@ -69,6 +70,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** Until a ping has measured it, and while there is no connection. */
   #coarseOffsetMs = 0;
   #stopWatching: () => void;
+  readonly #closing = new AbortController();
 
   private constructor(
     { connection: signal, firstSeen }: Registration,
@@ -88,7 +90,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     signal.on('down', (why) => this.emit('unregistered', why));
     signal.on('error', (error) => this.emit('error', error));
     signal.on('message', (message) => this.#onMessage(message));
-    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS }, () => this.#onNetworkChange());
+    const source = () => sourceTowards(signal.grant?.stun.udp ?? [], this.#closing.signal);
+    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS, source }, () => this.#onNetworkChange());
     network.on('moved', () => this.#onNetworkChange());
     if (signal.grant) this.#onRegistered(signal.grant);
   }
@@ -192,6 +195,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   close(): void {
     this.#stopWatching();
+    this.#closing.abort();
     this.#signal.close();
     for (const relay of this.#relays.values()) relay.close();
   }

@@ -66,7 +66,7 @@ export function advertisedAddresses(
   return [...addresses.filter(({ family }) => family === 4), ...over6];
 }
 
-export type NetworkChange = 'addresses' | 'wake';
+export type NetworkChange = 'addresses' | 'route' | 'wake';
 
 export interface WatchOptions {
   clock: Clock;
@@ -74,16 +74,20 @@ export interface WatchOptions {
   everyMs?: number | undefined;
   /** What is watched; a test hands in its own. */
   addresses?: (() => HostAddress[]) | undefined;
+  /** The address that packets leave from, where that is known: the default route may move while all addresses stay. */
+  source?: (() => Promise<string | undefined>) | undefined;
   /** The time of day in milliseconds, which goes on while the computer sleeps; the monotonic clock stops. */
   wallClock?: (() => number) | undefined;
 }
 
 /**
- * Calls `onChange` when the host's addresses change (another network, a cable, a VPN) or the computer was asleep; in both cases old mappings
- * can't be trusted. Returns the function that ends the watch.
+ * Calls `onChange` when the host's addresses change (another network, a cable, a VPN), when its packets leave by another one, or the
+ * computer was asleep; then old mappings can't be trusted. Returns the function that ends the watch.
  */
 export function watchNetwork(options: WatchOptions, onChange: (change: NetworkChange) => void): () => void {
-  const { clock, everyMs = 3_000, addresses = hostAddresses, wallClock = Date.now } = options;
+  const { clock, everyMs = 3_000, addresses = hostAddresses, source, wallClock = Date.now } = options;
+  let stopped = false;
+  let leftFrom: string | undefined;
   let known = fingerprint(addresses());
   let [monotonic, wall] = [clock.now(), wallClock()];
   let cancel = clock.setTimer(look, everyMs);
@@ -97,8 +101,19 @@ export function watchNetwork(options: WatchOptions, onChange: (change: NetworkCh
     [known, monotonic, wall] = [current, nowMonotonic, nowWall];
     if (changed) onChange('addresses');
     else if (slept) onChange('wake');
+    void lookAtSource(changed || slept);
   }
-  return () => cancel();
+
+  /** @param isTold of a change just now, which this is a part of */
+  async function lookAtSource(isTold: boolean): Promise<void> {
+    const before = leftFrom;
+    leftFrom = (await source?.()) ?? before;
+    if (before !== undefined && leftFrom !== before && !isTold && !stopped) onChange('route');
+  }
+  return () => {
+    stopped = true;
+    cancel();
+  };
 }
 
 function fingerprint(addresses: HostAddress[]): string {

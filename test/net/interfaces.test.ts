@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/net/clock.ts';
 import { advertisedAddresses, hostAddresses, watchNetwork } from '../../src/net/interfaces.ts';
@@ -32,16 +33,23 @@ class HandClock implements Clock {
 
 function watched(): {
   clock: HandClock;
-  state: { addresses: HostAddress[]; asleep: number };
+  state: { addresses: HostAddress[]; asleep: number; source: string | undefined };
   changes: NetworkChange[];
   stop: () => void;
 } {
   const clock = new HandClock();
-  const state = { addresses: [lan('192.168.1.2')], asleep: 0 };
+  const here = '192.168.1.2';
+  const state = { addresses: [lan(here)], asleep: 0, source: here as string | undefined };
   const changes: NetworkChange[] = [];
   const wallClock = (): number => clock.time + state.asleep;
   const stop = watchNetwork(
-    { clock, everyMs: 1_000, addresses: () => state.addresses, wallClock },
+    {
+      clock,
+      everyMs: 1_000,
+      addresses: () => state.addresses,
+      source: () => Promise.resolve(state.source),
+      wallClock,
+    },
     (change) => changes.push(change),
   );
   return { clock, state, changes, stop };
@@ -103,6 +111,29 @@ describe('watching the network', () => {
     clock.pass(1_000);
     state.addresses = [lan('192.168.1.2'), lan('10.0.0.7')];
     clock.pass(1_000);
+    expect(changes).toEqual(['addresses']);
+  });
+
+  it('tells of packets that leave by another address, and not of a moment without a route', async () => {
+    const { clock, state, changes } = watched();
+    for (const source of ['192.168.1.2', undefined, '192.168.1.2', '10.0.0.7', '10.0.0.7']) {
+      state.source = source;
+      clock.pass(1_000);
+      await setImmediate();
+    }
+    expect(changes).toEqual(['route']);
+  });
+
+  it('tells once of an address that came and takes the route', async () => {
+    const { clock, state, changes } = watched();
+    clock.pass(1_000);
+    await setImmediate();
+    state.addresses = [...state.addresses, lan('10.0.0.7')];
+    state.source = '10.0.0.7';
+    for (let second = 0; second < 3; second++) {
+      clock.pass(1_000);
+      await setImmediate();
+    }
     expect(changes).toEqual(['addresses']);
   });
 

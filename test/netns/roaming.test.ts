@@ -79,4 +79,19 @@ describe.skipIf(!support.ok)('a session whose network changes', () => {
     },
     200_000,
   );
+
+  it('is registered anew when its packets leave by another of its addresses', async () => {
+    const scenario = await Scenario.start({ a: 'ei/apd', b: 'ei/apd' });
+    try {
+      const { b } = scenario.lab.hosts;
+      await b.exec('ip', ['address', 'add', '192.168.2.77/24', 'dev', 'eth0']);
+      await scenario.restartUp();
+      const registrations = () => scenario.up.events.filter(({ event }) => event === 'registered').length;
+      expect(registrations()).toBe(1);
+      await b.exec('ip', ['route', 'replace', 'default', 'via', '192.168.2.1', 'src', '192.168.2.77']);
+      await expect.poll(registrations, { timeout: 15_000 }).toBe(2);
+    } finally {
+      await scenario.close();
+    }
+  }, 60_000);
 });
