@@ -64,7 +64,7 @@ export class Offering {
     const giveUpAt = clock.now() + ANSWER_TIMEOUT_MS;
     for (let isRepeated = false; ; isRepeated = true) {
       try {
-        const introduced = await this.#offer(to, terms, giveUpAt, signal);
+        const introduced = await this.#offer(to, { ...terms, isRepeated }, giveUpAt, signal);
         if (introduced) return introduced;
       } catch (thrown) {
         // A rendezvous that was restarted knows of the peer when that has come back.
@@ -78,7 +78,7 @@ export class Offering {
   /** `undefined` where the offer or its answer was lost on the way. */
   async #offer(
     to: PeerId,
-    { kinds, circuits, inviteSecret, planOnly, known }: AnyTerms,
+    { kinds, circuits, inviteSecret, planOnly, known, isRepeated }: AnyTerms & { isRepeated: boolean },
     giveUpAt: number,
     signal?: AbortSignal,
   ) {
@@ -102,7 +102,7 @@ export class Offering {
     const onTickets = leg && ((tickets: readonly Uint8Array[]) => leg.take(tickets));
     try {
       const read = (answer: Uint8Array) => handshake.read(answer);
-      const addressed = { to, session, noise, instance: known?.instance, read, onTickets };
+      const addressed = { to, session, noise, instance: known?.instance, read, onTickets, isRepeated };
       const answer = await this.#pending.send(addressed, giveUpAt, signal);
       if (!answer) {
         leg?.discard();

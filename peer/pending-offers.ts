@@ -26,6 +26,8 @@ interface Offer {
   readonly read: (noise: Uint8Array) => Uint8Array;
   /** Hears of tickets for our leg as soon as the offer is passed on; they aren't asked for otherwise. */
   readonly onTickets?: ((tickets: readonly Uint8Array[]) => void) | undefined;
+  /** An earlier one was lost with the connection that it went by. */
+  readonly isRepeated: boolean;
 }
 
 /** One that was not answered yet; `undefined` when it will not be. */
@@ -67,7 +69,7 @@ export class PendingOffers {
    * @throws SallyportError `TIMEOUT`, `ABORTED`, `RENDEZVOUS_UNREACHABLE`, or what the other side refused it with
    */
   async send(
-    { to, session, noise, instance, read, onTickets }: Offer,
+    { to, session, noise, instance, read, onTickets, isRepeated }: Offer,
     giveUpAt: number,
     signal?: AbortSignal,
   ): Promise<Answered | undefined> {
@@ -77,7 +79,7 @@ export class PendingOffers {
     const answer = deferred<Answered | undefined>();
     const pending: PendingOffer = { to, answer, read, onTickets };
     const abort = () => answer.reject(new SallyportError('ABORTED', 'no longer wanted'));
-    const giveUp = () => answer.reject(pending.failure ?? noAnswer());
+    const giveUp = () => answer.reject(pending.failure ?? this.#silence(isRepeated));
     const cancel = clock.setTimer(giveUp, Math.max(0, giveUpAt - clock.now()));
     let cancelCheck = () => {};
     this.#pending.set(key, pending);
@@ -85,7 +87,7 @@ export class PendingOffers {
     try {
       const tickets = onTickets ? true : undefined;
       if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise, tickets })) {
-        throw new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
+        throw down();
       }
       cancelCheck = deployment.checkWhile(() => true); // the pong says that the offer is there
       return await answer.promise;
@@ -141,6 +143,17 @@ export class PendingOffers {
     return pending?.to === peerIdOf(from) ? pending : undefined;
   }
 
+  #silence(isRepeated: boolean): SallyportError {
+    if (!this.#options.deployment.registered) return down();
+    if (isRepeated)
+      return new SallyportError('TIMEOUT', 'the connection to the rendezvous broke, and no answer came', {
+        hint: 'try again; if it stays so, packets as long as an offer may be lost on the way: try an MTU of 1280',
+      });
+    return new SallyportError('TIMEOUT', 'the peer did not answer', {
+      hint: 'it may be overloaded, or its network may lose long packets; try again',
+    });
+  }
+
   #refusal(code: string): SallyportError {
     switch (code) {
       case 'NOT_AUTHORIZED':
@@ -155,8 +168,6 @@ export class PendingOffers {
   }
 }
 
-function noAnswer(): SallyportError {
-  return new SallyportError('TIMEOUT', 'the peer did not answer', {
-    hint: 'it may be overloaded; try again',
-  });
+function down(): SallyportError {
+  return new SallyportError('RENDEZVOUS_UNREACHABLE', 'the connection to the rendezvous is down');
 }

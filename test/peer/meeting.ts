@@ -53,8 +53,13 @@ export class Meeting {
     );
   }
 
-  async peer(name: string, allow: readonly string[] = []): Promise<Peer> {
-    const peer = await Peer.start({ home: join(this.#folder, name), rendezvous: this.rendezvous.url, allow });
+  /** @param rendezvous a way to it */
+  async peer(
+    name: string,
+    allow: readonly string[] = [],
+    rendezvous: string = this.rendezvous.url,
+  ): Promise<Peer> {
+    const peer = await Peer.start({ home: join(this.#folder, name), rendezvous, allow });
     this.onClose(async () => {
       for (const { driver } of peer.sessions) driver.destroy(); // whoever is at the other end may not answer
       await peer.close();

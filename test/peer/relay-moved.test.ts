@@ -123,7 +123,11 @@ it('while no relay is there, a session asks for tickets now and then, and keeps 
   await before.close();
   await expect.poll(() => session.paths.every(({ direct }) => direct), patience).toBe(true);
   // As it does at half of their life.
-  const renewal = { session: Uint8Array.from(Buffer.from(session.id, 'hex')), peer: publicKeyOf(bob.id), leg: 0 } as const;
+  const renewal = {
+    session: Uint8Array.from(Buffer.from(session.id, 'hex')),
+    peer: publicKeyOf(bob.id),
+    leg: 0,
+  } as const;
   alice.deployment.send({ t: 'renew', ...renewal });
   await new Promise((resolve) => setTimeout(resolve, 5_000));
   expect(sent.filter(({ t }) => t === 'renew').length).toBeLessThan(5);
