@@ -12,7 +12,7 @@ import type { DatagramPort } from './discover-udp.ts';
 import type { StunAccess } from './stun-access.ts';
 import { gatewayLink, portMappers } from './portmap/find.ts';
 import { Lease } from './portmap/lease.ts';
-import type { PortMapper } from './portmap/mapper.ts';
+import type { GatewayLink, PortMapper } from './portmap/mapper.ts';
 import { verifyTcp, verifyUdp, type AcceptTagged, type Proof } from './portmap/verify.ts';
 
 export interface PortMappingOptions {
@@ -60,6 +60,8 @@ interface Mapped {
 export class PortMapping extends EventEmitter<PortMappingEvents> {
   readonly #options: PortMappingOptions;
   #stun: StunAccess | undefined;
+  /** To the router that was asked last. */
+  #link: GatewayLink | undefined;
   #mapper: PortMapper | undefined;
   #mapped = new Map<Transport, Mapped>();
   #refusal: { readonly protocol: PortMappingProtocol; readonly note: string } | undefined;
@@ -83,8 +85,16 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
     this.#running = ending.then(() => this.#begin(run.signal));
   }
 
-  /** The way out was lost meanwhile, as where the router was restarted, which may have forgotten what it granted. */
+  /** The way out was lost meanwhile, as where the router was restarted, which may have forgotten what it granted, or leads by another router. */
   refresh(): void {
+    if (this.#run && this.#stun) void this.#refresh(this.#run.signal, this.#stun);
+  }
+
+  async #refresh(signal: AbortSignal, stun: StunAccess): Promise<void> {
+    const link = await gatewayLink(signal).catch(() => undefined);
+    if (signal.aborted) return;
+    const isOther = link && (link.gateway !== this.#link?.gateway || link.host !== this.#link.host);
+    if (isOther) return this.start(stun);
     for (const [transport, { lease }] of this.#mapped) {
       void lease.renew().then(() => this.#checkNow(transport));
     }
@@ -154,9 +164,9 @@ export class PortMapping extends EventEmitter<PortMappingEvents> {
     const search = new AbortController();
     const stopped = AbortSignal.any([signal, search.signal]);
     try {
-      const link = await gatewayLink(stopped);
-      if (!link) return;
-      for await (const mapper of portMappers(link, stopped)) {
+      this.#link = await gatewayLink(stopped);
+      if (!this.#link) return;
+      for await (const mapper of portMappers(this.#link, stopped)) {
         if (signal.aborted || (await this.#use(mapper, signal))) return;
       }
     } catch {

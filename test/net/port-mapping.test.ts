@@ -10,6 +10,7 @@ import { ManualClock } from '../peer/manual-clock.ts';
 /** A router that maps whatever is asked for, and forgets it all where it is restarted. */
 const router = vi.hoisted(() => ({
   isUp: true,
+  gateway: '',
   refuses: undefined as 'udp' | 'tcp' | undefined,
   ports: new Set<number>(),
   answers: Promise.resolve(),
@@ -17,10 +18,11 @@ const router = vi.hoisted(() => ({
 const ADDRESS = '198.51.100.1';
 
 vi.mock('../../src/net/portmap/find.ts', () => ({
-  gatewayLink: async () => ({ gateway: '192.168.1.1', host: '192.168.1.2' }),
-  async *portMappers() {
+  gatewayLink: async () => ({ gateway: router.gateway, host: '192.168.1.2' }),
+  async *portMappers({ gateway }: { gateway: string }) {
     const check = () => {
-      if (!router.isUp) throw new SallyportError('TIMEOUT', 'the router does not answer');
+      if (!router.isUp || gateway !== router.gateway)
+        throw new SallyportError('TIMEOUT', 'the router does not answer');
     };
     yield {
       protocol: 'pcp',
@@ -54,6 +56,7 @@ const verified = () => [mapping.isVerified('udp'), mapping.isVerified('tcp')];
 
 beforeEach(async () => {
   router.isUp = true;
+  router.gateway = '192.168.1.1';
   router.refuses = undefined;
   router.ports.clear();
   router.answers = Promise.resolve();
@@ -102,12 +105,21 @@ describe('a port that a router leads here', () => {
     const { promise, resolve } = deferred<void>();
     router.answers = promise;
     mapping.refresh();
+    await clock.pass(0);
     const closing = mapping.close();
     await clock.pass(0);
     resolve();
     await closing;
     await clock.pass(0);
     expect([...router.ports]).toEqual([]);
+  });
+
+  it('is asked for at another router where the way out leads by that one', async () => {
+    router.gateway = '192.168.8.1';
+    router.ports.clear();
+    mapping.refresh();
+    await clock.pass(5_000);
+    expect(verified()).toEqual([true, true]);
   });
 
   it('stays the same where the router still has it', async () => {
