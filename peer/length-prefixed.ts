@@ -1,6 +1,4 @@
 import { concat } from '../src/core/bytes.ts';
-import { SallyportError } from '../src/core/errors.ts';
-import { LIMITS } from '../src/core/limits.ts';
 
 /** `length 2 | message`: how small messages follow one another on a stream. */
 export function withLength(message: Uint8Array): Uint8Array {
@@ -9,23 +7,36 @@ export function withLength(message: Uint8Array): Uint8Array {
 
 /** Cuts a stream back into its messages. */
 export class LengthPrefixed {
-  #rest: Uint8Array = new Uint8Array();
-  #onMessage: (message: Uint8Array) => void;
+  readonly #onMessage: (message: Uint8Array) => void;
+  /** The beginning of a message, and room behind it: who sends it byte by byte has nothing copied for each. */
+  #held: Uint8Array = new Uint8Array();
+  #bytes = 0;
 
   constructor(onMessage: (message: Uint8Array) => void) {
     this.#onMessage = onMessage;
   }
 
-  /** @throws SallyportError `LIMIT` for a message longer than a control message may be */
   push(chunk: Uint8Array): void {
-    this.#rest = concat(this.#rest, chunk);
-    while (this.#rest.length >= 2) {
-      const length = (this.#rest[0]! << 8) | this.#rest[1]!;
-      if (length > LIMITS.controlMessageBytes) throw new SallyportError('LIMIT', 'a message is too long');
-      if (this.#rest.length < 2 + length) return;
-      const message = this.#rest.subarray(2, 2 + length);
-      this.#rest = this.#rest.subarray(2 + length);
-      this.#onMessage(message);
+    const bytes = this.#bytes === 0 ? chunk : this.#append(chunk);
+    let at = 0;
+    while (bytes.length - at >= 2) {
+      const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!);
+      if (end > bytes.length) break;
+      this.#onMessage(bytes.subarray(at + 2, end));
+      at = end;
     }
+    if (at > 0 || this.#bytes === 0) this.#held = bytes.subarray(at);
+    this.#bytes = bytes.length - at;
+  }
+
+  #append(chunk: Uint8Array): Uint8Array {
+    const end = this.#bytes + chunk.length;
+    if (end > this.#held.length) {
+      const larger = new Uint8Array(Math.max(end, 2 * this.#bytes));
+      larger.set(this.#held);
+      this.#held = larger;
+    }
+    this.#held.set(chunk, this.#bytes);
+    return this.#held.subarray(0, end);
   }
 }

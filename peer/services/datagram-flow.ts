@@ -1,6 +1,6 @@
 import { LIMITS } from '../../src/core/limits.ts';
-import { concat } from '../../src/core/bytes.ts';
 import type { Clock } from '../../src/net/clock.ts';
+import { LengthPrefixed, withLength } from '../length-prefixed.ts';
 import type { SessionDatagrams } from '../session-datagrams.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 
@@ -35,7 +35,6 @@ export class DatagramFlow {
   /** The other end takes messages. */
   #ready: boolean;
   #queue: Uint8Array[] = [];
-  #rest: Uint8Array = new Uint8Array();
   #cancelIdle: () => void = () => {};
   /** Datagrams that were given up because the stream took none. */
   dropped = 0;
@@ -53,7 +52,8 @@ export class DatagramFlow {
       this.#deliver(bytes);
     });
     if (end === 'dials') stream.write(READY);
-    stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    const incoming = new LengthPrefixed((bytes) => this.#receive(bytes));
+    stream.on('data', (chunk: Buffer) => incoming.push(chunk));
     stream.on('drain', () => this.#drain());
     // The other end has let it go: nothing that is sent would arrive.
     stream.on('end', () => this.close());
@@ -88,21 +88,13 @@ export class DatagramFlow {
   #drain(): void {
     while (this.#queue.length > 0 && !this.#stream.writableNeedDrain) {
       const bytes = this.#queue.shift()!;
-      this.#stream.write(concat(Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes));
+      this.#stream.write(withLength(bytes));
     }
   }
 
-  #receive(chunk: Uint8Array): void {
-    let at = 0;
-    const bytes = this.#rest.length > 0 ? concat(this.#rest, chunk) : chunk;
-    while (bytes.length - at >= 2) {
-      const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!);
-      if (end > bytes.length) break;
-      if (this.#ready) this.#deliver(bytes.subarray(at + 2, end));
-      this.#ready = true;
-      at = end;
-    }
-    this.#rest = bytes.subarray(at);
+  #receive(bytes: Uint8Array): void {
+    if (this.#ready) this.#deliver(bytes);
+    this.#ready = true;
   }
 
   #deliver(bytes: Uint8Array): void {
