@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { LIMITS } from '../../src/core/limits.ts';
-import { Turns } from './turns.ts';
+import { Turns } from '../turns.ts';
 
 /** Of the whole process: a sender gets a large file hashed for a message of a few bytes. */
 const turns = new Turns(LIMITS.hashesAtOnce);

@@ -85,7 +85,7 @@ async function serveTarget(
   opened: () => void,
 ): Promise<void> {
   if (target.via === 'udp') {
-    const socket = await dialUdpTarget(target, checked);
+    const socket = await dialUdpTarget(target, checked, stream);
     if (stream.destroyed) return void socket.close();
     opened();
     return serveFlow(stream, socket, datagrams);

@@ -5,12 +5,17 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { familyOfAddress, isAddress } from '../../src/core/address.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { mayDialAddress } from '../exposure.ts';
 import { targetText, type Target } from '../target.ts';
+import { Turns } from '../turns.ts';
 
 type NetworkTarget = Exclude<Target, { via: 'unix' }>;
 
 const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Of the whole process: a peer that may name any target gets names looked up that nobody answers for. */
+const lookups = new Turns(LIMITS.lookupsAtOnce);
 
 /**
  * Dials an exposed TCP target or Unix socket. A name is resolved once, and the addresses that were checked are those
@@ -22,7 +27,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export async function dialTarget(target: Target, checked: boolean, stream?: Duplex): Promise<Socket> {
   if (target.via === 'unix') return dialOne({ path: target.path }, target.path, stream);
   let failure: unknown;
-  for (const host of await addressesOf(target, checked)) {
+  for (const host of await addressesOf(target, checked, stream)) {
     try {
       return await dialOne({ host, port: target.port, noDelay: true }, targetText(target), stream);
     } catch (thrown) {
@@ -33,8 +38,12 @@ export async function dialTarget(target: Target, checked: boolean, stream?: Dupl
 }
 
 /** A UDP socket connected to an exposed target, so that it takes datagrams from nobody else. @throws like `dialTarget` */
-export async function dialUdpTarget(target: NetworkTarget, checked: boolean): Promise<UdpSocket> {
-  const [host] = await addressesOf(target, checked);
+export async function dialUdpTarget(
+  target: NetworkTarget,
+  checked: boolean,
+  stream: Duplex,
+): Promise<UdpSocket> {
+  const [host] = await addressesOf(target, checked, stream);
   const socket = createSocket(familyOfAddress(host) === 6 ? 'udp6' : 'udp4');
   try {
     socket.connect(target.port, host);
@@ -46,9 +55,13 @@ export async function dialUdpTarget(target: NetworkTarget, checked: boolean): Pr
   }
 }
 
-/** What the target's host resolves to and may be dialled, at least one. @throws SallyportError `TARGET_UNREACHABLE`, `NOT_AUTHORIZED` */
-async function addressesOf({ host }: NetworkTarget, checked: boolean): Promise<[string, ...string[]]> {
-  const addresses = await resolve(host);
+/** What the target's host resolves to and may be dialled, at least one. @throws SallyportError `TARGET_UNREACHABLE`, `NOT_AUTHORIZED`, `ABORTED` */
+async function addressesOf(
+  { host }: NetworkTarget,
+  checked: boolean,
+  stream: Duplex | undefined,
+): Promise<[string, ...string[]]> {
+  const addresses = isAddress(host) ? [host] : await lookups.take(() => resolve(host, stream));
   const [first, ...rest] = checked ? addresses : addresses.filter(mayDialAddress);
   if (first === undefined) {
     throw new SallyportError(
@@ -59,8 +72,8 @@ async function addressesOf({ host }: NetworkTarget, checked: boolean): Promise<[
   return [first, ...rest];
 }
 
-async function resolve(host: string): Promise<string[]> {
-  if (isAddress(host)) return [host];
+async function resolve(host: string, stream: Duplex | undefined): Promise<string[]> {
+  if (stream?.destroyed) throw noLongerWanted();
   try {
     return (await lookup(host, { all: true })).map(({ address }) => address);
   } catch (cause) {

@@ -23,6 +23,8 @@ export const LIMITS = {
   folderNameBytes: 4 * 1024 * 1024,
   /** Files that are read for their hash at a time, in the whole process. */
   hashesAtOnce: 2,
+  /** Names of targets that are looked up at a time, in the whole process; beyond as many as Node looks up, its own names would wait as well. */
+  lookupsAtOnce: 2,
   /** Offers that were answered and whose peer has not yet proven the session's keys, of one peer and in all. */
   unconfirmedPerPeer: 8,
   unconfirmed: 256,

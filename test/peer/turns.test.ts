@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { Turns } from '../../../peer/files/turns.ts';
-import { LIMITS } from '../../../src/core/limits.ts';
-import { deferred } from '../../../src/net/deferred.ts';
+import { Turns } from '../../peer/turns.ts';
+import { LIMITS } from '../../src/core/limits.ts';
+import { deferred } from '../../src/net/deferred.ts';
 
 it('no more files than the limit are hashed at a time, whatever became of those before', async () => {
   const turns = new Turns(LIMITS.hashesAtOnce);
