@@ -50,8 +50,10 @@ interface HeldTicket {
 const PARTNER_TIMEOUT_MS = LIMITS.waitingLegMs + 2_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
-/** How long to wait for fresh tickets before asking again. */
+/** How long to wait for fresh tickets before asking again, … */
 const RENEWAL_PATIENCE_MS = 2_000;
+/** … and where the answer was that there are none, as without any relay: a peer may have a thousand sessions that wait for one. */
+const NO_RELAY_MS = 15_000;
 
 /**
  * Keeps one circuit between the two peers open for as long as the session lives: the way that always works, and the
@@ -75,11 +77,12 @@ export class CircuitKeeper {
     void this.#keepOpen();
   }
 
-  /** Tickets that came with offer or answer, or fresh ones. */
+  /** Tickets that came with offer or answer, or fresh ones. None are none for a relay that is away for a moment: those that are held may still do. */
   take(tickets: readonly Uint8Array[]): void {
-    this.#tickets = tickets.flatMap(heldTicket);
-    this.#renewIn(LIMITS.ticketLifetimeMs / 2);
-    this.#renewed?.();
+    if (tickets.length > 0) this.#tickets = tickets.flatMap(heldTicket);
+    const usable = this.#freshTickets.length > 0;
+    this.#renewIn(usable ? LIMITS.ticketLifetimeMs / 2 : NO_RELAY_MS);
+    if (usable) this.#renewed?.();
   }
 
   /** The peer has proven the session's keys: from here on the circuit is dialled as often as it takes. */
@@ -94,13 +97,20 @@ export class CircuitKeeper {
     this.#renewed?.();
   }
 
-  /** A rendezvous that is down when its time has come is asked again. */
   #renewIn(ms: number): void {
     this.#cancelRenewal?.();
-    this.#cancelRenewal = this.#options.clock.setTimer(() => {
-      this.#options.renew();
-      this.#renewIn(LAST_RETRY_MS);
-    }, ms);
+    this.#cancelRenewal = this.#options.clock.setTimer(() => this.#renew(), ms);
+  }
+
+  /** A rendezvous that doesn't answer is asked again. */
+  #renew(): void {
+    this.#options.renew();
+    this.#renewIn(RENEWAL_PATIENCE_MS);
+  }
+
+  get #freshTickets(): HeldTicket[] {
+    const soon = this.#options.serverTime() + 1_000;
+    return this.#tickets.filter(({ fields }) => fields.expires > soon);
   }
 
   async #keepOpen(): Promise<void> {
@@ -156,22 +166,15 @@ export class CircuitKeeper {
 
   /** The relays are taken in turn, and each handshake begins with another; both ends hold the same list. */
   async #freshTicket(attempt: number): Promise<HeldTicket> {
-    const fresh = () =>
-      this.#tickets.filter(({ fields }) => fields.expires > this.#options.serverTime() + 1_000);
     // A stranger's offer that came without any is worth no question either.
-    if (fresh().length === 0) await this.#confirmed.promise;
-    while (fresh().length === 0) {
+    if (this.#freshTickets.length === 0) await this.#confirmed.promise;
+    this.#stopped.signal.throwIfAborted();
+    if (this.#freshTickets.length === 0) this.#renew();
+    while (this.#freshTickets.length === 0) {
+      await new Promise<void>((resolve) => (this.#renewed = resolve));
       this.#stopped.signal.throwIfAborted();
-      this.#options.renew();
-      await new Promise<void>((resolve) => {
-        const cancel = this.#options.clock.setTimer(resolve, RENEWAL_PATIENCE_MS);
-        this.#renewed = () => {
-          cancel();
-          resolve();
-        };
-      });
     }
-    const tickets = fresh();
+    const tickets = this.#freshTickets;
     return tickets[(this.#options.keys.epoch + attempt) % tickets.length]!;
   }
 

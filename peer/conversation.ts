@@ -193,10 +193,8 @@ export class Conversation {
     this.#introduceNetwork();
   }
 
-  /** None are none for a relay that is away for a moment: those that are held may still do. */
   takeTickets(tickets: readonly Uint8Array[]): void {
-    if (tickets.length === 0) return;
-    this.#tickets = tickets;
+    if (tickets.length > 0) this.#tickets = tickets;
     this.#sources.takeTickets(tickets);
   }
 

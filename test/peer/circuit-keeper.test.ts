@@ -1,0 +1,57 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { CircuitKeeper } from '../../peer/circuit-keeper.ts';
+import { issueTicket } from '../../src/core/protocol/ticket.ts';
+import { SessionKeys } from '../../src/core/session/keys.ts';
+import { ManualClock } from './manual-clock.ts';
+import { freshIdentity } from './meeting.ts';
+
+const keys = SessionKeys.first({ splitKeys: new Uint8Array(64).fill(1), hash: new Uint8Array(64).fill(2) });
+
+/** A keeper whose rendezvous answers with no tickets as long as there is no relay, and what came of it. */
+function keeper() {
+  const [identity, relay, rendezvous] = Array.from({ length: 3 }, freshIdentity);
+  const clock = new ManualClock();
+  const failures: string[] = [];
+  let asked = 0;
+  let tickets: Uint8Array[] = [];
+  const kept: CircuitKeeper = new CircuitKeeper(
+    {
+      identity: identity!,
+      role: 'initiator',
+      keys,
+      clock,
+      link: () => undefined,
+      serverTime: () => clock.now(),
+      renew: () => {
+        asked++;
+        setImmediate(() => kept.take(tickets));
+      },
+      onPath: () => {},
+      onFailure: ({ message }) => failures.push(message),
+    },
+    [],
+  );
+  const comeBack = () => {
+    const expires = clock.now() + 120_000;
+    const to = { circuit: new Uint8Array(16), leg: 0 as const, peer: identity!.id, relay: relay!.id };
+    tickets = [issueTicket(rendezvous!, { ...to, expires, bytesPerSecond: 0 })];
+  };
+  const pass = async (seconds: number) => {
+    await clock.pass(1_000 * seconds);
+    for (let turns = 0; turns < 100; turns++) await turn();
+  };
+  return { kept, failures, comeBack, pass, asked: () => asked };
+}
+
+it('where there is no relay, tickets are asked for a few times a minute, and taken when there is one', async () => {
+  const { kept, failures, comeBack, pass, asked } = keeper();
+  await pass(60);
+  expect(asked()).toBeGreaterThan(1);
+  expect(asked()).toBeLessThan(10);
+  expect(failures).toEqual([]);
+  comeBack();
+  await pass(20);
+  expect(failures).toContain('the ticket is for a relay that is not known here'); // so it was to be dialled
+  kept.stop();
+});
