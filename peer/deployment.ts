@@ -4,6 +4,7 @@ import { SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
 import { watchNetwork } from '../src/net/interfaces.ts';
@@ -50,6 +51,9 @@ const RESOLVE_MS = 5_000;
 /** How often this host's addresses, its route and its clocks are looked at. */
 const WATCH_MS = 1_000;
 
+/** One more relay that was not known before may be dialled this often, once two lists full of them were. */
+const NEW_RELAY_MS = 10_000;
+
 /** While something is awaited by the rendezvous, the connection to it is checked this often, … */
 const CHECK_MS = 1_500;
 /** … for the first time after so long: most of what is awaited has come by then, and the check would delay it. */
@@ -66,6 +70,9 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly #clock: Clock;
   readonly #network: Network;
   #relays = new Map<PeerId, RelayLink>();
+  /** A rendezvous could name others without end, and with them any host for all its peers to dial. */
+  readonly #newRelays: TokenBucket;
+  #cancelWarming: (() => void) | undefined;
   #resolving = new Map<string, Deferred<PeerId | undefined>>();
   /** Until a ping has measured it, and while there is no connection. */
   #coarseOffsetMs = 0;
@@ -85,6 +92,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#signal = signal;
     this.#network = network;
     this.#clock = clock;
+    this.#newRelays = new TokenBucket(1_000 / NEW_RELAY_MS, 2 * LIMITS.relaysPerDeployment, clock.now());
     signal.on('registered', (grant) => this.#onRegistered(grant));
     signal.on('relays', () => this.#warmRelays());
     signal.on('down', (why) => this.emit('unregistered', why));
@@ -196,6 +204,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   close(): void {
     this.#stopWatching();
     this.#closing.abort();
+    this.#cancelWarming?.();
     this.#signal.close();
     for (const relay of this.#relays.values()) relay.close();
   }
@@ -227,9 +236,14 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   }
 
   #warmRelays(): void {
+    this.#cancelWarming?.();
     for (const { id, url } of this.#signal.relays) {
       const known = this.#relays.get(id);
       if (known?.url === url) continue;
+      if (!this.#newRelays.take(this.#clock.now())) {
+        this.#cancelWarming = this.#clock.setTimer(() => this.#warmRelays(), NEW_RELAY_MS);
+        break;
+      }
       known?.close(); // it came back elsewhere
       const relay = new RelayLink({ url, clock: this.#clock });
       this.#relays.set(id, relay);
