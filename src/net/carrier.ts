@@ -30,7 +30,7 @@ export class Carrier {
     });
     pipe.on('end', () => this.#fell('the carrier ended'));
     pipe.on('close', () => this.#fell('the carrier closed'));
-    pipe.on('error', (error) => this.#fell(`the carrier failed: ${error.message}`));
+    pipe.on('error', (error) => this.#fell(`the carrier failed: ${reasonOf(error)}`));
   }
 
   /** Writes all chunks as one; `written` follows when they have left for the network, a few bytes with the next ones. */
@@ -86,3 +86,8 @@ const LINGER_MS = 5000;
 const JOINED_BYTES = 4096;
 /** Of a path's room, which is many times as much: a session that sends a few bytes is not told of each. */
 const REPORTED_BYTES = 16 * 1024;
+
+/** OpenSSL's messages are of several lines, with addresses and file names; the one thing that they say stands beside. */
+function reasonOf({ message, reason = message }: Error & { reason?: string }): string {
+  return reason;
+}
