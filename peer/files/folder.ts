@@ -145,6 +145,11 @@ export class TargetFolder {
   }
 }
 
+/** Whether a folder that was made with this mode has it at once: we can write to it. */
+export function staysOpen(mode: number): boolean {
+  return (grantedMode(mode) & 0o700) === 0o700;
+}
+
 /** What a sender may have of a mode: never more than the umask leaves, and nothing that lets others write. */
 function grantedMode(mode: number): number {
   return mode & 0o777 & ~0o022 & ~process.umask();

@@ -10,7 +10,7 @@ import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
 import { receiverFailure } from './failure.ts';
-import type { Place, TargetFolder } from './folder.ts';
+import { staysOpen, type Place, type TargetFolder } from './folder.ts';
 import type { FileOutcome } from './send.ts';
 
 type EntryMessage = TransferMessageOf<'entry'>;
@@ -49,6 +49,8 @@ export interface ReceiveOptions {
 
 /** A sender may name this many entries before their bytes come. */
 const MAX_AHEAD = 1_024;
+/** What a folder that is remembered takes beside its name. */
+const FOLDER_BYTES = 64;
 /** So many files are synced and named at once: a disk syncs several in the time of one. */
 const MAX_FINISHING = 16;
 
@@ -64,7 +66,7 @@ class Receiving {
   readonly #expected = new Map<number, Expected>();
   /** Files that have their name already, until the sender has said which it means. */
   readonly #existing = new Map<number, Pick<Expected, 'entry' | 'place'>>();
-  /** Those that this transfer made, and how long their names are together. */
+  /** Those that this transfer made and that get their mode when it is through, and what they take. */
   readonly #folders: Pick<EntryMessage, 'path' | 'mode'>[] = [];
   #folderBytes = 0;
   #growing: Growing | undefined;
@@ -112,7 +114,7 @@ class Receiving {
       case 'finish':
         await Promise.all(this.#finishing.values());
         // Deepest first, and only now: a folder may be read-only.
-        for (const { path, mode } of this.#folders.reverse()) {
+        for (const { path, mode } of this.#folders.splice(0).reverse()) {
           await this.#options.folder.setMode(path, mode).catch(() => {});
         }
         return this.#channel.send({ t: 'finish' });
@@ -179,13 +181,13 @@ class Receiving {
   }
 
   async #onFolder({ index, path, mode }: EntryMessage): Promise<void> {
-    const length = Buffer.byteLength(path.join('/'));
-    if (this.#folderBytes + length > LIMITS.folderNameBytes)
-      throw new SallyportError('LIMIT', 'too many folders in one transfer');
+    const bytes = staysOpen(mode) ? 0 : FOLDER_BYTES + Buffer.byteLength(path.join('/'));
+    if (this.#folderBytes + bytes > LIMITS.folderNameBytes)
+      throw new SallyportError('LIMIT', 'too many read-only folders in one transfer');
     const { made } = await this.#options.folder.makeFolder(path, mode);
-    if (made) {
+    if (made && bytes > 0) {
       this.#folders.push({ path, mode });
-      this.#folderBytes += length;
+      this.#folderBytes += bytes;
     }
     await this.#channel.send({ t: 'saved', index });
   }

@@ -18,7 +18,7 @@ export const LIMITS = {
   queuedDatagrams: 64,
   /** What one peer may have us listen on at a time. */
   listenersPerPeer: 16,
-  /** Transfers of files that one peer may have under way, and the names of the folders that one may make. */
+  /** Transfers of files that one peer may have under way, and what one may have remembered of the read-only folders that it makes. */
   receptionsPerPeer: 4,
   folderNameBytes: 4 * 1024 * 1024,
   /** Files that are read for their hash at a time, in the whole process. */

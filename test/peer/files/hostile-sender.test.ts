@@ -119,19 +119,26 @@ it('has so many transfers at once, and another one when one has ended', async ()
   for (const one of [next, ...others]) one.stream.destroy();
 });
 
-it('has names of so many new folders remembered', { timeout: 120_000 }, async () => {
-  const { stream, say } = await sender();
-  const deep = Array.from({ length: 14 }, () => 'd'.repeat(250));
-  const length = Buffer.byteLength([...deep, '0000'].join('/'));
-  const fit = Math.floor(LIMITS.folderNameBytes / length);
-  const named = Array.from({ length: fit + 1 }, (_, n) =>
-    entry(n, [...deep, String(n).padStart(4, '0')], 'folder'),
-  );
-  const answers = await say(named.length, ...named);
-  expect(new Set(answers.slice(0, -1).map(({ t }) => t))).toEqual(new Set(['saved']));
-  expect(answers.at(-1)).toMatchObject({ t: 'failed', code: 'LIMIT' });
-  stream.destroy();
-});
+it(
+  'has names of so many new read-only folders remembered, and any number of others',
+  { timeout: 120_000 },
+  async () => {
+    const { stream, say } = await sender();
+    const deep = Array.from({ length: 14 }, () => 'd'.repeat(250));
+    const length = Buffer.byteLength([...deep, '0000'].join('/'));
+    const fit = Math.floor(LIMITS.folderNameBytes / (length + 64));
+    const named = Array.from(
+      { length: fit + 1 },
+      (_, n) =>
+        ({ ...entry(n, [...deep, String(n).padStart(4, '0')], 'folder'), mode: 0o500 }) as TransferMessage,
+    );
+    const answers = await say(named.length, ...named);
+    expect(new Set(answers.slice(0, -1).map(({ t }) => t))).toEqual(new Set(['saved']));
+    expect(answers.at(-1)).toMatchObject({ t: 'failed', code: 'LIMIT' });
+    expect(await say(1, entry(fit + 1, ['other'], 'folder'))).toMatchObject([{ t: 'saved' }]);
+    stream.destroy();
+  },
+);
 
 it('gives a part back once its file is saved, skipped or failed', async () => {
   await receive({ overwrite: true });
