@@ -1,4 +1,5 @@
 import { publicKeyOf } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import { encodePurpose } from '../src/core/protocol/open.ts';
 import {
   decodeUpdate,
@@ -103,7 +104,7 @@ export class Updates {
   #read(stream: SessionStream): void {
     this.#incoming?.destroy();
     this.#incoming = stream;
-    const messages = new LengthPrefixed((bytes) => this.#take(bytes));
+    const messages = new LengthPrefixed((bytes) => this.#take(bytes), LIMITS.controlMessageBytes);
     stream.on('error', () => {});
     stream.on('data', (chunk: Uint8Array) => {
       try {
