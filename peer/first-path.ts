@@ -1,4 +1,4 @@
-import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, notWanted, SallyportError } from '../src/core/errors.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import type { Conversation } from './conversation.ts';
@@ -19,7 +19,7 @@ export async function firstPath(
   const { session } = conversation;
   const usable = deferred<Session>();
   const fail = (error: SallyportError) => usable.reject(error);
-  const abort = () => fail(new SallyportError('ABORTED', 'no longer wanted'));
+  const abort = () => fail(notWanted());
   const cancel = clock.setTimer(() => fail(conversation.noPath()), FIRST_PATH_MS);
   session.on('attached', () => usable.resolve(session));
   session.on('closed', ({ code, message }) => fail(new SallyportError(code ?? 'SESSION_CLOSED', message)));

@@ -1,5 +1,5 @@
 import { hex } from '../src/core/bytes.ts';
-import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, notWanted, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { PathChoice, PeerSituation } from '../src/core/punch/situation.ts';
@@ -87,7 +87,7 @@ export class Introductions {
   async initiate(to: PeerId, terms: OfferTerms, signal?: AbortSignal): Promise<Session> {
     const { kinds } = terms;
     const { deployment, network } = this.#options;
-    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
+    if (signal?.aborted) throw notWanted();
     if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
     const { session, told, handshake, answer, leg, read } = await this.#introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;

@@ -1,5 +1,5 @@
 import { hex } from '../src/core/bytes.ts';
-import { asSallyportError, SallyportError } from '../src/core/errors.ts';
+import { asSallyportError, notWanted, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
@@ -73,12 +73,12 @@ export class PendingOffers {
     giveUpAt: number,
     signal?: AbortSignal,
   ): Promise<Answered | undefined> {
-    if (signal?.aborted) throw new SallyportError('ABORTED', 'no longer wanted');
+    if (signal?.aborted) throw notWanted();
     const { deployment, clock } = this.#options;
     const key = hex(session);
     const answer = deferred<Answered | undefined>();
     const pending: PendingOffer = { to, answer, read, onTickets };
-    const abort = () => answer.reject(new SallyportError('ABORTED', 'no longer wanted'));
+    const abort = () => answer.reject(notWanted());
     const giveUp = () => answer.reject(pending.failure ?? this.#silence(isRepeated));
     const cancel = clock.setTimer(giveUp, Math.max(0, giveUpAt - clock.now()));
     let cancelCheck = () => {};

@@ -71,6 +71,11 @@ export class SallyportError extends Error {
   }
 }
 
+/** Whoever asked has aborted it. */
+export function notWanted(): SallyportError {
+  return new SallyportError('ABORTED', 'no longer wanted');
+}
+
 export function isErrorCode(text: unknown): text is ErrorCode {
   return (ERROR_CODES as readonly unknown[]).includes(text);
 }

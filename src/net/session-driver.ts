@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { SallyportError, type ErrorCode } from '../core/errors.ts';
+import { notWanted, SallyportError, type ErrorCode } from '../core/errors.ts';
 import { remoteFailure } from '../core/remote-failure.ts';
 import type {
   PathEvent,
@@ -314,10 +314,6 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
 
 function sessionClosed(end: SessionEnd): SallyportError {
   return remoteFailure(end.code ?? 'SESSION_CLOSED', end.message || 'the session is closed');
-}
-
-function notWanted(): SallyportError {
-  return new SallyportError('ABORTED', 'no longer wanted');
 }
 
 function abortWith(stream: SessionStream, signal: AbortSignal): void {

@@ -14,6 +14,18 @@ describe('a connection to the rendezvous that has fallen silent', () => {
     await deployment.close();
   });
 
+  /** One that is being checked in vain, as are those that are begun beside it, and when it was registered. */
+  async function silenced() {
+    deployment = await TestDeployment.start();
+    const pipe = await stoppablePipe(deployment);
+    const { signal } = await deployment.node({ url: pipe.url });
+    const { time } = signal.grant!;
+    pipe.stop();
+    pipe.stopNew();
+    signal.check();
+    return { pipe, signal, time };
+  }
+
   it('is replaced by a second one, and what was sent by it comes again', async () => {
     deployment = await TestDeployment.start();
     const pipe = await stoppablePipe(deployment);
@@ -34,13 +46,7 @@ describe('a connection to the rendezvous that has fallen silent', () => {
   });
 
   it('stays where it answers before the second one has asked for the registration', async () => {
-    deployment = await TestDeployment.start();
-    const pipe = await stoppablePipe(deployment);
-    const { signal } = await deployment.node({ url: pipe.url });
-    const { time } = signal.grant!;
-    pipe.stop();
-    pipe.stopNew();
-    signal.check();
+    const { pipe, signal, time } = await silenced();
     await expect.poll(() => pipe.connections, { timeout: 10_000 }).toBe(2);
     pipe.go();
     await expect.poll(() => signal.rttMs ?? 0, { timeout: 10_000 }).toBeGreaterThan(0);
@@ -50,13 +56,7 @@ describe('a connection to the rendezvous that has fallen silent', () => {
   });
 
   it('is replaced by one to a rendezvous whose clock was set back meanwhile', async () => {
-    deployment = await TestDeployment.start();
-    const pipe = await stoppablePipe(deployment);
-    const { signal } = await deployment.node({ url: pipe.url });
-    const { time } = signal.grant!;
-    pipe.stop();
-    pipe.stopNew();
-    signal.check();
+    const { pipe, signal, time } = await silenced();
     await setTimeout(5_300); // it has been silent for too long by now, and stays while others are tried beside it
     vi.spyOn(performance, 'timeOrigin', 'get').mockReturnValue(performance.timeOrigin - 3_600_000);
     pipe.goNew();
