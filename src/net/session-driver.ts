@@ -11,12 +11,14 @@ import type {
   SessionOutput,
   StreamId,
 } from '../core/session/events.ts';
+import { BusyPolling } from '../core/session/busy-polling.ts';
 import { MAX_OPEN_HEADER } from '../core/session/frame.ts';
 import { SessionMachine, type SessionOptions, type SessionStats } from '../core/session/session.ts';
 import { Carrier } from './carrier.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { Driver } from './driver.ts';
 import { SessionStream, type StreamCarrier } from './session-stream.ts';
+import { stayAwake } from './stay-awake.ts';
 
 export interface SessionEvents {
   /** The peer opened a stream; without a listener it is refused. */
@@ -71,6 +73,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     consumed: (stream, bytes) => this.#driver.handleSoon({ type: 'consumed', stream, bytes }),
     forget: (stream) => this.#streams.delete(stream),
   };
+  readonly #busyPolling = new BusyPolling();
   #nextPathId: PathId = 1;
   #nextPing = 1;
   #end: SessionEnd | undefined;
@@ -135,6 +138,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const [kernelPaced, driver] = [info.kind === 'tcp' || info.kind === 'relay-h1', this.#driver];
     const events = {
       bytes: (bytes: Uint8Array) => {
+        this.#busyPolling.received(bytes.length, performance.now());
         const input = { type: 'path-bytes', path: id, bytes } as const;
         if (kernelPaced && bytes.length > FEW_BYTES) driver.handleThisTurn(input);
         else driver.handleSoon(input);
@@ -234,8 +238,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
   #perform(output: SessionOutput): void {
     switch (output.type) {
       case 'transmit':
-        this.#paths.get(output.path)?.carrier.transmit(output.chunks, output.bytes);
-        return;
+        return this.#transmit(output.path, output.chunks, output.bytes);
       case 'data':
         this.#streams.get(output.stream)?.deliver(output.bytes);
         return;
@@ -273,6 +276,12 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
       case 'closed':
         return this.#close(output.end);
     }
+  }
+
+  #transmit(path: PathId, chunks: readonly Uint8Array[], bytes: number): void {
+    this.#paths.get(path)?.carrier.transmit(chunks, bytes);
+    const awake = this.#busyPolling.sent(bytes, performance.now());
+    if (awake !== undefined) stayAwake(awake);
   }
 
   #accept(id: StreamId, header: Uint8Array): void {

@@ -1,0 +1,122 @@
+import type { Instant } from '../machine.ts';
+
+/**
+ * Whether to await the next answer awake. Where single messages go to and fro within one machine or rack, most of a round trip is
+ * processes that fall asleep and are woken: 75 of 100 µs over loopback. Whoever looks for the answer until it is there saves that, and
+ * the processor time that it costs; whoever looks in vain takes a core from others.
+ *
+ * So only in the middle of a rapid exchange and while it pays, and for one answer hardly longer than it took asleep: as with ski
+ * rental, what is lost is at most what could have been saved. KVM polls before it halts a processor by the same reasoning (Linux,
+ * Documentation/virt/kvm/halt-polling.rst).
+ *
+ *     asleep ── so many quick answers in a row ──▶ awake ── a long message ────────────────────────────────▶ asleep
+ *                                                    └───── in vain too often, or no quicker than asleep ──▶ asleep, the longer the
+ *                                                                                                            less it has paid
+ *
+ * The last is what happens where more processes want to be awake than there are cores.
+ */
+export class BusyPolling {
+  #awake = false;
+  /** When the first message left that nothing has come in after. */
+  #sentAt: Instant | undefined;
+  readonly #waits = new Waits();
+  /** The mean of those that had it stay awake. */
+  #asleepMs = 0;
+  /** So many quick answers in a row are asked for. */
+  #wanted = RAPID;
+  /** Answers awake, less what the waits in vain cost. */
+  #credit = 0;
+  #paid = false;
+
+  /** A message of so many bytes has left. Returns until when to stay awake for an answer, `undefined` for not at all. */
+  sent(bytes: number, now: Instant): Instant | undefined {
+    if (bytes > FEW_BYTES) this.#sleep();
+    else this.#sentAt ??= now;
+    return this.#awake ? now + this.#patienceMs : undefined;
+  }
+
+  received(bytes: number, now: Instant): void {
+    if (bytes > FEW_BYTES) this.#sleep();
+    if (this.#sentAt === undefined) return;
+    const wait = now - this.#sentAt;
+    this.#sentAt = undefined;
+    if (this.#awake) this.#answeredAwake(wait);
+    else this.#answeredAsleep(wait);
+  }
+
+  get #patienceMs(): number {
+    return this.#asleepMs * PATIENCE;
+  }
+
+  #answeredAsleep(wait: number): void {
+    if (wait > QUICK_MS) return this.#waits.clear();
+    this.#waits.add(wait);
+    if (this.#waits.count < this.#wanted) return;
+    this.#asleepMs = this.#waits.mean;
+    this.#waits.clear();
+    this.#credit = MOST_CREDIT;
+    this.#paid = false;
+    this.#awake = true;
+  }
+
+  #answeredAwake(wait: number): void {
+    this.#credit = Math.min(this.#credit + 1, MOST_CREDIT);
+    if (wait > this.#patienceMs) this.#credit -= VAIN;
+    if (this.#credit < 0) return this.#giveUp();
+    // One that stood still for a moment, as for collecting garbage, shall not decide.
+    this.#waits.add(Math.min(wait, 2 * this.#patienceMs));
+    if (this.#waits.count < VERDICT) return;
+    this.#paid = this.#waits.mean < this.#asleepMs * WORTH_IT;
+    this.#waits.clear();
+    if (!this.#paid) this.#giveUp();
+  }
+
+  #giveUp(): void {
+    this.#wanted = this.#paid ? RAPID : Math.min(this.#wanted * 2, MOST_WANTED);
+    this.#sleep();
+  }
+
+  #sleep(): void {
+    this.#awake = false;
+    this.#sentAt = undefined;
+    this.#waits.clear();
+  }
+}
+
+class Waits {
+  count = 0;
+  #sum = 0;
+
+  get mean(): number {
+    return this.#sum / this.count;
+  }
+
+  add(ms: number): void {
+    this.count += 1;
+    this.#sum += ms;
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.#sum = 0;
+  }
+}
+
+/** Within this answers come on the same machine or switch; over longer ways being woken is a small part. */
+const QUICK_MS = 0.2;
+/** So many quick answers are a rapid exchange. */
+const RAPID = 8;
+/** So many times as long as an answer took asleep. */
+const PATIENCE = 1.25;
+/** So many answers win back one wait in vain. */
+const VAIN = 6;
+/** Three waits in vain in a row end it. */
+const MOST_CREDIT = 2 * VAIN + 3;
+/** After so many answers it shows whether being awake pays. */
+const VERDICT = 64;
+/** It does if they take at most this part of the time. */
+const WORTH_IT = 0.95;
+/** Three waits in vain among so many answers are next to nothing. */
+const MOST_WANTED = 256;
+/** More than this is bulk, in which nobody waits for a single message. */
+const FEW_BYTES = 4096;
