@@ -73,9 +73,7 @@ export class Agenda {
   }
 
   get firstSyn(): FirstSyn {
-    const isOpen = ({ tcp }: NatProfile): boolean =>
-      tcp.mapping === 'none' && (tcp.filtering === 'none' || tcp.filtering === 'unknown');
-    if (isOpen(this.#here) && isOpen(this.#there)) return 'after the listeners';
+    if (mayBeOpen(this.#here) && mayBeOpen(this.#there)) return 'after the listeners';
     const isDropped = this.#role === 'initiator' && this.#here.tcp.strays === 'drop';
     return isDropped && this.stageOf('udp') ? 'after the other' : 'at once';
   }
@@ -133,4 +131,10 @@ export class Agenda {
     const there = { profile: this.#there, kinds: this.#theirKinds };
     this.#plan = this.#role === 'initiator' ? plan(here, there) : plan(there, here);
   }
+}
+
+/** Nothing is known to stand in the way of a plain dial; nor may much be known yet. */
+function mayBeOpen({ tcp }: NatProfile): boolean {
+  if (tcp.reachable === undefined) return true;
+  return tcp.mapping === 'none' && (tcp.filtering === 'none' || tcp.filtering === 'unknown');
 }

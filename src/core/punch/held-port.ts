@@ -30,7 +30,10 @@ export type FirstSyn =
   | 'at once'
   /** The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. */
   | 'after the other'
-  /** In the second slot: no NAT is known to be between the two, so that mostly a plain dial does it. */
+  /**
+   * In the second slot, the initiator's after the responder's: no NAT is known to be between the two, so that mostly a plain dial does
+   * it. Where one is measured meanwhile, it is no longer so.
+   */
   | 'after the listeners';
 
 export interface HeldPortOptions {
@@ -51,7 +54,9 @@ export class HeldPort {
   use: HeldPortUse = 'nothing';
   #startAt: Instant = Infinity;
   #turns: Turns | undefined;
-  /** When the responder's first SYN has come as far as this end's NAT. */
+  /** What a SYN of the other end's takes to get as far as this end's NAT. */
+  #crossingMs = 0;
+  /** When the responder's first SYN has done so, where that left at once. */
   #otherDroppedAt: Instant = Infinity;
   #nextTurnAt: Instant | undefined;
   #listening = false;
@@ -69,7 +74,8 @@ export class HeldPort {
   start(at: Instant, roundTripMs: number, now: Instant, confirmMs: number): void {
     this.#startAt = at;
     this.#turns = new Turns(at, roundTripMs);
-    this.#otherDroppedAt = Math.max(at, now) + confirmMs + roundTripMs / 2 + DROPPED_MARGIN_MS;
+    this.#crossingMs = roundTripMs / 2 + DROPPED_MARGIN_MS;
+    this.#otherDroppedAt = Math.max(at, now) + confirmMs + this.#crossingMs;
   }
 
   /** Whether dials to this target leave from it. */
@@ -89,7 +95,7 @@ export class HeldPort {
       case 'after the other':
         return this.#otherDroppedAt;
       case 'after the listeners':
-        return this.nextDialAt(this.#startAt);
+        return this.nextDialAt(this.#startAt) + (this.#options.role === 'initiator' ? this.#crossingMs : 0);
     }
   }
 

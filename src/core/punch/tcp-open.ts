@@ -99,7 +99,9 @@ export class TcpOpening implements PortProbes {
 
   useHeldPort(use: HeldPortUse, now: Instant): void {
     this.#held.use = use;
-    if (this.#startAt !== undefined) this.#arrangeHeldPort(now);
+    if (this.#startAt === undefined || this.#ended) return;
+    this.#arrangeHeldPort(now);
+    this.#reconsiderFirstSyn(now);
   }
 
   add(candidate: RemoteCandidate, now: Instant): void {
@@ -258,6 +260,13 @@ export class TcpOpening implements PortProbes {
   /** Held ports dial in the shared slots; listeners are simply dialled again after a while. */
   #retryAt(target: TcpTarget, now: Instant): Instant {
     return this.#held.isFor(target) ? this.#held.nextDialAt(now) : now + LISTENER_RETRY_MS;
+  }
+
+  /** It may have waited for what has just been measured. */
+  #reconsiderFirstSyn(now: Instant): void {
+    const peer = this.#targets.mapping;
+    if (peer?.nextAt === undefined || peer.wasDialed) return;
+    peer.nextAt = Math.max(this.#startAt!, this.#held.isFor(peer) ? this.#held.firstSynAt : now);
   }
 
   #arrangeHeldPort(now: Instant): void {

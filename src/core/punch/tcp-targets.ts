@@ -10,6 +10,8 @@ export interface TcpTarget {
   /** The rendezvous saw the peer there. */
   readonly attested: boolean;
   attemptsLeft: number;
+  /** A dial has left. */
+  wasDialed: boolean;
   /** When it is to be dialled; `undefined` where it isn't any more. */
   nextAt: Instant | undefined;
   dialing: ConnectionId | undefined;
@@ -56,7 +58,7 @@ export class TcpTargets {
     if (this.at(endpoint)) return undefined;
     const mapping = type === 'srflx';
     const attemptsLeft = !mapping ? LISTENER_ATTEMPTS : attested ? Infinity : UNATTESTED_ATTEMPTS;
-    const idle = { nextAt: undefined, dialing: undefined };
+    const idle = { wasDialed: false, nextAt: undefined, dialing: undefined };
     const target: TcpTarget = { endpoint, mapping, attested, attemptsLeft, ...idle };
     this.#targets.push(target);
     return target;
@@ -72,6 +74,7 @@ export class TcpTargets {
   /** A dial leaves. */
   dial(target: TcpTarget, id: ConnectionId, giveUpAt: Instant): void {
     target.attemptsLeft--;
+    target.wasDialed = true;
     target.dialing = id;
     this.#dials.set(id, { target, giveUpAt });
   }

@@ -4,6 +4,7 @@ import { ProbeBudget } from '../../../src/core/punch/probe-budget.ts';
 import type { FirstSyn } from '../../../src/core/punch/held-port.ts';
 import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
 import type { PunchOutput } from '../../../src/core/punch/events.ts';
+import type { SessionRole } from '../../../src/core/session/keys.ts';
 import { traverse } from './traversal.ts';
 
 type TcpBehavior = NatBehavior['tcp'];
@@ -113,29 +114,42 @@ describe('an initiator with several connections', () => {
   });
 });
 
-describe('the first dial of an initiator from its held port', () => {
+describe('the first dial from a held port', () => {
   const CONFIRM_MS = 30;
 
+  interface Circumstances {
+    readonly role?: SessionRole;
+    readonly startedAt?: number;
+    /** What is known from some time after T0 on. */
+    readonly learned?: { readonly at: number; readonly firstSyn: FirstSyn };
+  }
+
   /** When it leaves, after T0. */
-  function dialedAt(firstSyn: FirstSyn, startedAt = 0): number | undefined {
+  function dialedAt(
+    known: FirstSyn,
+    { role = 'initiator', startedAt = 0, learned }: Circumstances = {},
+  ): number | undefined {
     let now = startedAt;
     let dialed: number | undefined;
     const opening = new TcpOpening({
       budget: new ProbeBudget(),
-      role: 'initiator',
+      role,
       emit: (output) => {
         if (output.type === 'dial' && output.from === 'held') dialed ??= now;
       },
       roundMs: () => 10_000,
       searchTechnique: () => 'birthday',
-      firstSyn: () => firstSyn,
+      firstSyn: () => (learned && now >= learned.at ? learned.firstSyn : known),
       onRefused: () => {},
     });
     const endpoint = { address: '198.51.100.1', port: 5_000 };
     opening.useHeldPort('simultaneous open', now);
     opening.add({ type: 'srflx', transport: 'tcp', endpoint, attested: true }, now);
     opening.start(0, 80, now, CONFIRM_MS);
-    for (; now < 400; now++) opening.handleTimeout(now);
+    for (; now < 400; now++) {
+      if (now === learned?.at) opening.useHeldPort('simultaneous open', now);
+      opening.handleTimeout(now);
+    }
     return dialed;
   }
 
@@ -144,15 +158,27 @@ describe('the first dial of an initiator from its held port', () => {
   });
 
   it('waits as long where it began late, since the responder heard of it late', () => {
-    expect(dialedAt('after the other', 50)).toBe(50 + CONFIRM_MS + 60);
+    expect(dialedAt('after the other', { startedAt: 50 })).toBe(50 + CONFIRM_MS + 60);
   });
 
   it('leaves at T0 where it may be the only way', () => {
     expect(dialedAt('at once')).toBe(0);
   });
 
-  it('waits for the second slot where a plain dial ought to do', () => {
-    expect(dialedAt('after the listeners')).toBe(250);
+  it('waits for the second slot where a plain dial ought to do, and the initiator’s for the responder’s as well', () => {
+    expect(dialedAt('after the listeners', { role: 'responder' })).toBe(250);
+    expect(dialedAt('after the listeners')).toBe(250 + 60);
+  });
+
+  it('waits no longer once a NAT turns out to be in the way', () => {
+    const learned = { at: 100, firstSyn: 'at once' } as const;
+    expect(dialedAt('after the listeners', { learned })).toBe(100);
+    expect(dialedAt('after the listeners', { learned, role: 'responder' })).toBe(100);
+  });
+
+  it('waits for the responder’s where the NAT in the way is found to drop that', () => {
+    const learned = { at: 70, firstSyn: 'after the other' } as const;
+    expect(dialedAt('after the listeners', { learned })).toBe(CONFIRM_MS + 60);
   });
 });
 

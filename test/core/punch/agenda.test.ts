@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { UNMEASURED, type NatProfile, type TransportProfile } from '../../../src/core/nat/behavior.ts';
+import { Agenda } from '../../../src/core/punch/agenda.ts';
+import type { FirstSyn } from '../../../src/core/punch/held-port.ts';
+import type { PathChoice } from '../../../src/core/punch/situation.ts';
+import type { SessionRole } from '../../../src/core/session/keys.ts';
+
+const measured: TransportProfile = { ...UNMEASURED, reachable: true, provisional: false };
+const of = (transport: TransportProfile): NatProfile => ({ version: 1, udp: transport, tcp: transport });
+
+const NATS = {
+  unmeasured: undefined,
+  'no NAT': of({ ...measured, mapping: 'none' }),
+  'a NAT': of({ ...measured, mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' }),
+  'a NAT that drops strays': of({
+    ...measured,
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    strays: 'drop',
+  }),
+  'a NAT that resets strays': of({
+    ...measured,
+    mapping: 'endpoint-independent',
+    filtering: 'address-and-port-dependent',
+    strays: 'reset',
+  }),
+};
+type NatName = keyof typeof NATS;
+
+function firstSyn(role: SessionRole, here: NatName, there: NatName, kinds: readonly PathChoice[]): FirstSyn {
+  const agenda = new Agenda(role, kinds);
+  agenda.knowHere(NATS[here]);
+  agenda.knowThere(NATS[there], kinds);
+  return agenda.firstSyn;
+}
+
+describe('the first SYN from a held port', () => {
+  it.each<[here: NatName, there: NatName]>([
+    ['no NAT', 'no NAT'],
+    ['unmeasured', 'no NAT'],
+    ['no NAT', 'unmeasured'],
+    ['unmeasured', 'unmeasured'],
+  ])('waits for the listeners while none is known to stand behind a NAT: %s × %s', (here, there) => {
+    for (const role of ['initiator', 'responder'] as const) {
+      expect(firstSyn(role, here, there, ['udp', 'tcp'])).toBe('after the listeners');
+      expect(firstSyn(role, here, there, ['tcp'])).toBe('after the listeners');
+    }
+  });
+
+  it('waits at the initiator where its NAT drops the responder’s, which waits for nothing', () => {
+    expect(firstSyn('initiator', 'a NAT that drops strays', 'a NAT', ['udp', 'tcp'])).toBe('after the other');
+    expect(firstSyn('responder', 'a NAT that drops strays', 'a NAT', ['udp', 'tcp'])).toBe('at once');
+  });
+
+  it('leaves at once where the NAT would refuse the other’s', () => {
+    expect(firstSyn('initiator', 'a NAT that resets strays', 'a NAT', ['udp', 'tcp'])).toBe('at once');
+  });
+});
