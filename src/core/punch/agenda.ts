@@ -74,8 +74,8 @@ export class Agenda {
 
   get firstSyn(): FirstSyn {
     if (mayBeOpen(this.#here) && mayBeOpen(this.#there)) return 'after the listeners';
-    const isDropped = this.#role === 'initiator' && this.#here.tcp.strays === 'drop';
-    return isDropped && this.stageOf('udp') ? 'after the other' : 'at once';
+    const waits = this.#role === 'initiator' && this.#here.tcp.strays !== 'reset';
+    return waits && this.stageOf('udp') ? 'after the other' : 'at once';
   }
 
   heldPortUse(family: Family): HeldPortUse {

@@ -28,7 +28,10 @@ export type HeldPortUse =
 export type FirstSyn =
   /** At T0: nothing is sooner, and there may be no other way. */
   | 'at once'
-  /** The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. */
+  /**
+   * The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. Where the
+   * responder's was refused by RST instead, its next one does.
+   */
   | 'after the other'
   /**
    * In the second slot, the initiator's after the responder's: no NAT is known to be between the two, so that mostly a plain dial does

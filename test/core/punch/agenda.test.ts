@@ -47,12 +47,17 @@ describe('the first SYN from a held port', () => {
     }
   });
 
-  it('waits at the initiator where its NAT drops the responder’s, which waits for nothing', () => {
-    expect(firstSyn('initiator', 'a NAT that drops strays', 'a NAT', ['udp', 'tcp'])).toBe('after the other');
-    expect(firstSyn('responder', 'a NAT that drops strays', 'a NAT', ['udp', 'tcp'])).toBe('at once');
+  it.each<[here: NatName, there: NatName]>([
+    ['a NAT that drops strays', 'a NAT'],
+    ['a NAT', 'a NAT'],
+    ['unmeasured', 'a NAT'],
+    ['no NAT', 'a NAT'],
+  ])('waits at the initiator for the responder’s, which waits for nothing: %s × %s', (here, there) => {
+    expect(firstSyn('initiator', here, there, ['udp', 'tcp'])).toBe('after the other');
+    expect(firstSyn('responder', there, here, ['udp', 'tcp'])).toBe('at once');
   });
 
-  it('leaves at once where the NAT would refuse the other’s', () => {
+  it('leaves at once where the initiator’s NAT is known to answer the other’s by RST', () => {
     expect(firstSyn('initiator', 'a NAT that resets strays', 'a NAT', ['udp', 'tcp'])).toBe('at once');
   });
 });

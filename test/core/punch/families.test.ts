@@ -125,15 +125,15 @@ describe('two families', () => {
   it('dial each from a held port of its own, and end together once one is secured', () => {
     const profile = { version, ...easy, ipv6: firewall };
     const { handle, run, of } = meeting(profile, profile, [srflx(over4, 'tcp'), srflx(over6, 'tcp')]);
-    run(0);
+    run(100);
     const dials = of('dial').filter(({ from }) => from === 'held');
     expect(dials.map(({ to }) => to.address).toSorted()).toEqual([over4.address, over6.address]);
     const [dial4, dial6] = [over4, over6].map((to) => dials.find((dial) => dial.to.address === to.address)!);
     expect(dial4!.connection).not.toBe(dial6!.connection);
     const local = { address: '2001:db8:a::2', port: 41_000 };
-    handle({ type: 'dialed', connection: dial6!.connection, local, remote: over6 }, 40);
+    handle({ type: 'dialed', connection: dial6!.connection, local, remote: over6 }, 140);
     expect(of('path').filter(({ transport }) => transport === 'tcp')).toHaveLength(1);
-    handle({ type: 'secured', connection: dial6!.connection }, 60);
+    handle({ type: 'secured', connection: dial6!.connection }, 160);
     expect(of('cancel-dial').map(({ connection }) => connection)).toEqual([dial4!.connection]);
     run(20_000);
     expect(of('failed').filter(({ transport }) => transport === 'tcp')).toHaveLength(0);
