@@ -74,8 +74,7 @@ export class Agenda {
 
   get firstSyn(): FirstSyn {
     if (mayBeOpen(this.#here) && mayBeOpen(this.#there)) return 'after the listeners';
-    const waits = this.#role === 'initiator' && this.#here.tcp.strays !== 'reset';
-    return waits && this.stageOf('udp') ? 'after the other' : 'at once';
+    return this.#role === 'initiator' && this.#here.tcp.strays !== 'reset' ? 'after the other' : 'at once';
   }
 
   heldPortUse(family: Family): HeldPortUse {

@@ -26,7 +26,7 @@ export type HeldPortUse =
  * least round trip of the last ten seconds, and sends but a few packets in each for so long.
  */
 export type FirstSyn =
-  /** At T0: nothing is sooner, and there may be no other way. */
+  /** At T0. */
   | 'at once'
   /**
    * The responder's is dropped by the initiator's NAT first, and has opened its own: then the initiator's comes in alone. Where the

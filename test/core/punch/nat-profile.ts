@@ -30,6 +30,7 @@ function transportOf(transport: 'udp' | 'tcp', nats: readonly Nat[], address: st
     // The strictest filter on the way decides, and every home NAT here is at least as strict as a carrier's.
     filtering: behaviors[0]!.filtering,
     provisional: false,
+    strays: behaviors.some(({ strays }) => strays === 'rst') ? 'reset' : 'drop',
     allocation: allocation.kind === 'sequential' ? { kind: 'sequential', step: allocation.step } : allocation,
     hairpin: outermost.behavior.hairpin !== 'none',
     publicAddresses: outermost.addresses,
