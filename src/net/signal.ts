@@ -54,6 +54,8 @@ const FATAL: readonly ErrorCode[] = [
 ];
 const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
+/** A registration that is lost sooner is no reason to be quick again. */
+const STOOD_MS = 10_000;
 /** The first pings come close together: one clock sample may have met a queue. */
 const FIRST_PINGS_MS = [0, 250, 500];
 const PING_MS = 20_000;
@@ -86,6 +88,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #failure: SallyportError | undefined;
   #closed = false;
   #cancelRetry: (() => void) | undefined;
+  #cancelStood: (() => void) | undefined;
   #cancelPing: (() => void) | undefined;
   /** When a ping without an answer gives rise to doubt; `undefined` while all are answered. */
   #doubtAt: number | undefined;
@@ -212,7 +215,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#cancelTimers();
     this.#channel = channel;
     this.#grant = grant;
-    this.#backoff.reset();
+    this.#cancelStood = this.#clock.setTimer(() => this.#backoff.reset(), STOOD_MS);
     this.#offsetIsOld = true;
     if (this.#hasClockJumped(grant)) this.#offset.reset();
     this.#ping(0);
@@ -313,7 +316,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
       this.emit('error', why);
       return;
     }
-    const wait = this.#restartInMs ?? this.#backoff.next();
+    const wait = Math.max(this.#restartInMs ?? 0, this.#backoff.next());
     this.#restartInMs = undefined;
     this.#cancelRetry = this.#clock.setTimer(() => this.#race.begin(), wait);
     this.emit('down', why);
@@ -333,6 +336,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #cancelTimers(): void {
     this.#cancelRetry?.();
+    this.#cancelStood?.();
     this.#cancelPing?.();
     this.#trust();
   }

@@ -3,12 +3,15 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:net';
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { SallyportError } from '../../src/core/errors.ts';
 import { decodeToNode, encodeMessage } from '../../src/core/protocol/rendezvous.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
+import { ManualClock } from '../peer/manual-clock.ts';
+import { Middlebox } from '../relay/middlebox.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import type { Grant } from '../../src/net/register.ts';
 import { freshIdentity, next, selfSignedTls, TestDeployment } from './deployment.ts';
@@ -173,6 +176,21 @@ describe('coming back', () => {
     deployment.onClose(() => again.close());
     const grant = await signal.whenRegistered();
     expect(grant.deployment).toBe(again.id);
+  });
+
+  it('is asked for more and more seldom where each connection is cut off as soon as it is registered', async () => {
+    deployment = await TestDeployment.start();
+    const box = await Middlebox.start(deployment.server.url, {});
+    deployment.onClose(() => box.close());
+    const clock = new ManualClock();
+    const signal = deployment.signal({ url: box.url, clock });
+    signal.on('registered', () => setImmediate(() => box.cut()));
+    await once(signal, 'down');
+    for (let rounds = 0; rounds < 100; rounds++) {
+      await clock.pass(250);
+      await sleep(50);
+    }
+    expect(box.connections).toBeLessThan(35);
   });
 
   it('is away, and breaks no rule, for whoever comes while it is stopped', async () => {
