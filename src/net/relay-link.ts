@@ -36,9 +36,13 @@ const RETRY_MIN_MS = 250;
 const RETRY_MAX_MS = 5_000;
 /** Whoever offers a relay may name any host, and all peers dial it: where none was ever reached, they come to do so seldom. */
 const STRANGE_RETRY_MAX_MS = 300_000;
+/** One that is lost sooner is no reason to be quick again: it may be the relay, or what is on the way, that cuts off each. */
+const STOOD_MS = 10_000;
 const REPLACE_MS = 15;
 /** What didn't get through may have met the network's mood rather than a middlebox. */
 const MEMORY_MS = 600_000;
+/** Where nothing can be kept warm, it may have been the relay that was silent for a moment: the first look again. */
+const LOOK_AGAIN_MS = 30_000;
 
 /**
  * The way to one relay. Of the kinds of leg, the first that gets through is kept warm, so that opening one needs no
@@ -50,6 +54,8 @@ export class RelayLink {
   readonly #url: URL;
   readonly #clock: Clock;
   #backoff = new Backoff(RETRY_MIN_MS, STRANGE_RETRY_MAX_MS, Math.random);
+  #isStrange = true;
+  readonly #lookAgain = new Backoff(LOOK_AGAIN_MS, STRANGE_RETRY_MAX_MS, Math.random);
   readonly #standing = new WarmConnection(
     () => this.#dialStanding(),
     () => this.#lost(),
@@ -66,6 +72,7 @@ export class RelayLink {
   #network = Symbol('network');
   #wanted = false;
   #cancelRetry: (() => void) | undefined;
+  #cancelStood: (() => void) | undefined;
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
@@ -85,7 +92,9 @@ export class RelayLink {
       const standing = this.#passes('relay-h1') && (await this.#standing.get());
       if (network !== this.#network) return; // warmed anew, or closed
       const http2 = !standing && this.#passes('relay-h2') && (await this.#http2.get());
-      if (standing || http2) this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
+      if (network !== this.#network) return;
+      if (standing || http2) this.#reached();
+      else this.#retryIn(this.#lookAgain.next(), () => this.#blockedUntil.clear());
     } catch (thrown) {
       this.#lost();
       throw thrown;
@@ -121,12 +130,14 @@ export class RelayLink {
     this.#disconnect();
     this.#blockedUntil.clear();
     this.#backoff.reset();
+    this.#lookAgain.reset();
     if (this.#wanted) this.#lost();
   }
 
   close(): void {
     this.#wanted = false;
     this.#cancelRetry?.();
+    this.#cancelStood?.();
     this.#disconnect();
   }
 
@@ -137,16 +148,33 @@ export class RelayLink {
     for (const leg of this.#legs) leg.destroy();
   }
 
+  #reached(): void {
+    if (this.#isStrange) this.#backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
+    this.#isStrange = false;
+    this.#cancelStood ??= this.#clock.setTimer(() => {
+      this.#backoff.reset();
+      this.#lookAgain.reset();
+    }, STOOD_MS);
+  }
+
   #lost(): void {
-    this.#cancelRetry?.();
-    if (!this.#wanted) return;
-    this.#cancelRetry = this.#clock.setTimer(() => this.#warmAgain(), this.#backoff.next());
+    this.#cancelStood?.();
+    this.#cancelStood = undefined;
+    this.#retryIn(this.#backoff.next());
   }
 
   /** A little later, so that the next one's dialling doesn't delay what this one was opened for; who needs it sooner dials it. */
   #replaceStanding(): void {
+    this.#retryIn(REPLACE_MS);
+  }
+
+  #retryIn(ms: number, before = (): void => {}): void {
     this.#cancelRetry?.();
-    if (this.#wanted) this.#cancelRetry = this.#clock.setTimer(() => this.#warmAgain(), REPLACE_MS);
+    if (!this.#wanted) return;
+    this.#cancelRetry = this.#clock.setTimer(() => {
+      before();
+      this.#warmAgain();
+    }, ms);
   }
 
   #warmAgain(): void {

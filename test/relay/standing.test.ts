@@ -123,6 +123,42 @@ describe('the way to a relay', () => {
     expect((await open()).kind).toBe('relay-h1');
   }, 30_000);
 
+  it('is looked at again where the relay was silent for a moment', async () => {
+    const { box } = await through({ silent: true });
+    const clock = new ManualClock();
+    const link = new RelayLink({ url: box.url, environment: {}, clock });
+    deployment.onClose(() => link.close());
+    const warm = link.warm();
+    for (const dialled of [1, 2]) {
+      await expect.poll(() => box.connections).toBe(dialled);
+      await sleep(100);
+      await clock.pass(2_000);
+    }
+    await warm;
+    box.options = {};
+    for (let seconds = 0; seconds < 30 && box.connections < 3; seconds++) {
+      await clock.pass(1_000);
+      await sleep(50);
+    }
+    expect(box.connections).toBe(3);
+    expect((await link.open(ticket(), alice)).kind).toBe('relay-h1');
+  });
+
+  it('is dialled more and more seldom where each connection is cut off that stood for a moment', async () => {
+    const { box } = await through({});
+    const clock = new ManualClock();
+    const link = new RelayLink({ url: box.url, environment: {}, clock });
+    deployment.onClose(() => link.close());
+    await link.warm();
+    for (let rounds = 0; rounds < 100; rounds++) {
+      await sleep(40);
+      box.cut();
+      await sleep(10);
+      await clock.pass(250);
+    }
+    expect(box.connections).toBeLessThan(35);
+  });
+
   it('opens no leg by a network that was left meanwhile', async () => {
     const { box, link, open } = await through(SWALLOWS);
     const leg = open();
