@@ -50,6 +50,8 @@ interface HeldTicket {
 const PARTNER_TIMEOUT_MS = LIMITS.waitingLegMs + 2_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
+/** A circuit that ends sooner has the next one wait as if it had not come: what is on the way may cut off each of them. */
+const STOOD_MS = 1_000;
 /** How long to wait for fresh tickets before asking again, … */
 const RENEWAL_PATIENCE_MS = 2_000;
 /** … and where the answer was that there are none, as without any relay: a peer may have a thousand sessions that wait for one. */
@@ -115,18 +117,21 @@ export class CircuitKeeper {
 
   async #keepOpen(): Promise<void> {
     let failures = 0;
+    let brief = 0;
     while (!this.#stopped.signal.aborted) {
       try {
         const pipe = await this.#dial(failures);
         failures = 0;
+        const since = this.#options.clock.now();
         if (!pipe.closed) await once(pipe, 'close', { signal: this.#stopped.signal }).catch(() => {});
+        brief = this.#options.clock.now() - since < STOOD_MS ? brief + 1 : 0;
       } catch (thrown) {
         failures++;
         if (!this.#stopped.signal.aborted)
           this.#options.onFailure(asSallyportError(thrown, 'RELAY_UNREACHABLE'));
       }
       await this.#confirmed.promise;
-      await this.#pause(failures);
+      await this.#pause(Math.max(failures, brief));
     }
   }
 

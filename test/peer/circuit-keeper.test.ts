@@ -1,8 +1,14 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { CircuitKeeper } from '../../peer/circuit-keeper.ts';
+import { CircuitKeeper, type CircuitPath } from '../../peer/circuit-keeper.ts';
 import { issueTicket } from '../../src/core/protocol/ticket.ts';
 import { SessionKeys } from '../../src/core/session/keys.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import { loadIdentity } from '../../src/net/identity-file.ts';
+import { serverTime } from '../../src/net/server-clock.ts';
+import { TestDeployment } from '../rendezvous/deployment.ts';
 import { ManualClock } from './manual-clock.ts';
 import { freshIdentity } from './meeting.ts';
 
@@ -57,4 +63,40 @@ it('where there is no relay, tickets are asked for a few times a minute, and tak
   await pass(20);
   expect(failures).toContain('the ticket is for a relay that is not known here'); // so it was to be dialled
   kept.stop();
+});
+
+it('a circuit that is cut off as soon as it is there is dialled more and more seldom', async () => {
+  const deployment = await TestDeployment.start();
+  const relay = loadIdentity(join(deployment.home, 'rendezvous.key'));
+  const circuit = new Uint8Array(randomBytes(16));
+  let circuits = 0;
+  const kept = (['initiator', 'responder'] as const).map((role, index) => {
+    const identity = freshIdentity();
+    const leg = index === 0 ? 0 : 1;
+    const expires = serverTime() + 60_000;
+    const to = { circuit, leg, peer: identity.id, relay: relay.id, expires, bytesPerSecond: 0 } as const;
+    const link = deployment.link();
+    const options = {
+      identity,
+      role,
+      keys,
+      clock: systemClock,
+      link: () => link,
+      serverTime,
+      renew: () => {},
+      onPath: ({ pipe }: CircuitPath) => {
+        circuits++;
+        pipe.on('error', () => {});
+        setTimeout(() => pipe.destroy(), 20);
+      },
+      onFailure: () => {},
+    };
+    return new CircuitKeeper(options, [issueTicket(relay, to)]);
+  });
+  for (const each of kept) each.confirm();
+  await sleep(3_000);
+  for (const each of kept) each.stop();
+  await deployment.close();
+  expect(circuits).toBeGreaterThan(2);
+  expect(circuits).toBeLessThan(16);
 });
