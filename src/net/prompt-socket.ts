@@ -3,6 +3,8 @@ import { Duplex } from 'node:stream';
 
 type Done = (error?: Error | null) => void;
 
+const LINGER_MS = 2_000;
+
 /**
  * A socket whose writes are done at once, for an HTTP/2 session to run on.
  *
@@ -46,8 +48,14 @@ export class PromptSocket extends Duplex {
     done();
   }
 
+  /** HTTP/2 has no use for half of a connection: the other end closes it as well, or it is closed for it. */
   override _final(done: Done): void {
-    this.#socket.end(done);
+    const socket = this.#socket;
+    socket.end(() => {
+      const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+      socket.once('close', () => clearTimeout(timer));
+      done();
+    });
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
