@@ -90,7 +90,8 @@ export class Http1Front {
         let accepted: WebSocket | undefined;
         this.#settled(socket);
         route.server.handleUpgrade(request, socket, head, (webSocket) => (accepted = webSocket));
-        accepted?.on('error', () => undefined); // 'close' follows and is what its owner acts on
+        // 'close' follows, and is what its owner acts on; else it would wait for the other end to close.
+        accepted?.on('error', () => accepted?.terminate());
         return accepted;
       },
       refuse: (error) => refuse(socket, statusOf(error.code), error),

@@ -18,7 +18,7 @@ export class MessageChannel {
     this.#socket = socket;
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
-    socket.on('error', () => undefined); // 'close' follows
+    socket.on('error', () => socket.terminate()); // else it would wait for the other end to close
     socket.on('close', () => this.#end(lost('the connection was closed')));
   }
 

@@ -25,7 +25,7 @@ export class WebSocketPipe extends Duplex {
       if (!isBinary) socket.terminate();
       else if (!this.push(data)) socket.pause();
     });
-    socket.on('error', () => undefined); // 'close' follows
+    socket.on('error', () => socket.terminate()); // else it would wait for the other end to close
     socket.on('close', (code) => this.#closed(code));
   }
 
