@@ -3,19 +3,21 @@ import {
   closeSync,
   fstatSync,
   fsyncSync,
+  ftruncateSync,
   linkSync,
   lstatSync,
   openSync,
   readFileSync,
   readSync,
   renameSync,
+  rmSync,
   unlinkSync,
-  writeSync,
   type Stats,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { SallyportError } from '../core/errors.ts';
+import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import { makeFolder } from './make-folder.ts';
+import { isDiskFull, writeWhole } from './write-whole.ts';
 
 /**
  * Reads a file that holds a secret. A mode or owner that lets others read it is refused with the command that
@@ -47,7 +49,10 @@ export function checkPrivate(path: string, { mode, uid }: Pick<Stats, 'mode' | '
   }
 }
 
-/** Adds a line at the end, in one write: two processes that do so at once lose nothing of one another's. */
+/**
+ * Adds a line at the end, in one write: two processes that do so at once lose nothing of one another's. Where the disk is full, what
+ * did fit is taken away again: half a line could say something else.
+ */
 export function appendPrivateLine(path: string, line: string): void {
   attempt('write', path, () => {
     makeFolder(dirname(path), 0o700);
@@ -56,8 +61,14 @@ export function appendPrivateLine(path: string, line: string): void {
       const last = Buffer.from('\n');
       const { size } = fstatSync(file);
       if (size > 0) readSync(file, last, 0, 1, size - 1);
-      writeSync(file, `${last.toString() === '\n' ? '' : '\n'}${line}\n`);
-      fsyncSync(file);
+      const bytes = Buffer.from(`${last.toString() === '\n' ? '' : '\n'}${line}\n`);
+      try {
+        writeWhole(file, bytes);
+        fsyncSync(file);
+      } catch (cause) {
+        if (fstatSync(file).size <= size + bytes.length) ftruncateSync(file, size); // beyond, another's line begins
+        throw cause;
+      }
     } finally {
       closeSync(file);
     }
@@ -86,27 +97,40 @@ function place(path: string, text: string, put: (temporary: string, path: string
   attempt('write', path, () => {
     makeFolder(dirname(path), 0o700);
     const temporary = `${path}.${randomBytes(6).toString('hex')}`;
-    const file = openSync(temporary, 'wx', 0o600);
     try {
-      writeSync(file, text);
-      fsyncSync(file);
-      closeSync(file);
+      fill(temporary, text);
       put(temporary, path);
     } catch (cause) {
-      unlinkSync(temporary);
+      rmSync(temporary, { force: true });
       throw cause;
     }
   });
+}
+
+function fill(path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600);
+  try {
+    writeWhole(file, Buffer.from(text));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function attempt<Result>(what: 'read' | 'write', path: string, act: () => Result): Result {
   try {
     return act();
   } catch (cause) {
-    const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new SallyportError('CONFIG_INVALID', `can't ${what} ${path} (${why})`, {
-      hint: 'check its folder, or choose another with --home',
-      cause,
-    });
+    throw accessFailure(what, path, cause);
   }
+}
+
+/** Why a file of the home folder can't be read or written: `DISK_FULL`, else `CONFIG_INVALID`. */
+export function accessFailure(what: 'read' | 'write', path: string, cause: unknown): SallyportError {
+  const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
+  const [code, remedy]: [ErrorCode, string] = isDiskFull(cause)
+    ? ['DISK_FULL', 'make room']
+    : ['CONFIG_INVALID', 'check its folder'];
+  const hint = `${remedy}, or choose another with --home`;
+  return new SallyportError(code, `can't ${what} ${path} (${why})`, { hint, cause });
 }
