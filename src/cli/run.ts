@@ -1,10 +1,12 @@
 import { CommanderError, InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDuration } from '../core/duration.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
+import { isDiskFull } from '../net/write-whole.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
 import { Reporter, type ReporterOptions } from './reporter.ts';
 import { readSwitches } from './switches.ts';
 import { hasLostTerminal } from './terminal.ts';
+import { writeToFilesWhole } from './whole-output.ts';
 
 /** An option with its environment twin: `--public-address` is `SALLYPORT_PUBLIC_ADDRESS`. */
 export function option(flags: string, description: string): Option {
@@ -50,6 +52,7 @@ export function durationBetween(low: number, high: number, unit: 'ms' | 's'): (t
  * @param argv without the interpreter and the script
  */
 export async function runCommandLine(program: Command, argv: readonly string[]): Promise<never> {
+  writeToFilesWhole();
   endQuietlyOnClosedOutput();
   const said = { ...process.env };
   applyToAll(program, (command) => readSwitches(command, said, process.env));
@@ -133,7 +136,7 @@ function endQuietlyOnClosedOutput(): void {
   process.stderr.on('error', () => undefined);
   process.stdout.on('error', (cause: NodeJS.ErrnoException) => {
     if (cause instanceof SallyportError || cause.code === 'EPIPE') return;
-    const code = cause.code === 'ENOSPC' ? 'DISK_FULL' : 'STREAM_RESET';
+    const code = isDiskFull(cause) ? 'DISK_FULL' : 'STREAM_RESET';
     throw new SallyportError(code, `what was printed could not be written (${cause.code})`, { cause });
   });
 }

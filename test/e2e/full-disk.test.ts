@@ -1,9 +1,9 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, type TestContext } from 'vitest';
-import { Stage } from './commands.ts';
+import { describe, expect, it, vi, type TestContext } from 'vitest';
+import { Stage, type RunOptions } from './commands.ts';
 import { canMount, Disk, PAGE } from './full-disk.ts';
-import { complaintOf } from './plain.ts';
+import { complaintIn, complaintOf } from './plain.ts';
 
 /** A test whose commands see a small disk beside the temporary folders of their stage. */
 function onDisk(act: (stage: Stage, disk: Disk) => Promise<void>): (context: TestContext) => Promise<void> {
@@ -49,4 +49,48 @@ describe.runIf(canMount)('on a disk that is full or read-only (needs mounts of i
       expect(readFileSync(allow, 'utf8').split('\n').at(-2)).toBe(`${friend}=web`);
     }),
   );
+
+  it(
+    'a report that was printed in part has failed',
+    onDisk(async (stage, disk) => {
+      const report = join(disk.here, 'report');
+      writeFileSync(report, comments(PAGE - 10));
+      disk.fill();
+      const command = stage.run('peer', ['id', '--home', stage.home('alice')], {
+        start: redirected(disk, `>>${join(disk.folder, 'report')}`),
+      });
+      expect(await complaintIn(command)).toMatchObject({ status: 1, code: 'DISK_FULL' });
+      expect(statSync(report).size).toBe(PAGE);
+    }),
+  );
+
+  it(
+    'a log breaks off, and goes on with a line of its own once there is room',
+    onDisk(async (stage, disk) => {
+      const log = join(disk.here, 'log');
+      const lines = () => readFileSync(log, 'utf8').trim().split('\n');
+      writeFileSync(log, '');
+      const where = ['--home', stage.home('r'), '--listen', '127.0.0.1:0', '--stun-port', '0'];
+      stage.run('rendezvous', ['start', ...where, '--insecure', '--open', '--json'], {
+        start: redirected(disk, `2>>${join(disk.folder, 'log')}`),
+      });
+      await vi.waitFor(() => expect(statSync(log).size).toBeGreaterThan(0), 15_000);
+      const { join: url } = JSON.parse(lines()[0]!) as { join: string };
+      appendFileSync(log, comments(PAGE - 10 - statSync(log).size));
+      const makeRoom = disk.fill();
+      await stage.peer('alice', 'join', url).ended;
+      await vi.waitFor(() => expect(statSync(log).size).toBe(PAGE), 15_000);
+      makeRoom();
+      await stage.peer('bob', 'join', url).ended;
+      const bob = await stage.id('bob');
+      await vi.waitFor(() => expect(JSON.parse(lines().at(-1)!)).toMatchObject({ id: bob }), 15_000);
+      const torn = lines().filter((line) => line.startsWith('{') && !line.endsWith('}'));
+      expect(torn).toEqual(['{"event":"']);
+    }),
+  );
 });
+
+function redirected(disk: Disk, where: string): RunOptions['start'] {
+  return (file, args, options) =>
+    disk.start!('sh', ['-c', `exec "$0" "$@" ${where}`, file, ...args], options);
+}
