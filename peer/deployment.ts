@@ -295,14 +295,15 @@ async function registerAt(
   options: RegisterOptions,
 ): Promise<Registration> {
   const connection = connectTo(rendezvous, role, options);
-  let firstSeen: PeerId | undefined;
-  connection.once('pin', (id) => {
-    firstSeen = id;
-    options.settings.pinDeployment(rendezvous.url, id);
-  });
+  const isKnown = connection.deployment !== undefined;
   try {
-    await connection.whenRegistered({ firstAttemptOnly: true, signal: options.signal });
-    return { connection, firstSeen };
+    const { deployment } = await connection.whenRegistered({
+      firstAttemptOnly: true,
+      signal: options.signal,
+    });
+    if (isKnown) return { connection, firstSeen: undefined };
+    options.settings.pinDeployment(rendezvous.url, deployment);
+    return { connection, firstSeen: deployment };
   } catch (thrown) {
     connection.close();
     throw thrown;

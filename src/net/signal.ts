@@ -23,7 +23,7 @@ export interface SignalOptions extends Origin, Omit<Registrant, 'boot' | 'instan
   readonly boot?: Uint8Array | undefined;
   readonly instance?: Uint8Array | undefined;
   readonly secret?: Uint8Array | undefined;
-  /** The deployment's id, if it is known; otherwise the first one seen is reported by `pin` and kept. */
+  /** The deployment's id, if it is known; otherwise the first one seen is kept. */
   readonly deployment?: PeerId | undefined;
   readonly clock?: Clock | undefined;
 }
@@ -36,8 +36,6 @@ export interface SignalEvents {
   registered: [grant: Grant];
   message: [message: SignalMessage];
   relays: [relays: readonly RelayInfo[]];
-  /** An unpinned deployment's id, before anything is sent to it that matters. */
-  pin: [id: PeerId];
   /** No connection; another attempt follows. */
   down: [why: SallyportError];
   /** Trying again can't help; the connection is closed. */
@@ -207,10 +205,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #begin({ channel, grant }: Registered): void {
     // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
     if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.terminate();
-    if (this.#deployment === undefined) {
-      this.#deployment = grant.deployment;
-      this.emit('pin', grant.deployment);
-    }
+    this.#deployment ??= grant.deployment;
     this.#channel?.terminate();
     this.#cancelTimers();
     this.#channel = channel;

@@ -88,6 +88,20 @@ describe.runIf(canMount)('on a disk that is full or read-only (needs mounts of i
       expect(torn).toEqual(['{"event":"']);
     }),
   );
+
+  it(
+    'a peer that can’t keep the key of its rendezvous says so',
+    onDisk(async (stage, disk) => {
+      const { url } = await stage.rendezvous();
+      const home = join(disk.folder, 'home');
+      await stage.run('peer', ['id', '--home', home]).ended;
+      const up = ['up', '--home', home, '--rendezvous', url];
+      disk.fill();
+      expect(await complaintOf(stage, 'peer', up)).toMatchObject({ status: 1, code: 'DISK_FULL' });
+      disk.makeReadOnly();
+      expect(await complaintOf(stage, 'peer', up)).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
+    }),
+  );
 });
 
 function redirected(disk: Disk, where: string): RunOptions['start'] {
