@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { SallyportError } from '../src/core/errors.ts';
 import { makeFolder } from '../src/net/make-folder.ts';
+import { accessFailure } from '../src/net/private-file.ts';
 import { parseSocketPath } from './target.ts';
 
 /** What a running agent says of itself, as `peer status` prints it. */
@@ -35,17 +36,21 @@ export class AgentSocket {
     this.#path = path;
   }
 
-  /** @throws SallyportError `USAGE` where the folder's path is too long */
+  /** @throws SallyportError `USAGE` where the folder's path is too long; `CONFIG_INVALID`, `DISK_FULL` where it can't be written */
   static async listen(folder: string, status: () => AgentStatus): Promise<AgentSocket> {
     const path = parseSocketPath(join(folder, `${process.pid}.sock`));
-    makeFolder(folder, 0o700);
-    rmSync(path, { force: true });
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy());
       socket.end(JSON.stringify(status()));
     });
-    server.listen(path);
-    await once(server, 'listening');
+    try {
+      makeFolder(folder, 0o700);
+      rmSync(path, { force: true });
+      server.listen(path);
+      await once(server, 'listening');
+    } catch (cause) {
+      throw accessFailure('write', path, cause);
+    }
     server.on('error', () => {}); // accept failed for want of descriptors: the next may not
     server.unref();
     return new AgentSocket(server, path);

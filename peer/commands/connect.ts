@@ -4,7 +4,6 @@ import type { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
-import { AgentSocket } from '../agent-socket.ts';
 import {
   parseDynamic,
   parseLocal,
@@ -31,7 +30,7 @@ import {
   withPeerOptions,
   type DialOptions,
 } from './shared.ts';
-import { statusOf } from './status.ts';
+import { answerStatus } from './status.ts';
 
 interface ConnectCommandOptions extends DialOptions {
   L: LocalSpec[];
@@ -89,13 +88,8 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   if (options.explain) peer.on('session', (session) => explain(session, reporter));
   peer.on('stream', (record) => reportStream(record, reporter));
   let forwards: RunningForward[] = [];
-  const agent = await AgentSocket.listen(peer.home.agentsFolder, () =>
-    statusOf(
-      peer,
-      'connect',
-      forwards.map(({ type, listen, target }) => ({ type, listen, target })),
-    ),
-  );
+  const reports = () => forwards.map(({ type, listen, target }) => ({ type, listen, target }));
+  const agent = await answerStatus(peer, 'connect', reports, reporter);
   try {
     const terms = { paths: options.paths, signal: stop };
     const session = looksLikeInvite(to)
@@ -113,7 +107,7 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
     }
   } finally {
     await Promise.all(forwards.map((forward) => forward.close()));
-    await agent.close();
+    await agent?.close();
     await peer.close();
   }
 }

@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { stopSignal } from '../../src/cli/run.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { parsePeerName } from '../../src/core/peer-name.ts';
-import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { TargetFolder } from '../files/folder.ts';
 import { bytesText, Progress } from '../files/progress.ts';
@@ -20,7 +19,7 @@ import {
   withPeerOptions,
   type SharedOptions,
 } from './shared.ts';
-import { statusOf } from './status.ts';
+import { answerStatus } from './status.ts';
 
 interface ReceiveOptions extends SharedOptions {
   dir: string;
@@ -54,7 +53,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
   const { allow, name } = options;
   const peer = await startPeer(options, reporter, { role: 'listen', allow, name, signal: stop });
   peer.on('stream', (record) => reportStream(record, reporter));
-  const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'receive', []));
+  const agent = await answerStatus(peer, 'receive', () => [], reporter);
   const once = new Promise<void>((resolve) =>
     takeFiles(peer, folder, reporter, options.once ? resolve : undefined),
   );
@@ -67,7 +66,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
       once.then(resolve, reject);
     });
   } finally {
-    await agent.close();
+    await agent?.close();
     await leave(peer);
   }
 }

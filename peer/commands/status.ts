@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { runningAgents, type AgentStatus, type SilentAgent } from '../agent-socket.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
+import { asSallyportError } from '../../src/core/errors.ts';
+import { AgentSocket, runningAgents, type AgentStatus, type SilentAgent } from '../agent-socket.ts';
 import { Home } from '../home.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import type { Peer } from '../peer.ts';
@@ -37,7 +39,27 @@ export function addStatusCommand(program: Command): void {
   );
 }
 
-export function statusOf(peer: Peer, command: string, forwards: readonly ForwardReport[]): AgentStatus {
+/**
+ * Lets `peer status` ask about a command that runs. A home folder that can't be written, being read-only or on a full disk, keeps no command
+ * from its work: what runs there can't be asked then.
+ */
+export async function answerStatus(
+  peer: Peer,
+  command: string,
+  forwards: () => readonly ForwardReport[],
+  reporter: Reporter,
+): Promise<AgentSocket | undefined> {
+  try {
+    return await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, command, forwards()));
+  } catch (thrown) {
+    const { code, message } = asSallyportError(thrown);
+    if (code === 'USAGE') throw thrown;
+    reporter.event('no-status', { code, message }, `\`peer status\` can't ask this command: ${message}`);
+    return undefined;
+  }
+}
+
+function statusOf(peer: Peer, command: string, forwards: readonly ForwardReport[]): AgentStatus {
   return {
     pid: process.pid,
     command,

@@ -5,7 +5,6 @@ import type { Reporter } from '../../src/cli/reporter.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { parsePeerName } from '../../src/core/peer-name.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
-import { AgentSocket } from '../agent-socket.ts';
 import { parseAllowRule } from '../allow-list.ts';
 import { parseExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
@@ -17,7 +16,7 @@ import { reportStream } from './audit.ts';
 import { configure } from './config.ts';
 import { takeFiles } from './receive.ts';
 import { explain, leave, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
-import { statusOf } from './status.ts';
+import { answerStatus } from './status.ts';
 
 interface UpOptions extends SharedOptions {
   name?: string;
@@ -89,14 +88,14 @@ async function up(options: UpOptions, command: Command): Promise<void> {
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
   reload = reloader(peer, command, reporter);
-  const agent = await AgentSocket.listen(peer.home.agentsFolder, () => statusOf(peer, 'up', []));
+  const agent = await answerStatus(peer, 'up', () => [], reporter);
   reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
   if (isAsked) reload();
   try {
     await untilStopped(peer, stop, pipeDone);
   } finally {
     reload = () => {};
-    await agent.close();
+    await agent?.close();
     await leave(peer);
   }
 }

@@ -102,6 +102,27 @@ describe.runIf(canMount)('on a disk that is full or read-only (needs mounts of i
       expect(await complaintOf(stage, 'peer', up)).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
     }),
   );
+
+  it(
+    'a peer can be reached, though its status can’t be asked for',
+    onDisk(async (stage, disk) => {
+      const { join: url } = await stage.rendezvous();
+      const home = join(disk.folder, 'home');
+      const { stdout } = await stage.run('peer', ['id', '--home', home]).ended;
+      disk.makeReadOnly();
+      const args = ['up', '--home', home, '--allow', 'any', '--json', '--rendezvous', url];
+      const up = stage.run('peer', args);
+      expect(await up.event('no-status')).toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: expect.stringMatching(/agents.*EROFS/) as string,
+      });
+      await up.event('up');
+      const id = stdout.toString().trim();
+      const ping = stage.peer('alice', 'ping', id, '-c', '1', '--rendezvous', url);
+      expect(await ping.ended).toMatchObject({ status: 0 });
+      expect(await up.stop()).toMatchObject({ status: 0 });
+    }),
+  );
 });
 
 function redirected(disk: Disk, where: string): RunOptions['start'] {
