@@ -12,6 +12,7 @@ import {
 } from './allow-list.ts';
 import type { Home } from './home.ts';
 import { InviteFolder, type OpenInvite } from './invite-folder.ts';
+import { SpareDescriptor } from './spare-descriptor.ts';
 
 interface TrustEvents {
   /** It was looked at again: what is no longer allowed has to end. */
@@ -36,6 +37,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   /** What was told of a file that can't be read. */
   #told: string | undefined;
   #cancelWatch: (() => void) | undefined;
+  /** For reading the file: whoever has this process run out of descriptors shall neither end others' sessions nor keep their own. */
+  #spare: SpareDescriptor | undefined;
 
   /** @throws SallyportError `CONFIG_INVALID`, naming the line; `KEY_FILE_MODE` */
   constructor(home: Home, options: readonly AllowRule[], clock: Clock) {
@@ -57,6 +60,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   /** Looks at the list again and again, until `close`. */
   watch(): void {
+    this.#spare ??= new SpareDescriptor();
     this.#cancelWatch = this.#clock.setTimer(() => {
       this.#look();
       this.watch();
@@ -65,6 +69,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   close(): void {
     this.#cancelWatch?.();
+    this.#spare?.release();
+    this.#spare = undefined;
   }
 
   /** What the options say from now on. */
@@ -100,7 +106,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   #look(): void {
     try {
-      this.#list = this.#read();
+      this.#list = this.#spare ? this.#spare.lend(() => this.#read()) : this.#read();
       this.#told = undefined;
     } catch (thrown) {
       // A list that can't be read allows nobody beyond the options, and denies whom it denied.

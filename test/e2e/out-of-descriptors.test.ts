@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { describe, expect, it, vi } from 'vitest';
+import type { RunOptions } from './commands.ts';
+import { staged } from './plain.ts';
+
+const MOST = 64;
+/** Both limits: Node raises the soft one to the hard one as it starts. */
+const limited: RunOptions['start'] = (file, args, options) =>
+  spawn('sh', ['-c', `ulimit -n ${MOST} && exec "$0" "$@"`, file, ...args], options);
+
+describe.runIf(process.platform === 'linux')('a peer that may open no more files', () => {
+  it(
+    'keeps the sessions of whom its allow list names, and ends those of whom it denies',
+    staged(async (stage) => {
+      const server = createServer((socket) => socket.on('error', () => {}).pipe(socket)).listen(
+        0,
+        '127.0.0.1',
+      );
+      await once(server, 'listening');
+      const { url } = await stage.rendezvous();
+      const [alice, mallory] = await Promise.all([stage.id('alice'), stage.id('mallory')]);
+      for (const id of [alice, mallory]) await stage.peer('bob', 'allow', id).ended;
+      const expose = `echo=127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const args = ['up', '--rendezvous', url, '--expose', expose, '--home', stage.home('bob'), '--json'];
+      const bob = stage.run('peer', args, { start: limited });
+      const { id } = await bob.event('up');
+      const forwarding = (name: string) =>
+        stage.peer(name, 'connect', String(id), '-L', '0:echo', '--rendezvous', url);
+      const sockets: Socket[] = [];
+      const dial = async (command: ReturnType<typeof forwarding>) => {
+        const { listen } = await command.event('forward');
+        const socket = connect(Number(String(listen).split(':').at(-1)), '127.0.0.1');
+        sockets.push(socket.on('error', () => {}));
+        socket.write('.');
+        return socket;
+      };
+      const [friend, foe] = [forwarding('alice'), forwarding('mallory')];
+      const stream = await dial(friend);
+      await once(stream, 'data');
+
+      for (let count = 0; count < MOST; count++) await dial(foe);
+      await bob.event('stream', ({ state, reason }) => state === 'refused' && reason === 'LIMIT');
+      expect(readdirSync(`/proc/${bob.child.pid}/fd`).length).toBeGreaterThanOrEqual(MOST - 1);
+      // Longer than it takes to look at the list again.
+      for (let beat = 0; beat < 15; beat++) {
+        stream.write('.');
+        await once(stream, 'data');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      expect(await stage.peer('bob', 'deny', mallory).ended).toMatchObject({ status: 0 });
+      expect(await foe.ended).toMatchObject({ status: 3 });
+      stream.write('.');
+      await once(stream, 'data');
+      await vi.waitFor(async () => {
+        const again = await dial(friend);
+        expect(await Promise.race([once(again, 'data'), once(again, 'close')])).toHaveLength(1);
+      }, 15_000);
+      expect(bob.events.filter(({ event }) => event === 'error')).toEqual([]);
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    }),
+  );
+});
