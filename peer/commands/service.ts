@@ -37,6 +37,7 @@ Wants=network-online.target
 
 [Service]
 ExecStart=${command}
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2 3

@@ -145,6 +145,7 @@ describe.concurrent('the configuration file', () => {
       const { stdout, status } = await stage.run('peer', ['service', '--home', home]).ended;
       expect(status).toBe(0);
       expect(stdout.toString()).toContain(`peer.js up --home "${home}"\n`);
+      expect(stdout.toString()).toMatch(/^ExecReload=\/bin\/kill -HUP \$MAINPID$/m);
       // systemd starts it in another folder than this.
       const relative = await stage.run('peer', ['service', '--home', 'a b']).ended;
       expect(relative.stdout.toString()).toContain(`peer.js up --home "${join(process.cwd(), 'a b')}"\n`);
