@@ -3,6 +3,7 @@ import { AllowFile, parseDenied } from '../allow-list.ts';
 import { Home } from '../home.ts';
 import { copyIdentity } from '../../src/net/identity-file.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
+import { printable } from '../../src/core/remote-failure.ts';
 import { joinByInvite, servicesOption, type InviteCommandOptions } from './invite.ts';
 import { joinByUrl } from './join.ts';
 import { reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
@@ -18,8 +19,13 @@ export function addIdentityCommands(program: Command): void {
       const home = new Home(options.home);
       if (options.import !== undefined) copyIdentity(options.import, home.keyFile);
       const { id } = home.identity();
-      if (options.export !== undefined) copyIdentity(home.keyFile, options.export);
-      reporterOf(options).report({ id }, id);
+      const reporter = reporterOf(options);
+      if (options.export !== undefined) {
+        copyIdentity(home.keyFile, options.export);
+        const words = `${printable(options.export)} holds the private key: whoever has it is this peer`;
+        reporter.event('exported', { file: options.export }, words);
+      }
+      reporter.report({ id }, id);
     });
 
   withPeerOptions(

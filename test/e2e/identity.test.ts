@@ -16,6 +16,22 @@ describe.concurrent('what a home holds', () => {
   );
 
   it(
+    'is said to be this peer, where its key goes into a file',
+    staged(async (stage) => {
+      const file = stage.home('backup');
+      const { stdout, stderr } = await stage.run('peer', [
+        'id',
+        '--export',
+        file,
+        '--home',
+        stage.home('desk'),
+      ]).ended;
+      expect(stdout.toString()).toMatch(/^[a-z2-7]{52}\n$/);
+      expect(stderr.trimEnd()).toBe(`${file} holds the private key: whoever has it is this peer`);
+    }),
+  );
+
+  it(
     'is listed: who is allowed what',
     staged(async (stage) => {
       const nobody = await stage.run('peer', ['list', '--home', stage.home('bob')]).ended;
