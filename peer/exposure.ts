@@ -169,7 +169,5 @@ function unknownService(name: string): SallyportError {
 }
 
 function refusal(what: string): SallyportError {
-  return new SallyportError('NOT_AUTHORIZED', `the other side doesn't expose ${what} to this peer`, {
-    hint: 'there: peer up --expose host:port',
-  });
+  return new SallyportError('NOT_AUTHORIZED', `the other side doesn't expose ${what} to this peer`);
 }

@@ -22,7 +22,7 @@ export const TAKE_JOIN_URL =
 const HINTS: Partial<Record<ErrorCode, string>> = {
   TOKEN_INVALID: TAKE_JOIN_URL,
   NOT_AUTHORIZED:
-    'there: `peer allow` with this id, and `peer up --expose host:port` (for -R `--permit-listen port`) for what it may reach',
+    'there: `peer allow` with this id, and `peer up --expose host:port` or `--expose /path` (for -R `--permit-listen port`) for what it may reach',
   ALREADY_REGISTERED: 'stop the other one, or give this one a key of its own with --home',
   PEER_OFFLINE: 'check the id, and that `peer up` runs there with the same rendezvous',
   RATE_LIMITED: 'wait a little and try again',

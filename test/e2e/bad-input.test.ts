@@ -384,9 +384,10 @@ describe.concurrent('a target', () => {
       );
       const at = (...target: string[]) =>
         peerComplaint(stage, 'alice', 'connect', id, ...target, '--rendezvous', url);
-      const [refused, unexposed, unknown, pipe, unresolved] = await Promise.all([
+      const [refused, unexposed, socket, unknown, pipe, unresolved] = await Promise.all([
         at('-W', `127.0.0.1:${port}`),
         at('-W', '127.0.0.1:22'),
+        at('-W', '/run/docker.sock'),
         at('-W', 'web'),
         at(),
         at('-W', 'x'),
@@ -395,6 +396,8 @@ describe.concurrent('a target', () => {
       expect(refused.text).toMatch(/refused the connection; check that it runs there/);
       expect(unexposed).toMatchObject({ status: 3, code: 'NOT_AUTHORIZED' });
       expect(unexposed.text).toMatch(/this peer; there: .*peer up --expose/);
+      expect(socket).toMatchObject({ status: 3, code: 'NOT_AUTHORIZED' });
+      expect(socket.text).toMatch(/docker\.sock to this peer; there: .*`--expose \/path`/);
       expect(unknown).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });
       expect(unknown.text).toMatch(/"web"; there: peer up --expose/);
       expect(pipe).toMatchObject({ status: 1, code: 'SERVICE_UNKNOWN' });
