@@ -15,7 +15,7 @@ type Common = Pick<StunServerOptions, 'deployment' | 'lookup' | 'now'>;
  * STUN on the address that HTTP is bound to, and over IPv6 where this host has it: what isn't translated there still
  * has to be seen and attested, so that firewalls on both sides can be opened at the same moment.
  * @param bound the address of HTTP
- * @throws SallyportError `PORT_IN_USE`, `UNSUPPORTED`, `USAGE`
+ * @throws SallyportError `PORT_IN_USE`, `USAGE`
  */
 export async function startStun(
   options: RendezvousOptions,

@@ -7,6 +7,7 @@ import { formatEndpoint } from '../../src/core/endpoint.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { placeText, type Place } from './forward-spec.ts';
+import { listenFailure } from '../../src/net/listen-failure.ts';
 import { resetConnection } from '../../src/net/reset.ts';
 
 /** Accepts the connections of one forward, on a port or a Unix socket, up to a limit at a time. */
@@ -66,7 +67,7 @@ export async function bindUdp(place: { bind: string; port: number }): Promise<Ud
   const address = addressOf(place.bind);
   const socket = createSocket(familyOfAddress(address) === 6 ? 'udp6' : 'udp4');
   socket.bind(place.port, address);
-  await once(socket, 'listening').catch((cause: unknown) => {
+  await once(socket, 'listening').catch((cause: NodeJS.ErrnoException) => {
     socket.close();
     throw listenError(place, cause);
   });
@@ -82,7 +83,7 @@ async function listening(server: Server, place: Place): Promise<void> {
   } else {
     server.listen({ host: addressOf(place.bind), port: place.port });
   }
-  await once(server, 'listening').catch((cause: unknown) => {
+  await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
     throw listenError(place, cause);
   });
 }
@@ -92,8 +93,8 @@ function addressOf(bind: string): string {
   return bind === '*' ? '::' : bind;
 }
 
-function listenError(place: Place, cause: unknown): SallyportError {
-  const { code } = cause as NodeJS.ErrnoException;
+function listenError(place: Place, cause: NodeJS.ErrnoException): SallyportError {
+  const { code } = cause;
   const where = placeText(place);
   if (code === 'EADDRINUSE' && 'path' in place) {
     return new SallyportError('PORT_IN_USE', `there is a file at ${where} already`, {
@@ -107,11 +108,11 @@ function listenError(place: Place, cause: unknown): SallyportError {
       cause,
     });
   }
-  return new SallyportError('USAGE', `can't listen on ${where} (${code ?? String(cause)})`, {
-    hint: 'give an address of this host, and a port or path that this user may use',
-    cause,
-  });
+  return listenFailure(where, cause, 'path' in place ? PATH_HINTS : {});
 }
+
+/** libuv says EACCES as well where there is no such folder. */
+const PATH_HINTS = { EACCES: 'its folder has to be there, and this user’s to write to' };
 
 function destroyed(this: Socket): void {
   this.destroy();

@@ -12,6 +12,7 @@ import { Http1Front } from './front-http1.ts';
 import { Http2Front } from './front-http2.ts';
 import { StandingLegs, type StandingKnock } from './front-standing.ts';
 import { remoteOf, type Knock } from './knock.ts';
+import { listenFailure } from './listen-failure.ts';
 
 /** What a plain GET sees. */
 export interface Page {
@@ -231,15 +232,7 @@ function listenError(error: NodeJS.ErrnoException, { host, port }: FrontOptions)
       cause: error,
     });
   }
-  return new SallyportError('USAGE', `can't listen on ${where}: ${error.code ?? error.message}`, {
-    hint: LISTEN_HINTS[error.code ?? ''],
-    cause: error,
+  return listenFailure(where, error, {
+    EACCES: 'ports below 1024 need privileges; try --listen 0.0.0.0:8443',
   });
 }
-
-const LISTEN_HINTS: Record<string, string> = {
-  EACCES: 'ports below 1024 need privileges; try --listen 0.0.0.0:8443',
-  EADDRNOTAVAIL: 'it has to be an address of this host; 0.0.0.0 stands for all of them',
-  ENOTFOUND: 'this name has no address; 0.0.0.0 stands for all addresses of this host',
-  EAI_AGAIN: 'this name has no address; 0.0.0.0 stands for all addresses of this host',
-};

@@ -6,6 +6,7 @@ import { SallyportError } from '../core/errors.ts';
 import type { Identity } from '../core/identity.ts';
 import type { Instant } from '../core/machine.ts';
 import { StunResponder, type StunLocal, type StunPeer } from '../core/stun/responder.ts';
+import { listenFailure } from './listen-failure.ts';
 import { StunDelivery } from './stun-delivery.ts';
 import { StunDialer } from './stun-dial.ts';
 import { StunTcpPort } from './stun-tcp.ts';
@@ -60,7 +61,7 @@ export class StunServer {
     this.tcp = [];
   }
 
-  /** Fails with `PORT_IN_USE` or `UNSUPPORTED`; then nothing is left bound. */
+  /** Fails with `PORT_IN_USE` or `USAGE`; then nothing is left bound. */
   static async start(options: StunServerOptions): Promise<StunServer> {
     const server = new StunServer(options);
     try {
@@ -152,13 +153,16 @@ function isInUse(cause: unknown): boolean {
 }
 
 function bindError(cause: unknown, port: number, addresses: readonly string[]): SallyportError {
-  const where = `STUN port ${port} can't be bound on ${addresses.join(' and ')}`;
-  const hint = 'choose another with --stun-port, or 0 for any';
-  if (isInUse(cause)) return new SallyportError('PORT_IN_USE', `${where}: it is taken`, { hint, cause });
-  const { code } = cause as NodeJS.ErrnoException;
-  return new SallyportError('UNSUPPORTED', `${where}: ${code ?? String(cause)}`, {
-    hint: code === 'EADDRNOTAVAIL' ? 'every address has to be one of this host’s interfaces' : undefined,
-    cause,
+  if (isInUse(cause)) {
+    const where = `STUN port ${port} can't be bound on ${addresses.join(' and ')}`;
+    const hint = 'choose another with --stun-port, or 0 for any';
+    return new SallyportError('PORT_IN_USE', `${where}: it is taken`, { hint, cause });
+  }
+  const failure = cause as NodeJS.ErrnoException & { address?: string };
+  const where = failure.address === undefined ? addresses.join(' and ') : failure.address;
+  return listenFailure(`${where} for STUN`, failure, {
+    EACCES: 'ports below 1024 need privileges; choose others with --stun-port',
+    EADDRNOTAVAIL: 'it has to be an address of this host',
   });
 }
 

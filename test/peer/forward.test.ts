@@ -141,6 +141,15 @@ describe('a forward', () => {
     server.close();
   });
 
+  it.each([
+    [{ bind: '192.0.2.9', port: 0 }, "can't listen on 192.0.2.9:0: EADDRNOTAVAIL", /an address of this host/],
+    [{ path: '/nowhere/f.sock' }, "can't listen on /nowhere/f.sock: EACCES", /its folder/],
+  ])('says why it can not listen at %j', async (place, message, hint) => {
+    const opener = { openPurpose: () => Promise.reject(new Error()) };
+    const failure = { code: 'USAGE', message, hint: expect.stringMatching(hint) as string };
+    await expect(startForward(place, SERVICE, opener, () => {})).rejects.toMatchObject(failure);
+  });
+
   it('on a Unix socket is for this user only, leaves what stands there alone, and takes its file away', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sallyport-'));
     const path = join(folder, 'f.sock');
