@@ -38,8 +38,16 @@ export async function gather(named: readonly string[], options: GatherOptions): 
   const entries: Entry[] = [];
   for (const source of named) {
     const top = basename(resolve(source));
-    if (top === '') throw new SallyportError('USAGE', 'the root folder has no name to be sent under');
-    if (tops.has(top)) throw new SallyportError('USAGE', `two of them are called ${JSON.stringify(top)}`);
+    if (top === '') {
+      throw new SallyportError('USAGE', 'the root folder has no name to be sent under', {
+        hint: 'name what is in it',
+      });
+    }
+    if (tops.has(top)) {
+      throw new SallyportError('USAGE', `two of them are called ${JSON.stringify(top)}`, {
+        hint: 'rename one, or send a folder that holds it',
+      });
+    }
     tops.add(top);
     for await (const entry of below(source, [top], options)) entries.push(entry);
   }

@@ -30,5 +30,6 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   TARGET_REFUSED: 'check that it runs there',
   TARGET_UNREACHABLE: 'check its name, and that the other side can reach it',
   PORT_IN_USE: 'choose another port, or 0 for any',
+  FILE_EXISTS: 'there: move it away, or receive with --overwrite',
   SERVICE_UNKNOWN: 'there: peer up --expose name=host:port, or --pipe',
 };

@@ -112,6 +112,10 @@ describe.concurrent('peer send', () => {
       expect(missing.text).toMatch(/nothing: there is no such file/);
       const exists = await send(id, file);
       expect(exists).toMatchObject({ status: 1, code: 'FILE_EXISTS' });
+      expect(exists.text).toMatch(/another file; there: move it away, or receive with --overwrite/);
+      const twice = await send(id, file, join(dir, 'file'));
+      expect(twice).toMatchObject({ status: 2, code: 'USAGE' });
+      expect(twice.text).toMatch(/called "file"; rename one/);
       expect(readFileSync(join(dir, 'file'), 'utf8')).toBe('theirs');
 
       const up = stage.peer('carol', 'up', '--allow', 'any', '--rendezvous', url);
