@@ -126,7 +126,7 @@ function embeddedIPv4(bytes: Uint8Array): Uint8Array | undefined {
 }
 
 function parseAddress(text: string): Uint8Array | undefined {
-  return text.includes(':') ? parseIPv6(text.replace(/%.*$/, '')) : parseIPv4(text);
+  return text.includes(':') ? parseIPv6(text.replace(/%[^%\s]+$/, '')) : parseIPv4(text);
 }
 
 /** Four decimal numbers without leading zeros. By hand: every datagram brings an address. */
@@ -155,20 +155,22 @@ const ZERO_DIGIT = 48;
 function parseIPv6(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0]!);
-  const tail = halves.length === 2 ? parseGroups(halves[1]!) : [];
+  const head = parseGroups(halves[0]!, halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1]!, true) : [];
   if (!head || !tail) return undefined;
   const missing = 16 - head.length - tail.length;
   if (halves.length === 2 ? missing < 2 : missing !== 0) return undefined;
   return Uint8Array.from([...head, ...Array.from({ length: missing }, () => 0), ...tail]);
 }
 
-function parseGroups(text: string): number[] | undefined {
+/** @param atEnd whether it is the address's end, where alone IPv4 may be written (RFC 4291 §2.2) */
+function parseGroups(text: string, atEnd: boolean): number[] | undefined {
   if (text === '') return [];
   const bytes: number[] = [];
   const groups = text.split(':');
   for (const [index, group] of groups.entries()) {
-    const dotted = index === groups.length - 1 && group.includes('.') ? parseIPv4(group) : undefined;
+    const mayBeDotted = atEnd && index === groups.length - 1;
+    const dotted = mayBeDotted && group.includes('.') ? parseIPv4(group) : undefined;
     if (dotted) bytes.push(...dotted);
     else if (/^[0-9a-fA-F]{1,4}$/.test(group))
       bytes.push(parseInt(group, 16) >> 8, parseInt(group, 16) & 0xff);

@@ -1,3 +1,5 @@
+import * as fc from 'fast-check';
+import { isIP } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { canonicalAddress, isAddress, scopeOf, sourceAddress, sourceOf } from '../../src/core/address.ts';
 import { formatEndpoint, parseEndpoint } from '../../src/core/endpoint.ts';
@@ -43,9 +45,39 @@ describe('addresses', () => {
     '1:2:3:4:5:6:7:8:9',
     'g::',
     'localhost',
+    '1.2.3.4::',
+    '1.2.3.4::1',
+    '1:1.2.3.4::',
+    '::1.2.3.4:1',
+    '::1.2.3',
+    '::01.2.3.4',
+    '1:2:3:4:5:6:7:1.2.3.4',
+    '1:2:3:4::5:6:7:8',
+    '::00001',
+    '1:',
+    ':1',
+    '::1 ',
+    '1.2.3.4\n',
+    '1..3.4',
+    '1.2.3.4.',
+    '::1%',
+    '::1%%',
+    'fe80::1%a%b',
+    'fe80::1%eth 0',
+    '%eth0',
+    '1.2.3.4%eth0',
   ])('%j is not an address', (text) => {
     expect(isAddress(text)).toBe(false);
     expect(() => canonicalAddress(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  });
+
+  it('are what the system takes for one', () => {
+    const part = fc.constantFrom(':', '::', '.', '0', '1', 'a', '12', 'ff', '255', '256', '1.2.3.4', '1:2:3');
+    const text = fc.array(part, { maxLength: 12 }).map((parts) => parts.join(''));
+    const agrees = fc.property(text, (each) => {
+      expect(isAddress(each)).toBe(isIP(each) !== 0);
+    });
+    fc.assert(agrees, { numRuns: 5_000 });
   });
 
   it.each([
@@ -115,10 +147,23 @@ describe('endpoints', () => {
     }
   });
 
-  it.each(['192.0.2.1', '192.0.2.1:', '192.0.2.1:70000', '::1:80', '[::1]', 'host:80'])(
-    '%j is refused',
-    (text) => {
-      expect(() => parseEndpoint(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
-    },
-  );
+  it.each([
+    '192.0.2.1',
+    '192.0.2.1:',
+    '192.0.2.1:70000',
+    '192.0.2.1:+80',
+    '192.0.2.1:8e1',
+    '192.0.2.1: 80',
+    '192.0.2.1:80\n',
+    '::1:80',
+    '[::1]',
+    '[::1]:',
+    '[[::1]]:80',
+    '[::1%]:80',
+    '[]:80',
+    ':80',
+    'host:80',
+  ])('%j is refused', (text) => {
+    expect(() => parseEndpoint(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  });
 });
