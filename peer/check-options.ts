@@ -1,31 +1,43 @@
 import * as v from 'valibot';
-import { SallyportError } from '../src/core/errors.ts';
+import { abortSignal, optionsOf, texts, waitingMs } from '../src/core/check-options.ts';
 
-const texts = v.array(v.string());
+const aFunction = v.function();
+const signal = v.optional(abortSignal);
 
-const peerOptions = v.object({
+export const peerOptions = optionsOf({
   home: v.optional(v.string()),
   rendezvous: v.optional(v.union([v.string(), texts])),
   allow: v.optional(texts),
   name: v.optional(v.string()),
   role: v.optional(v.picklist(['listen', 'dial'])),
+  portMapping: v.optional(v.boolean()),
+  signal,
 });
 
-const call = v.object({ to: v.string(), paths: texts, services: v.optional(texts) });
+/** What is given to a call to another peer. */
+export const callOptions = optionsOf({
+  to: v.string(),
+  options: optionsOf({
+    paths: v.optional(texts),
+    acceptName: v.optional(v.boolean()),
+    services: v.optional(texts),
+    signal,
+  }),
+});
 
-/** The library may be called without types. @throws SallyportError `USAGE`, naming the option */
-export function checkPeerOptions(options: unknown): void {
-  check(peerOptions, options);
-}
+export const inviteOptions = optionsOf({ services: v.optional(texts) });
 
-/** The same for what is given to a call to another peer. */
-export function checkCall(given: { to: unknown; paths: unknown; services?: unknown }): void {
-  check(call, given);
-}
+export const waitingOptions = optionsOf({
+  timeout: v.optional(waitingMs),
+  timeoutMs: v.optional(waitingMs),
+  signal,
+});
 
-function check(schema: v.GenericSchema, given: unknown): void {
-  const { issues } = v.safeParse(schema, given);
-  if (!issues) return;
-  const [issue] = issues;
-  throw new SallyportError('USAGE', `${v.getDotPath(issue) ?? 'options'}: ${issue.message}`);
-}
+export const handlerOptions = v.object({ name: v.string(), handler: aFunction });
+export const exposeOptions = v.object({ name: v.string(), target: v.string() });
+export const pipeOptions = v.object({ take: aFunction });
+export const reconfiguration = optionsOf({
+  allow: texts,
+  exposures: v.array(v.union([v.literal('any'), v.object({ name: v.string(), target: v.object({}) })])),
+  permits: v.array(v.object({ bind: v.string(), port: v.number() })),
+});

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
+import { checkOptions } from '../src/core/check-options.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import { parsePeerName } from '../src/core/peer-name.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
@@ -9,7 +10,16 @@ import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { allowRuleText, DENIED, parseAllowRule } from './allow-list.ts';
-import { checkCall, checkPeerOptions } from './check-options.ts';
+import {
+  callOptions,
+  exposeOptions,
+  handlerOptions,
+  inviteOptions,
+  peerOptions,
+  pipeOptions,
+  reconfiguration,
+  waitingOptions,
+} from './check-options.ts';
 import { parseExposure, type Exposure } from './exposure.ts';
 import { History, rememberSuccess } from './history.ts';
 import { Home } from './home.ts';
@@ -84,6 +94,8 @@ export interface PeerEvents {
   error: [error: SallyportError];
 }
 
+const ALL_PATHS: readonly PathRequest[] = ['udp', 'tcp', 'relay'];
+
 /** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
 export class Peer extends EventEmitter<PeerEvents> {
   readonly id: PeerId;
@@ -142,7 +154,7 @@ export class Peer extends EventEmitter<PeerEvents> {
    * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `KEY_FILE_MODE`, …
    */
   static async start(options: PeerOptions = {}): Promise<Peer> {
-    checkPeerOptions(options);
+    checkOptions(peerOptions, options);
     const home = new Home(options.home);
     const name = options.name === undefined ? undefined : parsePeerName(options.name);
     const identity = home.identity();
@@ -188,11 +200,13 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** A service in this process: `handler` is given each stream that a peer opens to `name`. */
   handle(name: string, handler: ServiceHandler): void {
+    checkOptions(handlerOptions, { name, handler });
     this.#services.handlers.set(name, handler);
   }
 
   /** A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`. */
   expose(name: string, target: string): void {
+    checkOptions(exposeOptions, { name, target });
     this.addExposure(parseExposure(`${name}=${target}`));
   }
 
@@ -207,7 +221,9 @@ export class Peer extends EventEmitter<PeerEvents> {
   }
 
   /** Who is allowed beside the file, what is exposed and where may be listened, from now on; streams that are still allowed go on. */
-  reconfigure({ allow, exposures, permits }: Reconfiguration): void {
+  reconfigure(anew: Reconfiguration): void {
+    checkOptions(reconfiguration, anew);
+    const { allow, exposures, permits } = anew;
     const rules = allow.map(parseAllowRule);
     this.#services.exposures = [...exposures];
     this.#services.permits = [...permits];
@@ -216,6 +232,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** `take` gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
   offerPipe(take: () => Duplex | undefined): void {
+    checkOptions(pipeOptions, { take });
     this.#services.pipe = take;
   }
 
@@ -224,11 +241,9 @@ export class Peer extends EventEmitter<PeerEvents> {
    * @param to a PeerId, or a name that the peer registered
    * @throws SallyportError `PEER_OFFLINE`, `NOT_AUTHORIZED`, `NO_PATH`, `HANDSHAKE_FAILED`, `NAME_UNPINNED`, `IDENTITY_CHANGED`, `ABORTED`, …
    */
-  async connect(
-    to: string,
-    { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
-  ): Promise<Session> {
-    checkCall({ to, paths });
+  async connect(to: string, options: ConnectOptions = {}): Promise<Session> {
+    checkOptions(callOptions, { to, options });
+    const { paths = ALL_PATHS, signal, acceptName = false } = options;
     return this.#introductions.initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
   }
 
@@ -237,11 +252,9 @@ export class Peer extends EventEmitter<PeerEvents> {
    * to it but an offer by way of the rendezvous, and no session begins.
    * @throws SallyportError like `connect`
    */
-  async plan(
-    to: string,
-    { paths = ['udp', 'tcp', 'relay'], signal, acceptName = false }: ConnectOptions = {},
-  ): Promise<Prospect> {
-    checkCall({ to, paths });
+  async plan(to: string, options: ConnectOptions = {}): Promise<Prospect> {
+    checkOptions(callOptions, { to, options });
+    const { paths = ALL_PATHS, signal, acceptName = false } = options;
     const id = await this.#idOf(to, acceptName);
     const met = await this.#introductions.plan(id, pathTerms(paths).kinds, signal);
     const { here, there } = met;
@@ -253,20 +266,19 @@ export class Peer extends EventEmitter<PeerEvents> {
    * An invite for one guest, good for ten minutes, as text that is handed over by some other way. Any process that
    * listens with this peer's key honours it.
    */
-  invite({ services }: InviteOptions = {}): string {
+  invite(options: InviteOptions = {}): string {
+    checkOptions(inviteOptions, options);
     const { url, id, token } = this.#deployment;
-    return this.#trust.invites.create(this.id, { url, id, token }, services);
+    return this.#trust.invites.create(this.id, { url, id, token }, options.services);
   }
 
   /**
    * Accepts an invite: opens a session with the inviter, in which each comes onto the other's allow list.
    * @throws SallyportError `NOT_AUTHORIZED` when it was used, has expired or never was; `URL_INVALID`; like `connect`
    */
-  async accept(
-    invite: string,
-    { paths = ['udp', 'tcp', 'relay'], signal, services = [] }: AcceptOptions = {},
-  ): Promise<Session> {
-    checkCall({ to: invite, paths, services });
+  async accept(invite: string, options: AcceptOptions = {}): Promise<Session> {
+    checkOptions(callOptions, { to: invite, options });
+    const { paths = ALL_PATHS, signal, services = [] } = options;
     const { inviter, secret } = parseInvite(invite);
     allowRuleText(inviter, services);
     const id = await this.#idOf(inviter, false);
@@ -289,6 +301,7 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** Closes its sessions, and ends the registration; `signal` is for `Session.close`, also that of a later call. */
   async close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    checkOptions(waitingOptions, options);
     this.#closed = true;
     this.#trust.close();
     this.#introductions.beginNoMore();

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { hex } from '../src/core/bytes.ts';
+import { checkOptions } from '../src/core/check-options.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
@@ -20,6 +21,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
+import { waitingOptions } from './check-options.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
 import type { Target } from './target.ts';
 import { SessionDatagrams, type MessagePort } from './session-datagrams.ts';
@@ -151,6 +153,7 @@ export class Session extends EventEmitter<SessionEvents> {
    * @throws SallyportError `USAGE`, `SESSION_CLOSED`, `LIMIT`, `ABORTED`
    */
   async open(service: string, options: Waiting = {}): Promise<SessionStream> {
+    checkOptions(waitingOptions, options);
     if (!isServiceName(service))
       throw new SallyportError('USAGE', `not the name of a service: ${JSON.stringify(service)}`, {
         hint: 'give one of 1 to 253 characters',
@@ -163,23 +166,23 @@ export class Session extends EventEmitter<SessionEvents> {
     return this.driver.open(encodePurpose(purpose), { signal });
   }
 
-  /** One round trip on the path in use. @throws SallyportError `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED` */
-  async ping({ timeoutMs, signal }: Waiting & { timeoutMs?: number | undefined } = {}): Promise<{
+  /** One round trip on the path in use. @throws SallyportError `USAGE`, `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED` */
+  async ping(options: Waiting & { timeoutMs?: number | undefined } = {}): Promise<{
     rttMs: number;
     path: PathReport;
   }> {
-    const { rttMs, path } = await this.driver.ping({ timeoutMs, signal });
+    checkOptions(waitingOptions, options);
+    const { rttMs, path } = await this.driver.ping(options);
     return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
   }
 
   /**
    * Resolves with the direct path once the session is on one.
-   * @throws SallyportError `NO_PATH` with the reason when punching failed, `TIMEOUT`, `SESSION_CLOSED`, `ABORTED`
+   * @throws SallyportError `USAGE`, `NO_PATH` with the reason when punching failed, `TIMEOUT`, `SESSION_CLOSED`, `ABORTED`
    */
-  async whenDirect({
-    timeout = 30_000,
-    signal,
-  }: Waiting & { timeout?: number | undefined } = {}): Promise<PathReport> {
+  async whenDirect(options: Waiting & { timeout?: number | undefined } = {}): Promise<PathReport> {
+    checkOptions(waitingOptions, options);
+    const { timeout = 30_000, signal } = options;
     const { promise, resolve, reject } = deferred<PathReport>();
     const look = () => {
       if (this.path?.direct) resolve(this.path);
@@ -212,7 +215,9 @@ export class Session extends EventEmitter<SessionEvents> {
   }
 
   /** Lets ended streams finish and tells the peer; aborting that closes at once. */
-  async close({ signal }: Waiting = {}): Promise<void> {
+  async close(options: Waiting = {}): Promise<void> {
+    checkOptions(waitingOptions, options);
+    const { signal } = options;
     const abort = () => this.driver.destroy();
     signal?.addEventListener('abort', abort);
     const closed = this.driver.close();

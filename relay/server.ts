@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import { isAddress } from '../src/core/address.ts';
+import { checkOptions } from '../src/core/check-options.ts';
 import { parseHostPort, type Endpoint } from '../src/core/endpoint.ts';
 import type { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
@@ -16,6 +17,7 @@ import { stateHome } from '../src/net/state-home.ts';
 import { stunPorts } from '../src/net/stun-ports.ts';
 import { StunServer } from '../src/net/stun-server.ts';
 import { readTls, type TlsOptions } from '../src/net/tls-files.ts';
+import { relayOptions } from './check-options.ts';
 import type { CircuitsLimits } from './circuit-events.ts';
 import { CircuitServer } from './circuit-server.ts';
 
@@ -90,6 +92,7 @@ export class RelayServer extends EventEmitter<RelayEvents> {
    * @throws SallyportError `USAGE`, `URL_INVALID`, `CONFIG_INVALID`, `PORT_IN_USE`, `KEY_FILE_MODE`, `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `IDENTITY_CHANGED`, `ABORTED`
    */
   static async start(options: RelayOptions): Promise<RelayServer> {
+    checkOptions(relayOptions, options);
     const tls = readTls(options);
     parseRendezvousUrl(options.rendezvous);
     const identity = loadIdentity(join(stateHome(options.home), 'relay.key'));

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
+import { checkOptions } from '../src/core/check-options.ts';
 import type { Endpoint } from '../src/core/endpoint.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
@@ -14,6 +15,7 @@ import { serverClock, serverTime } from '../src/net/server-clock.ts';
 import { stateHome } from '../src/net/state-home.ts';
 import type { StunServerOptions } from '../src/net/stun-server.ts';
 import { readTls } from '../src/net/tls-files.ts';
+import { rendezvousOptions } from './check-options.ts';
 import { checkAddresses, listenAt, type RendezvousOptions } from './options.ts';
 import type { RegistryOutput } from './registry-events.ts';
 import { SignalServer } from './signal-server.ts';
@@ -59,6 +61,7 @@ export class RendezvousServer {
     attachRelay?: AttachRelay,
     onEvent: (event: RegistryOutput) => void = () => undefined,
   ): Promise<RendezvousServer> {
+    checkOptions(rendezvousOptions, options);
     const tls = readTls(options);
     checkAddresses(options);
     if (options.publicUrl !== undefined) publicOrigin(options.publicUrl, tls !== undefined);

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import { ZERO } from '../core/zero.ts';
-import { SallyportError, type ErrorCode } from '../core/errors.ts';
+import { isErrorCode, SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 import { takesAtOnce } from './takes-at-once.ts';
 import { Unread } from './unread.ts';
@@ -55,8 +55,10 @@ export class SessionStream extends Duplex {
     else this.#bytesReceived += bytes;
   }
 
-  /** Ends both directions at once; the peer's stream fails with this code and message. */
+  /** Ends both directions at once; the peer's stream fails with this code and message. @throws SallyportError `USAGE` */
   reset(code: ErrorCode = 'STREAM_RESET', message = 'the stream was reset'): void {
+    if (!isErrorCode(code) || typeof message !== 'string')
+      throw new SallyportError('USAGE', 'a stream is reset with one of ERROR_CODES, and a text');
     this.destroy(new SallyportError(code, message));
   }
 

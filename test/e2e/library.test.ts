@@ -98,6 +98,92 @@ describe('the library', () => {
       await expect(session.open(name)).rejects.toMatchObject({ code: 'USAGE' });
   });
 
+  // A call without types may hold anything, and none of it may be taken for something else: a text for a list, a word for yes.
+  it.each<[string, unknown]>([
+    ['a number', 5],
+    ['a text', 'no'],
+    ['null', null],
+    ['an object', {}],
+    ['a list', [5]],
+    ['a function', () => {}],
+  ])('takes %s for nothing that it is not', async (_what, odd) => {
+    const given = odd as never;
+    const bob = await start('bob', ['any']);
+    bob.handle('echo', (stream) => stream.pipe(stream));
+    const alice = await start('alice');
+    const session = await alice.connect(bob.id);
+    const stream = await session.open('echo');
+    stream.on('error', () => {}); // it is closed with its session
+    const isObject = typeof odd === 'object' && odd !== null && !Array.isArray(odd);
+    const options = isObject ? [] : [given];
+    const server = { listen: '127.0.0.1:0', stunPort: 0, insecure: true, home: join(folder, 'other') };
+    const peer = { home: join(folder, 'third'), rendezvous: rendezvous.url };
+    const relay = { ...server, rendezvous: rendezvous.url };
+    const calls: (() => unknown)[] = [
+      ...['portMapping', 'signal'].map((name) => () => Peer.start({ ...peer, [name]: odd })),
+      ...['paths', 'signal', 'acceptName'].flatMap((name) => [
+        () => alice.connect(bob.id, { [name]: odd }),
+        () => alice.plan(bob.id, { [name]: odd }),
+      ]),
+      ...['services', 'signal'].map((name) => () => alice.accept(bob.invite(), { [name]: odd })),
+      () => alice.invite({ services: given }),
+      () => alice.reconfigure({ allow: given, exposures: [], permits: [] }),
+      () => alice.reconfigure({ allow: [], exposures: given, permits: [] }),
+      () => session.open('echo', { signal: given }),
+      () => session.ping({ signal: given }),
+      () => session.whenDirect({ signal: given }),
+      () => session.close({ signal: given }),
+      () => stream.reset(given),
+      ...['insecure', 'open', 'relay'].map((name) => () => Rendezvous.start({ ...server, [name]: odd })),
+      ...['insecure', 'signal'].map((name) => () => Relay.start({ ...relay, [name]: odd })),
+      ...options.flatMap((no) => [
+        () => Peer.start(no),
+        () => alice.connect(bob.id, no),
+        () => alice.plan(bob.id, no),
+        () => alice.accept(bob.invite(), no),
+        () => alice.invite(no),
+        () => session.open('echo', no),
+        () => session.ping(no),
+        () => session.whenDirect(no),
+        () => session.close(no),
+        () => alice.close(no),
+        () => Rendezvous.start(no),
+        () => Relay.start(no),
+      ]),
+    ];
+    if (typeof odd !== 'number') {
+      calls.push(
+        () => session.ping({ timeoutMs: given }),
+        () => session.whenDirect({ timeout: given }),
+        () => Rendezvous.start({ ...server, stunPort: given }),
+        () => Relay.start({ ...relay, stunPort: given }),
+      );
+    }
+    if (typeof odd !== 'function') {
+      calls.push(
+        () => alice.handle('x', given),
+        () => alice.offerPipe(given),
+      );
+    }
+    if (typeof odd !== 'string') {
+      const texts = ['publicUrl', 'publicAddress', 'altAddress', 'ipv6Address', 'home', 'tokenFile'];
+      calls.push(
+        ...texts.map((name) => () => Rendezvous.start({ ...server, [name]: odd })),
+        ...['publicUrl', 'rendezvous', 'home'].map((name) => () => Relay.start({ ...relay, [name]: odd })),
+        () => alice.handle(given, () => {}),
+        () => alice.expose(given, 'localhost:80'),
+        () => alice.expose('web', given),
+      );
+    }
+    for (const call of calls) {
+      const outcome = await Promise.resolve()
+        .then(call)
+        .catch((thrown: unknown) => thrown);
+      expect({ call: call.toString(), outcome }).toMatchObject({ outcome: { code: 'USAGE' } });
+    }
+    expect(session.end).toBeUndefined();
+  });
+
   it.each([-1, 65_535, 99_999, 3478.5, NaN])('takes no STUN port %s', async (stunPort) => {
     const place = { listen: '127.0.0.1:0', insecure: true, stunPort };
     const home = join(folder, 'other');
