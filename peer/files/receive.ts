@@ -86,7 +86,7 @@ class Receiving {
         else await this.#onMessage(frame.message);
       }
     } finally {
-      await this.#growing?.file.close();
+      if (this.#growing) await closeUnfinished(this.#growing.file);
       await Promise.all(this.#finishing.values());
       for (const { release } of this.#expected.values()) release();
     }
@@ -260,9 +260,11 @@ class Receiving {
         throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
       }
       await folder.settle(file, mode, modified);
-    } finally {
-      await file.close();
+    } catch (thrown) {
+      await closeUnfinished(file);
+      throw thrown;
     }
+    await file.close();
     await folder.finish(place);
     onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
     await this.#channel.send({ t: 'saved', index });
@@ -273,7 +275,7 @@ class Receiving {
     const growing = this.#growing;
     if (growing?.entry.index === index) {
       this.#growing = undefined;
-      await growing.file.close();
+      await closeUnfinished(growing.file);
     }
     this.#forget(index);
   }
@@ -293,4 +295,9 @@ class Receiving {
   #growingAt(index: number): Growing | undefined {
     return this.#growing?.entry.index === index ? this.#growing : undefined;
   }
+}
+
+/** What its file system says at the end (a full disk, a server that is gone) is no news: whoever goes on from a part hashes it first. */
+async function closeUnfinished(file: FileHandle): Promise<void> {
+  await file.close().catch(() => {});
 }

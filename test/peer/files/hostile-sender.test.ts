@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { concat, utf8 } from '../../../src/core/bytes.ts';
+import type { SallyportError } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { bytesHeader, messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
 import type { TransferMessage } from '../../../src/core/transfer/message.ts';
@@ -40,9 +41,18 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(there, { recursive: true, force: true }));
 
+/** How transfers ended. */
+let ends: (string | undefined)[];
+
 async function receive(options?: { overwrite: boolean }): Promise<void> {
-  const events = { onBytes: () => {}, onOutcome: () => {}, onEnd: () => {} };
-  const receiver = new FileReceiver(await TargetFolder.open(there, options), () => events);
+  receiveInto(await TargetFolder.open(there, options));
+}
+
+function receiveInto(folder: TargetFolder): void {
+  ends = [];
+  const onEnd = (error?: SallyportError) => ends.push(error?.code);
+  const events = { onBytes: () => {}, onOutcome: () => {}, onEnd };
+  const receiver = new FileReceiver(folder, () => events);
   bob.handle('files', receiver.handle);
 }
 
@@ -101,6 +111,36 @@ it('is not told the hash of a file that it does not have', async () => {
   const same = { t: 'compare', index: 1, sha256: sha256('1234') } as const;
   expect(await say(1, same)).toEqual([{ t: 'saved', index: 1 }]);
   stream.end();
+});
+
+it('is told what went wrong with a file, and can send it anew, also where that can not even be closed', async () => {
+  const folder = await TargetFolder.open(there);
+  const openPart = folder.openPart.bind(folder);
+  folder.openPart = async (place) => {
+    const opened = await openPart(place);
+    const close = opened.file.close.bind(opened.file);
+    opened.file.close = async () => {
+      await close();
+      throw Object.assign(new Error('close'), { code: 'EIO' });
+    };
+    return opened;
+  };
+  receiveInto(folder);
+  const first = await sender();
+  await first.say(1, entry(0, ['a'], 'file', 2));
+  first.stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  first.stream.write(concat(bytesHeader(3), utf8('abc')));
+  expect(await first.say(2, entry(1, ['b'], 'file', 2))).toMatchObject([
+    { t: 'failed', index: 0, code: 'PROTOCOL_ERROR' },
+    { t: 'have', index: 1 },
+  ]);
+  first.stream.write(messageFrame({ t: 'start', index: 1, offset: 0 }));
+  await expect.poll(() => readdirSync(there)).toHaveLength(2);
+  first.stream.reset('ABORTED', 'cut');
+  await expect.poll(() => ends).toEqual(['ABORTED']);
+  const second = await sender();
+  expect(await second.say(1, entry(0, ['b'], 'file', 2))).toMatchObject([{ t: 'have' }]);
+  second.stream.destroy();
 });
 
 it('has so many transfers at once, and another one when one has ended', async () => {
