@@ -117,6 +117,7 @@ class Sending {
     let file: FileHandle | undefined;
     try {
       file = await open(entry.source, 'r');
+      if (entry.size === 0 && (await readAt(file, 0, 1)).length > 0) throw await notAsLong(file, entry);
       if (reply.t === 'have')
         return { state: 'saved', resumedAt: await this.#sendFile(index, entry, file, reply) };
       const hash = createHash('sha256');
@@ -144,14 +145,13 @@ class Sending {
       const refused = this.#refused.get(index);
       if (refused) throw refused;
       const bytes = await readAt(file, offset, Math.min(CHUNK_BYTES, entry.size - offset));
-      if (bytes.length === 0) throw changed(entry);
+      if (bytes.length === 0) throw await notAsLong(file, entry);
       whole.update(bytes);
       offset += bytes.length;
       await this.#channel.sendBytes(bytes);
       this.#events.onBytes(bytes.length, true);
     }
-    const now = await file.stat();
-    if (now.size !== entry.size || modifiedAt(now) !== entry.modified) throw changed(entry);
+    if (await hasChanged(file, entry)) throw changed(entry);
     await this.#channel.send({ t: 'end', index, sha256: new Uint8Array(whole.digest()) });
     return resumedAt;
   }
@@ -173,7 +173,7 @@ class Sending {
     for (let at = 0; at < end;) {
       if (this.#stream.errored) throw this.#stream.errored;
       const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, end - at));
-      if (bytes.length === 0) throw changed(entry);
+      if (bytes.length === 0) throw await notAsLong(file, entry);
       hash.update(bytes);
       at += bytes.length;
     }
@@ -247,6 +247,19 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
 
 function failureOf({ code, message }: TransferMessageOf<'failed'>): SallyportError {
   return remoteFailure(code, printable(message), 'FILE_FAILED');
+}
+
+async function hasChanged(file: FileHandle, { size, modified }: Entry): Promise<boolean> {
+  const now = await file.stat();
+  return now.size !== size || modifiedAt(now) !== modified;
+}
+
+/** Files of /proc and /sys are made up as they are read, and have any size before. */
+async function notAsLong(file: FileHandle, entry: Entry): Promise<SallyportError> {
+  if (await hasChanged(file, entry)) return changed(entry);
+  return new SallyportError('FILE_FAILED', `${entry.source}: is not as long as the system says`, {
+    hint: 'copy it, and send the copy',
+  });
 }
 
 function changed({ source }: Entry): SallyportError {

@@ -215,6 +215,21 @@ describe('files that are sent', () => {
     expect(existsSync(join(there, 'grows'))).toBe(false);
   });
 
+  it.runIf(existsSync('/sys/kernel/uevent_seqnum'))(
+    'that the system makes up as they are read are not taken for empty or changed',
+    async () => {
+      write('a', 'first');
+      symlinkSync('/proc/version', join(here, 'nothing')); // has 0 bytes, it says
+      symlinkSync('/sys/kernel/uevent_seqnum', join(here, 'page')); // has 4,096
+      const sent = await send(['nothing', 'page', 'a']);
+      expect(states(sent)).toEqual({ nothing: 'FILE_FAILED', page: 'FILE_FAILED', a: 'saved' });
+      expect(sent.outcomes[0]?.error?.message).toMatch(/nothing: is not as long as the system says$/);
+      expect(existsSync(join(there, 'nothing'))).toBe(false);
+      writeFileSync(join(there, 'nothing'), '');
+      expect(states(await send(['nothing']))).toEqual({ nothing: 'FILE_FAILED' });
+    },
+  );
+
   it('fail where the folder that takes them has vanished, which is told apart from a missing file', async () => {
     mkdirSync(join(here, 'deep'));
     write('a', 'one');
