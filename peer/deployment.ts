@@ -98,8 +98,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     signal.on('down', (why) => this.emit('unregistered', why));
     signal.on('error', (error) => this.emit('error', error));
     signal.on('message', (message) => this.#onMessage(message));
-    const source = () => sourceTowards(signal.grant?.stun.udp ?? [], this.#closing.signal);
-    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS, source }, () => this.#onNetworkChange());
+    const sources = ([4, 6] as const).map(
+      (family) => () => sourceTowards(signal.grant?.stun.udp ?? [], this.#closing.signal, family),
+    );
+    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS, sources }, () => this.#onNetworkChange());
     network.on('moved', () => this.#onNetworkChange());
     if (signal.grant) this.#onRegistered(signal.grant);
   }

@@ -74,8 +74,8 @@ export interface WatchOptions {
   everyMs?: number | undefined;
   /** What is watched; a test hands in its own. */
   addresses?: (() => HostAddress[]) | undefined;
-  /** The address that packets leave from, where that is known: the default route may move while all addresses stay. */
-  source?: (() => Promise<string | undefined>) | undefined;
+  /** The address that packets leave from, one for each family, where that is known: the default route may move while all addresses stay. */
+  sources?: readonly (() => Promise<string | undefined>)[] | undefined;
   /** The time of day in milliseconds, which goes on while the computer sleeps; the monotonic clock stops. */
   wallClock?: (() => number) | undefined;
 }
@@ -85,9 +85,9 @@ export interface WatchOptions {
  * computer was asleep; then old mappings can't be trusted. Returns the function that ends the watch.
  */
 export function watchNetwork(options: WatchOptions, onChange: (change: NetworkChange) => void): () => void {
-  const { clock, everyMs = 3_000, addresses = hostAddresses, source, wallClock = Date.now } = options;
+  const { clock, everyMs = 3_000, addresses = hostAddresses, sources = [], wallClock = Date.now } = options;
   let stopped = false;
-  let leftFrom: string | undefined;
+  let leftFrom: readonly (string | undefined)[] = [];
   let known = fingerprint(addresses());
   let [monotonic, wall] = [clock.now(), wallClock()];
   let cancel = clock.setTimer(look, everyMs);
@@ -101,14 +101,16 @@ export function watchNetwork(options: WatchOptions, onChange: (change: NetworkCh
     [known, monotonic, wall] = [current, nowMonotonic, nowWall];
     if (changed) onChange('addresses');
     else if (slept) onChange('wake');
-    void lookAtSource(changed || slept);
+    void lookAtSources(changed || slept);
   }
 
   /** @param isTold of a change just now, which this is a part of */
-  async function lookAtSource(isTold: boolean): Promise<void> {
+  async function lookAtSources(isTold: boolean): Promise<void> {
+    const found = await Promise.all(sources.map((source) => source()));
     const before = leftFrom;
-    leftFrom = (await source?.()) ?? before;
-    if (before !== undefined && leftFrom !== before && !isTold && !stopped) onChange('route');
+    leftFrom = found.map((address, index) => address ?? before[index]);
+    const hasMoved = leftFrom.some((address, i) => before[i] !== undefined && address !== before[i]);
+    if (hasMoved && !isTold && !stopped) onChange('route');
   }
   return () => {
     stopped = true;

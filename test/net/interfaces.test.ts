@@ -33,13 +33,18 @@ class HandClock implements Clock {
 
 function watched(): {
   clock: HandClock;
-  state: { addresses: HostAddress[]; asleep: number; source: string | undefined };
+  state: { addresses: HostAddress[]; asleep: number; source: string | undefined; over6: string | undefined };
   changes: NetworkChange[];
   stop: () => void;
 } {
   const clock = new HandClock();
   const here = '192.168.1.2';
-  const state = { addresses: [lan(here)], asleep: 0, source: here as string | undefined };
+  const state = {
+    addresses: [lan(here)],
+    asleep: 0,
+    source: here as string | undefined,
+    over6: undefined as string | undefined,
+  };
   const changes: NetworkChange[] = [];
   const wallClock = (): number => clock.time + state.asleep;
   const stop = watchNetwork(
@@ -47,7 +52,7 @@ function watched(): {
       clock,
       everyMs: 1_000,
       addresses: () => state.addresses,
-      source: () => Promise.resolve(state.source),
+      sources: [() => Promise.resolve(state.source), () => Promise.resolve(state.over6)],
       wallClock,
     },
     (change) => changes.push(change),
@@ -122,6 +127,23 @@ describe('watching the network', () => {
       await setImmediate();
     }
     expect(changes).toEqual(['route']);
+  });
+
+  it('tells the same of IPv6 where there is nothing else, and once where both families move', async () => {
+    const { clock, state, changes } = watched();
+    const moves = [
+      [undefined, '2001:db8:1::2'],
+      [undefined, undefined],
+      [undefined, '2001:db8:2::2'],
+      ['192.168.1.2', '2001:db8:2::2'],
+      ['10.0.0.7', '2001:db8:3::2'],
+    ];
+    for (const [source, over6] of moves) {
+      [state.source, state.over6] = [source, over6];
+      clock.pass(1_000);
+      await setImmediate();
+    }
+    expect(changes).toEqual(['route', 'route']);
   });
 
   it('tells once of an address that came and takes the route', async () => {

@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { familyOfAddress } from '../../core/address.ts';
 import { SallyportError } from '../../core/errors.ts';
 
 export interface ExchangeOptions<Answer> {
@@ -60,7 +61,7 @@ export async function localAddressTowards(gateway: string, signal: AbortSignal):
 
 async function connectedSocket(gateway: string, port: number, signal: AbortSignal): Promise<Socket> {
   if (signal.aborted) throw aborted(signal);
-  const socket = createSocket('udp4');
+  const socket = createSocket(familyOfAddress(gateway) === 6 ? 'udp6' : 'udp4');
   socket.unref();
   try {
     // Not by `connect`'s callback, which Node calls with the error as well.
