@@ -7,16 +7,37 @@ import { Turns } from '../turns.ts';
 const turns = new Turns(LIMITS.hashesAtOnce);
 
 /** The length of a file and the SHA-256 of its content, to be gone on with. Rejects with the signal's reason. */
-export function hashing(file: FileHandle, signal: AbortSignal): Promise<{ offset: number; hash: Hash }> {
-  return turns.take(async () => {
-    const hash = createHash('sha256');
-    const buffer = Buffer.allocUnsafeSlow(256 * 1024);
-    for (let offset = 0; ;) {
-      signal.throwIfAborted();
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-      if (bytesRead === 0) return { offset, hash };
-      hash.update(buffer.subarray(0, bytesRead));
-      offset += bytesRead;
-    }
-  });
+export async function hashing(
+  file: FileHandle,
+  signal: AbortSignal,
+): Promise<{ offset: number; hash: Hash }> {
+  const hash = createHash('sha256');
+  for (let offset = 0; ;) {
+    signal.throwIfAborted();
+    const end = await turns.take(() => hashSlice(file, offset, hash, signal));
+    if (end < offset + SLICE_BYTES) return { offset: end, hash };
+    offset = end;
+  }
 }
+
+/** Returns where it ended: before the slice does where the file does. */
+async function hashSlice(file: FileHandle, from: number, hash: Hash, signal: AbortSignal): Promise<number> {
+  const buffer = Buffer.allocUnsafeSlow(256 * 1024);
+  let offset = from;
+  while (offset < from + SLICE_BYTES) {
+    signal.throwIfAborted();
+    const { bytesRead } = await file.read(
+      buffer,
+      0,
+      Math.min(buffer.length, from + SLICE_BYTES - offset),
+      offset,
+    );
+    if (bytesRead === 0) break;
+    hash.update(buffer.subarray(0, bytesRead));
+    offset += bytesRead;
+  }
+  return offset;
+}
+
+/** Of a turn: whose file is small doesn't wait for somebody's disk image. */
+const SLICE_BYTES = 16 * 2 ** 20;
