@@ -51,6 +51,8 @@ function systemInterfaces(): ReturnType<typeof networkInterfaces> {
 /**
  * Of those, what is worth telling a peer: of the IPv6 addresses of one prefix (temporary and deprecated ones, RFC 8981)
  * only the one that the system sends from. That is the one that servers have seen, else the newest, which comes first.
+ * The likeliest to lead to the peer are first, by turns of both families. A peer takes 20 candidates
+ * and no more, and some come later in a round.
  * @param seen addresses of ours that servers have seen
  */
 export function advertisedAddresses(
@@ -62,8 +64,17 @@ export function advertisedAddresses(
     const prefix = sourceOf(each.address);
     if (!best.has(prefix) || seen.includes(each.address)) best.set(prefix, each);
   }
-  const over6 = [...best.values()].slice(0, ADVERTISED_IPV6);
-  return [...addresses.filter(({ family }) => family === 4), ...over6];
+  const over6 = tunnelsLast([...best.values()]).slice(0, ADVERTISED_IPV6);
+  const over4 = tunnelsLast(addresses.filter(({ family }) => family === 4)).slice(0, ADVERTISED_IPV4);
+  return over4
+    .flatMap((each, index) => [each, ...over6.slice(index, index + 1)])
+    .concat(over6.slice(over4.length));
+}
+
+/** They are told all the same: two peers may share a VPN. */
+function tunnelsLast(addresses: readonly HostAddress[]): HostAddress[] {
+  const isInner = ({ interface: name, scope }: HostAddress) => scope !== 'public' && INNER_LINK.test(name);
+  return addresses.toSorted((a, b) => Number(isInner(a)) - Number(isInner(b)));
 }
 
 export type NetworkChange = 'addresses' | 'route' | 'wake';
@@ -128,8 +139,11 @@ function fingerprint(addresses: HostAddress[]): string {
 const RECENT_MS = 1_000;
 /** Each costs the peer ten probes. */
 const ADVERTISED_IPV6 = 3;
+const ADVERTISED_IPV4 = 5;
 const USABLE: ReadonlySet<AddressScope> = new Set(['private', 'shared', 'public']);
 /** Bridges that lead nowhere but to guests of this host; their addresses are the same on every host. */
 const INNER_BRIDGE = /^(docker\d|br-[0-9a-f]{12}$|virbr|lxcbr|lxdbr|podman|cni)/;
+/** Links that lead to this host's own guests, or into a tunnel: what is behind them is seldom where the peer is. */
+const INNER_LINK = /^(veth|vnet|vmnet|vboxnet|br-|tun|tap|utun|wg|tailscale|zt)/;
 /** Longer than any pause of the event loop; a mapping that went unused so long may be gone. */
 const SLEEP_MS = 8_000;

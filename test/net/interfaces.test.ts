@@ -73,10 +73,17 @@ describe('the addresses that a peer is told', () => {
   const told = (addresses: HostAddress[], seen: string[] = []) =>
     advertisedAddresses(addresses, seen).map(({ address }) => address);
 
-  it('are every IPv4 one, and of each IPv6 prefix the one that servers see', () => {
+  it('are of IPv4, and of each IPv6 prefix the one that servers see', () => {
     const all = [lan('192.168.1.2'), over6('2001:db8::9'), over6('2001:db8::1'), over6('fd00::1')];
     expect(told(all)).toEqual(['192.168.1.2', '2001:db8::9', 'fd00::1']);
     expect(told(all, ['2001:db8::1'])).toEqual(['192.168.1.2', '2001:db8::1', 'fd00::1']);
+  });
+
+  it('begin with those that lead furthest, by turns of both families, however many tunnels there are', () => {
+    const tunnels = Array.from({ length: 28 }, (_, n) => ({ ...lan(`10.8.${n}.1`), interface: `tun${n}` }));
+    const all = [...tunnels, lan('192.168.1.2'), lan('192.168.7.2'), over6('2001:db8::9'), over6('fd00::1')];
+    expect(told(all)).toHaveLength(7);
+    expect(told(all).slice(0, 4)).toEqual(['192.168.1.2', '2001:db8::9', '192.168.7.2', 'fd00::1']);
   });
 
   it('are three of IPv6 at most', () => {
