@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import sodium from 'sodium-native';
 import { fromBase32, toBase32 } from './base32.ts';
 import { SallyportError } from './errors.ts';
+import type { Succession } from './succession.ts';
 
 declare const peerIdBrand: unique symbol;
 
@@ -15,6 +16,8 @@ export interface Identity {
   readonly publicKey: Uint8Array;
   /** 64 bytes, seed ‖ public key, as libsodium and the Noise library hold it. */
   readonly secretKey: Uint8Array;
+  /** How it came from earlier keys, oldest first; none for a key that took no other's place. */
+  readonly successions: readonly Succession[];
   /** A 64-byte signature over `message`; every caller separates its domain by `context`. */
   sign(context: string, ...message: Uint8Array[]): Uint8Array;
 }
@@ -24,7 +27,7 @@ const SECRET_KEY_BYTES = 64;
 const SIGNATURE_BYTES = 64;
 
 /** The key pair that follows from 32 secret random bytes. */
-export function identityFromSeed(seed: Uint8Array): Identity {
+export function identityFromSeed(seed: Uint8Array, successions: readonly Succession[] = []): Identity {
   const publicKey = new Uint8Array(PUBLIC_KEY_BYTES);
   const secretKey = new Uint8Array(SECRET_KEY_BYTES);
   sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
@@ -32,6 +35,7 @@ export function identityFromSeed(seed: Uint8Array): Identity {
     id: peerIdOf(publicKey),
     publicKey,
     secretKey,
+    successions,
     sign(context, ...message) {
       const signature = new Uint8Array(SIGNATURE_BYTES);
       sodium.crypto_sign_detached(signature, signedBytes(context, message), secretKey);

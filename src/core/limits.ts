@@ -3,6 +3,8 @@ export const LIMITS = {
   /** What an unauthenticated connection may make us hold. */
   preAuthBytes: 4 * 1024,
   controlMessageBytes: 16 * 1024,
+  /** An offer's or answer's message of the handshake. */
+  noiseBytes: 2_048,
   candidates: 20,
   streamsPerSession: 4_096,
   sessionsPerPeer: 64,

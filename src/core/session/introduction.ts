@@ -1,9 +1,10 @@
 import * as v from 'valibot';
-import { bytesOf, decode, encode, milliseconds } from '../codec.ts';
+import { bytesOf, bytesUpTo, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
 import type { NatProfile } from '../nat/behavior.ts';
 import { profileFields, profileSchema } from '../nat/profile-schema.ts';
 import { candidateSchema, type Candidate } from '../punch/candidate.ts';
+import { encodeSuccessions, MAX_SUCCESSIONS_BYTES, type Succession } from '../succession.ts';
 import { CIRCUIT_KINDS } from './events.ts';
 
 /**
@@ -81,6 +82,8 @@ const offerSchema = v.object({
   invite: v.optional(v.object({ key: bytesOf(32), signature: bytesOf(64) })),
   /** The offer is for a session that there is: the one whose id it was made with. */
   resume: v.optional(resume),
+  /** The initiator had other ids before: the chain that leads from those to the one it has now (`encodeSuccessions`). */
+  successions: v.optional(bytesUpTo(MAX_SUCCESSIONS_BYTES)),
 });
 
 const answerSchema = v.object({
@@ -118,12 +121,23 @@ export type Round = NonNullable<Update['round']>;
 
 export const INTRODUCTION_VERSION = 1;
 
-export function encodeOffer(offer: Offer): Uint8Array {
-  return encode({
+/** Of Noise message 1 beside its payload: ephemeral key, static key and its tag, tag of the payload. */
+const MESSAGE_1_BYTES = 32 + 48 + 16;
+
+/**
+ * @param successions how the initiator came from its earlier ids: the newest of them are shown, as far as the rendezvous passes on an
+ * offer so long
+ */
+export function encodeOffer(offer: Offer, successions: readonly Succession[] = []): Uint8Array {
+  const shown = successions.length > 0 ? encodeSuccessions(successions) : offer.successions;
+  const bytes = encode({
     ...offer,
     candidates: offer.candidates.map(fields),
     profile: profileFields(offer.profile),
+    successions: shown,
   });
+  const isShort = bytes.length <= LIMITS.noiseBytes - MESSAGE_1_BYTES;
+  return isShort || successions.length === 0 ? bytes : encodeOffer(offer, successions.slice(1));
 }
 
 export function decodeOffer(bytes: Uint8Array): Offer {
