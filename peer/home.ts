@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Identity } from '../src/core/identity.ts';
+import type { Identity, PeerId } from '../src/core/identity.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 
 /** The folder that holds a peer's key, its settings and whom it trusts. */
@@ -18,6 +18,11 @@ export class Home {
 
   get keyFile(): string {
     return join(this.folder, 'key');
+  }
+
+  /** Where the key of an id is kept that this peer had before. */
+  retiredKeyFile(id: PeerId): string {
+    return join(this.folder, 'retired', id);
   }
 
   get settingsFile(): string {
