@@ -3,14 +3,15 @@ import type { Identity, PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { verifyOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
-import { ephemeralOf, Handshake } from '../src/core/session/handshake.ts';
-import { decodeOffer, INTRODUCTION_VERSION } from '../src/core/session/introduction.ts';
+import { ephemeralOf, Handshake, type HandshakeContext } from '../src/core/session/handshake.ts';
+import { decodeOffer, INTRODUCTION_VERSION, type Offer } from '../src/core/session/introduction.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { Grant } from './allow-list.ts';
 import type { Deployment } from './deployment.ts';
 import type { InviteFolder, OpenInvite } from './invite-folder.ts';
 import { ReplayMemory } from './replay-memory.ts';
 import type { Session } from './session.ts';
+import type { Predecessor } from './trust.ts';
 
 export interface AdmissionOptions {
   readonly identity: Identity;
@@ -20,8 +21,14 @@ export interface AdmissionOptions {
   /** No invite helps a peer that is denied by name. */
   readonly isDenied: (id: PeerId) => boolean;
   readonly invites: InviteFolder;
+  /** Whether a peer that isn't allowed may be one that was, under another id. */
+  readonly mayReturn: () => boolean;
+  /** Of which earlier id of a peer the allow list speaks, by the chain that it shows, unless it speaks of the peer itself. */
+  readonly predecessorOf: (id: PeerId, successions: Uint8Array) => Predecessor | undefined;
   /** A guest is in a session. @throws SallyportError `NOT_AUTHORIZED` where its invite was used meanwhile */
   readonly onGuest: (guest: PeerId, invite: OpenInvite) => void;
+  /** A peer is in a session that was allowed under another id. @throws SallyportError `NOT_AUTHORIZED` where it isn't any more */
+  readonly onSuccessor: (from: PeerId, to: PeerId) => void;
   /** @throws SallyportError where no session of that id may begin with this peer */
   readonly checkRoom: (session: Uint8Array, from: PeerId) => void;
 }
@@ -34,13 +41,13 @@ const CLOCK_TOLERANCE_MS = 5_000;
 /**
  * Which offers are heard, and whose. What is cheap and tells a stranger nothing is asked first: is the offer fresh and
  * attested, was it seen before, is its sender allowed, is there room. Only then is anything decrypted. Who holds an
- * invite instead is a guest until the invite is used up, which puts it on the allow list.
+ * invite instead, or was allowed under another id, is a guest until its keys are proven, which puts it on the allow list.
  */
 export class Admission {
   readonly #options: AdmissionOptions;
   /** Apart, so that strangers can't fill what keeps those who are allowed. */
   readonly #replays: Record<'allowed' | 'others', ReplayMemory>;
-  /** Sessions whose invite isn't used up, since their keys aren't proven yet. */
+  /** Sessions that will change the allow list when their keys are proven. */
   readonly #guests = new Set<Session>();
 
   constructor(options: AdmissionOptions) {
@@ -71,12 +78,12 @@ export class Admission {
 
   /** An offer, opened if its sender is allowed or may be a guest. To anybody else every failure is the same refusal. */
   open(message: ForwardedOffer, from: PeerId) {
-    const { grantOf, isDenied, invites } = this.#options;
+    const { grantOf, isDenied, invites, mayReturn } = this.#options;
     if (grantOf(from)) return this.#read(message, from);
-    if (isDenied(from) || invites.isEmpty) throw notAllowed();
+    if (isDenied(from) || (invites.isEmpty && !mayReturn())) throw notAllowed();
     try {
       const read = this.#read(message, from);
-      if (read.invite) return read;
+      if (read.admit) return read;
     } catch (thrown) {
       if (!(thrown instanceof SallyportError)) throw thrown;
     }
@@ -90,14 +97,14 @@ export class Admission {
     return Handshake.responder(identity, context);
   }
 
-  /** The invite is used up by the first path, which takes the session's keys, and not by an offer that somebody repeats. */
-  expectGuest(session: Session, invite: OpenInvite): void {
+  /** What lets it in counts from the first path on, which takes the session's keys, and not by an offer that somebody repeats. */
+  expectGuest(session: Session, admit: () => void): void {
     this.#guests.add(session);
     session.on('closed', () => this.#guests.delete(session));
     session.once('attached', () => {
       this.#guests.delete(session);
       try {
-        this.#options.onGuest(session.peer, invite);
+        admit();
       } catch (thrown) {
         const { code, message } = asSallyportError(thrown);
         session.driver.destroy(code, message);
@@ -106,13 +113,26 @@ export class Admission {
   }
 
   #read({ session, noise }: ForwardedOffer, from: PeerId) {
-    const { invites } = this.#options;
     this.#options.checkRoom(session, from);
     const handshake = this.responding(session, from);
     const offer = decodeOffer(handshake.read(noise));
     if (offer.version !== INTRODUCTION_VERSION)
       throw new SallyportError('VERSION_UNSUPPORTED', 'another version');
-    return { offer, handshake, invite: offer.invite && invites.check(offer.invite, handshake.context) };
+    return { offer, handshake, admit: this.#claimOf(offer, handshake.context) };
+  }
+
+  /** What lets the initiator of an offer in that isn't on the allow list. @throws SallyportError `NOT_AUTHORIZED` */
+  #claimOf({ invite, successions }: Offer, context: HandshakeContext): (() => void) | undefined {
+    const { invites, predecessorOf, onGuest, onSuccessor } = this.#options;
+    const { initiator } = context;
+    const before = successions && predecessorOf(initiator, successions);
+    // Denied is denied under another id too, where `any` is allowed or an invite is shown as well.
+    if (before?.isDenied) throw notAllowed();
+    if (invite) {
+      const open = invites.check(invite, context);
+      return () => onGuest(initiator, open);
+    }
+    return before && (() => onSuccessor(before.id, initiator));
   }
 }
 

@@ -91,7 +91,7 @@ export class AllowFile {
   /** True when it was not allowed by this file before. */
   allow(text: string): boolean {
     const rule = parseAllowRule(text);
-    const before = this.#ruleFor(rule.id);
+    const before = this.ruleFor(rule.id);
     if (!before || !sameGrant(before.grant, rule.grant)) appendPrivateLine(this.path, text);
     return before === undefined || before.grant === 'none';
   }
@@ -101,12 +101,24 @@ export class AllowFile {
    * it was not denied before.
    */
   deny(id: PeerId | 'any'): boolean {
-    if (this.#ruleFor(id)?.grant === 'none') return false;
+    if (this.ruleFor(id)?.grant === 'none') return false;
     appendPrivateLine(this.path, `!${id}`);
     return true;
   }
 
-  #ruleFor(id: PeerId | 'any'): AllowRule | undefined {
+  /**
+   * What `from` was allowed goes to `to`, and `from` is denied from now on: one write, so that never both are allowed, nor neither.
+   * False where the file doesn't allow `from` now, or says something of `to` already.
+   */
+  succeed(from: PeerId, to: PeerId): boolean {
+    const grant = this.ruleFor(from)?.grant;
+    if (grant === undefined || grant === 'none' || this.ruleFor(to)) return false;
+    const rule = allowRuleText(to, grant === 'all' ? [] : [...grant]);
+    appendPrivateLine(this.path, `${rule}\n!${from} # now ${to}`);
+    return true;
+  }
+
+  ruleFor(id: PeerId | 'any'): AllowRule | undefined {
     return this.rules().find((rule) => rule.id === id);
   }
 

@@ -247,7 +247,7 @@ export class Introductions {
   #accept(message: ForwardedOffer, from: PeerId): void {
     const { deployment, network } = this.#options;
     const { session, instance } = message;
-    const { offer, invite, handshake } = this.#admission.open(message, from);
+    const { offer, admit, handshake } = this.#admission.open(message, from);
     if (this.#closing.signal.aborted) throw new SallyportError('PEER_OFFLINE', 'this peer is being closed');
     if (offer.resume) throw unknownSession();
     const start = this.#startOf(offer);
@@ -275,7 +275,7 @@ export class Introductions {
       told,
       answerAgain: () => void deployment.send(reply),
     });
-    if (invite) this.#admission.expectGuest(conversation.session, invite);
+    if (admit) this.#admission.expectGuest(conversation.session, admit);
     const { kinds: theirs, profile, candidates } = offer;
     conversation.begin({ kinds: theirs, profile, candidates: this.#sightings(from).mark(candidates) }, start);
   }

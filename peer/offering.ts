@@ -87,7 +87,7 @@ export class Offering {
     const context = { initiator: identity.id, responder: to, rendezvous: deployment.id, session };
     const handshake = Handshake.initiator(identity, context);
     const told = network.publicFace(kinds);
-    const offer = encodeOffer({
+    const terms = {
       version: INTRODUCTION_VERSION,
       kinds: [...kinds],
       ...(circuits && { circuits: [...circuits] }),
@@ -96,7 +96,9 @@ export class Offering {
       ...(planOnly && { planOnly }),
       ...(inviteSecret && { invite: proveInvite(inviteSecret, context) }),
       ...(known && { resume: known.resume }),
-    });
+    };
+    // Where a session goes on, the peer knows this one by its id of now.
+    const offer = encodeOffer(terms, known ? [] : identity.successions);
     const noise = writeFirst(handshake, offer);
     const leg = kinds.includes('relay') && !planOnly && !known ? this.#earlyLeg(circuits) : undefined;
     const onTickets = leg && ((tickets: readonly Uint8Array[]) => leg.take(tickets));

@@ -88,6 +88,8 @@ export interface PeerEvents {
   stream: [record: StreamRecord];
   /** An invite was used: this peer is on the allow list from now on. */
   guest: [guest: PeerId];
+  /** A peer has another id than it had: what was known of the old one, and allowed to it, is the new one's. */
+  successor: [from: PeerId, to: PeerId];
   /** The allow list can't be read any more, and so allows nobody. */
   'allow-list': [why: SallyportError];
   /** The registration is lost for good; sessions that are direct go on. */
@@ -139,6 +141,9 @@ export class Peer extends EventEmitter<PeerEvents> {
         trust.admit(guest, invite);
         this.emit('guest', guest);
       },
+      mayReturn: () => trust.namesAnybody,
+      predecessorOf: (id, successions) => trust.predecessorOf(id, successions),
+      onSuccessor: (from, to) => this.#succeed(from, to),
       onSession: (session) => this.#adopt(session),
     });
     deployment.on('registered', () => this.emit('registered'));
@@ -323,6 +328,11 @@ export class Peer extends EventEmitter<PeerEvents> {
       throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
     }
     return id;
+  }
+
+  #succeed(from: PeerId, to: PeerId): void {
+    this.settings.movePins(from, to);
+    if (this.#trust.succeed(from, to)) this.emit('successor', from, to);
   }
 
   #adopt(session: Session): void {

@@ -63,6 +63,15 @@ export class SettingsFile {
     this.#write({ ...settings, names: { ...settings.names, [name]: id } });
   }
 
+  /** The names of `from` are those of `to` from now on. */
+  movePins(from: PeerId, to: PeerId): void {
+    const settings = this.#read();
+    const names = Object.entries(settings.names ?? {});
+    if (!names.some(([, id]) => id === from)) return;
+    const moved = Object.fromEntries(names.map(([name, id]) => [name, id === from ? to : id]));
+    this.#write({ ...settings, names: moved });
+  }
+
   /** @throws SallyportError `CONFIG_INVALID`, naming the key */
   #read(): Settings {
     const text = readPrivateFile(this.path);

@@ -1,11 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import type { PeerId } from '../src/core/identity.ts';
+import { readSuccessions } from '../src/core/succession.ts';
 import type { Clock } from '../src/net/clock.ts';
 import {
   AllowFile,
   allowListOf,
   allowRuleText,
+  DENIED,
   type AllowList,
   type AllowRule,
   type Grant,
@@ -21,6 +23,12 @@ interface TrustEvents {
   unreadable: [why: SallyportError];
 }
 
+/** An id that a peer had before, and of which the allow list speaks. */
+export interface Predecessor {
+  readonly id: PeerId;
+  readonly isDenied: boolean;
+}
+
 /** The list is looked at this often: `peer deny` takes effect within a second. */
 const LOOK_MS = 500;
 
@@ -31,8 +39,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   readonly #clock: Clock;
   /** What the options of this process say, beside the file. */
   #options: readonly AllowRule[];
-  /** Who the file denied when it could be read last. */
-  #denials: readonly AllowRule[] = [];
+  /** What the file said when it could be read last. */
+  #kept: readonly AllowRule[] = [];
   #list: AllowList;
   /** What was told of a file that can't be read. */
   #told: string | undefined;
@@ -56,6 +64,25 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   isDenied(id: PeerId): boolean {
     return this.#list.isDenied(id);
+  }
+
+  /** Whether somebody is allowed by id, and may come with another one. */
+  get namesAnybody(): boolean {
+    return this.#kept.some(({ id, grant }) => id !== 'any' && grant !== 'none');
+  }
+
+  /**
+   * The newest of a peer's earlier ids for which the file has a rule, where it has none for the id of now. What the options of this
+   * process say of an earlier id stays with that: who wrote it there is to change it there.
+   */
+  predecessorOf(id: PeerId, successions: Uint8Array): Predecessor | undefined {
+    const ruleFor = (whose: PeerId) => this.#kept.find((rule) => rule.id === whose);
+    if (ruleFor(id)) return undefined;
+    const earlier = readSuccessions(successions, id).findLast(({ from }) => ruleFor(from));
+    if (!earlier) return undefined;
+    const isDenied = ruleFor(earlier.from)?.grant === 'none';
+    const isNamed = this.#options.some((rule) => rule.id === id);
+    return isDenied && isNamed ? undefined : { id: earlier.from, isDenied };
   }
 
   /** Looks at the list again and again, until `close`. */
@@ -87,9 +114,28 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   /** Uses an invite up. @throws SallyportError `NOT_AUTHORIZED` where it was used meanwhile, or its bearer is denied */
   admit(guest: PeerId, invite: OpenInvite): void {
+    this.#change(guest, () => invite.admit(guest));
+  }
+
+  /**
+   * Gives `to` what its earlier id `from` is allowed by the file as it is now, and denies `from`. False where another session of the peer
+   * was faster.
+   * @throws SallyportError `NOT_AUTHORIZED` where there is nothing any more that it could be given
+   */
+  succeed(from: PeerId, to: PeerId): boolean {
+    let isNew = false;
+    this.#change(to, () => {
+      isNew = this.#file.succeed(from, to);
+      if (!isNew && !this.#file.ruleFor(to)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
+    });
+    return isNew;
+  }
+
+  /** @throws SallyportError `NOT_AUTHORIZED` where `id` is denied, by the file as it is now */
+  #change(id: PeerId, change: () => void): void {
     try {
-      if (this.#read().isDenied(guest)) throw new SallyportError('NOT_AUTHORIZED', 'it was denied');
-      invite.admit(guest);
+      if (this.#read().isDenied(id)) throw new SallyportError('NOT_AUTHORIZED', 'it was denied');
+      change();
     } catch (thrown) {
       const error = asSallyportError(thrown);
       if (error.code !== 'NOT_AUTHORIZED') this.#tell(error);
@@ -100,7 +146,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   #read(): AllowList {
     const rules = this.#file.rules();
-    this.#denials = rules.filter(({ grant }) => grant === 'none');
+    this.#kept = rules;
     return allowListOf([...rules, ...this.#options]);
   }
 
@@ -110,7 +156,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
       this.#told = undefined;
     } catch (thrown) {
       // A list that can't be read allows nobody beyond the options, and denies whom it denied.
-      this.#list = allowListOf([...this.#denials, ...this.#options]);
+      this.#kept = this.#kept.filter(({ grant }) => grant === 'none');
+      this.#list = allowListOf([...this.#kept, ...this.#options]);
       this.#tell(asSallyportError(thrown));
     }
     this.emit('looked');

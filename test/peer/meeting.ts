@@ -159,14 +159,17 @@ export class Caller {
       session,
     });
     const noise = handshake.write(
-      encodeOffer({
-        version: INTRODUCTION_VERSION,
-        kinds: [...kinds],
-        candidates: [...candidates],
-        profile,
-        roundTripMs: 1,
-        ...(resume && { resume }),
-      }),
+      encodeOffer(
+        {
+          version: INTRODUCTION_VERSION,
+          kinds: [...kinds],
+          candidates: [...candidates],
+          profile,
+          roundTripMs: 1,
+          ...(resume && { resume }),
+        },
+        this.identity.successions,
+      ),
     );
     const time = this.#callee.deployment.serverTime() - ageMs;
     const signature = signOffer(signer, this.id, session, noise, time);
