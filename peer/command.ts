@@ -9,6 +9,7 @@ import { addNatCommand } from './commands/nat.ts';
 import { addPingCommand } from './commands/ping.ts';
 import { addPlanCommand } from './commands/plan.ts';
 import { addReceiveCommand } from './commands/receive.ts';
+import { addRotateCommand } from './commands/rotate.ts';
 import { addSendCommand } from './commands/send.ts';
 import { addServiceCommand } from './commands/service.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -22,6 +23,7 @@ export function peerProgram(version: string): Command {
     )
     .version(version);
   addIdentityCommands(program);
+  addRotateCommand(program);
   addInviteCommand(program);
   addUpCommand(program);
   addConnectCommand(program);

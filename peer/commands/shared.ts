@@ -83,6 +83,9 @@ export async function startPeer(
     told = true;
     reporter.event('unregistered', { code, message }, words);
   });
+  peer.on('successor', (from, to) =>
+    reporter.event('successor', { peer: to, before: from }, `${from} is ${to} now, by its own word`),
+  );
   peer.on('allow-list', (why) => reporter.error(why));
   if (more.role === 'dial') {
     peer.on('error', ({ code, message }) =>
