@@ -37,6 +37,12 @@ interface Registration {
   readonly firstSeen: PeerId | undefined;
 }
 
+/** Whose a name is, and what may prove that this is who had it before. */
+interface NameHolder {
+  readonly id: PeerId;
+  readonly successions: Uint8Array | undefined;
+}
+
 interface DeploymentEvents {
   registered: [];
   unregistered: [why: SallyportError];
@@ -73,7 +79,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** A rendezvous could name others without end, and with them any host for all its peers to dial. */
   readonly #newRelays: TokenBucket;
   #cancelWarming: (() => void) | undefined;
-  #resolving = new Map<string, Deferred<PeerId | undefined>>();
+  #resolving = new Map<string, Deferred<NameHolder | undefined>>();
   /** Until a ping has measured it, and while there is no connection. */
   #coarseOffsetMs = 0;
   #stopWatching: () => void;
@@ -187,8 +193,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   }
 
   /** Whose name this is, by the rendezvous's word; `undefined` for nobody's. */
-  async resolve(name: string): Promise<PeerId | undefined> {
-    const waiting = this.#resolving.get(name) ?? deferred<PeerId | undefined>();
+  async resolve(name: string): Promise<NameHolder | undefined> {
+    const waiting = this.#resolving.get(name) ?? deferred<NameHolder | undefined>();
     this.#resolving.set(name, waiting);
     this.send({ t: 'resolve', name });
     const cancel = this.#clock.setTimer(
@@ -225,7 +231,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   #onMessage(message: SignalMessage): void {
     if (message.t === 'resolved') {
-      this.#resolving.get(message.name)?.resolve(message.id && peerIdOf(message.id));
+      const { name, id, successions } = message;
+      this.#resolving.get(name)?.resolve(id && { id: peerIdOf(id), successions });
     } else {
       this.emit('message', message);
     }

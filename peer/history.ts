@@ -72,12 +72,14 @@ export class History {
     const known = this.#read();
     if (known.some((entry) => isSamePlace(entry, success) && this.#isFresh(entry, success))) return;
     const others = known.filter((other) => !isSamePlace(other, success));
-    const entries = [{ ...success, at: this.#now() }, ...others].slice(0, MOST);
-    try {
-      writePrivateFile(this.#path, `${JSON.stringify(entries)}\n`);
-    } catch {
-      // a full disk, say: the session that ends here was none the worse
-    }
+    this.#write([{ ...success, at: this.#now() }, ...others].slice(0, MOST));
+  }
+
+  /** What worked with `from` has worked with `to`, which is the same peer. */
+  move(from: PeerId, to: PeerId): void {
+    const known = this.#read();
+    if (!known.some(({ peer }) => peer === from)) return;
+    this.#write(known.map((entry) => (entry.peer === from ? { ...entry, peer: to } : entry)));
   }
 
   last({ peer, here, there }: Encounter): Success | undefined {
@@ -95,6 +97,14 @@ export class History {
   #isFresh({ at, transport, technique }: Success, success: Omit<Success, 'at'>): boolean {
     const isSame = transport === success.transport && technique === success.technique;
     return isSame && this.#now() - at < FRESH_MS;
+  }
+
+  #write(entries: readonly Success[]): void {
+    try {
+      writePrivateFile(this.#path, `${JSON.stringify(entries)}\n`);
+    } catch {
+      // a full disk, say: the session that ends here was none the worse
+    }
   }
 
   #read(): Success[] {

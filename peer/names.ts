@@ -2,6 +2,7 @@ import { SallyportError } from '../src/core/errors.ts';
 import { parsePeerName } from '../src/core/peer-name.ts';
 import type { PeerId } from '../src/core/identity.ts';
 import type { Deployment } from './deployment.ts';
+import { leads } from './moved.ts';
 import type { SettingsFile } from './settings.ts';
 
 /**
@@ -16,9 +17,12 @@ export async function resolveName(
   settings: SettingsFile,
 ): Promise<PeerId> {
   const pinned = settings.pinnedName(parsePeerName(name));
-  const named = await deployment.resolve(name);
+  const holder = await deployment.resolve(name);
+  const named = holder?.id;
   if (pinned !== undefined) {
     if (named === undefined || named === pinned) return pinned;
+    // The pin follows when that id is in a session, and it is found by the one that was pinned.
+    if (leads(pinned, named, holder?.successions ?? new Uint8Array())) return pinned;
     const hint = 'connect by id if you know that it has changed';
     const message = `${name} was ${pinned}, and the rendezvous now names ${named}`;
     throw new SallyportError('IDENTITY_CHANGED', message, { hint });

@@ -16,6 +16,7 @@ import {
 import type { Clock } from '../src/net/clock.ts';
 import type { Deployment } from './deployment.ts';
 import { EarlyLeg } from './early-leg.ts';
+import { PeerMoved } from './moved.ts';
 import type { Network } from './network.ts';
 import { ANSWER_TIMEOUT_MS, type PendingOffers } from './pending-offers.ts';
 
@@ -68,7 +69,8 @@ export class Offering {
         if (introduced) return introduced;
       } catch (thrown) {
         // A rendezvous that was restarted knows of the peer when that has come back.
-        const mayComeBack = isRepeated && asSallyportError(thrown).code === 'PEER_OFFLINE';
+        const isAway = !(thrown instanceof PeerMoved) && asSallyportError(thrown).code === 'PEER_OFFLINE';
+        const mayComeBack = isRepeated && isAway;
         if (!mayComeBack || clock.now() + RETURN_MS > giveUpAt) throw thrown;
         await new Promise<void>((resolve) => void clock.setTimer(resolve, RETURN_MS));
       }

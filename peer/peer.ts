@@ -26,8 +26,10 @@ import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import type { ListenPermit } from './listen-permit.ts';
+import { PeerMoved } from './moved.ts';
 import { resolveName } from './names.ts';
 import { Network } from './network.ts';
+import type { OfferTerms } from './offering.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
 import type { Session } from './session.ts';
 import { ServiceProvider, type ServiceHandler } from './services/provider.ts';
@@ -143,7 +145,10 @@ export class Peer extends EventEmitter<PeerEvents> {
       },
       mayReturn: () => trust.namesAnybody,
       predecessorOf: (id, successions) => trust.predecessorOf(id, successions),
-      onSuccessor: (from, to) => this.#succeed(from, to),
+      onSuccessor: (from, to) => {
+        if (this.#succeed(from, to)) this.emit('successor', from, to);
+        if (!trust.grantOf(to)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
+      },
       onSession: (session) => this.#adopt(session),
     });
     deployment.on('registered', () => this.emit('registered'));
@@ -249,7 +254,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   async connect(to: string, options: ConnectOptions = {}): Promise<Session> {
     checkOptions(callOptions, { to, options });
     const { paths = ALL_PATHS, signal, acceptName = false } = options;
-    return this.#introductions.initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
+    return this.#initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
   }
 
   /**
@@ -260,11 +265,13 @@ export class Peer extends EventEmitter<PeerEvents> {
   async plan(to: string, options: ConnectOptions = {}): Promise<Prospect> {
     checkOptions(callOptions, { to, options });
     const { paths = ALL_PATHS, signal, acceptName = false } = options;
-    const id = await this.#idOf(to, acceptName);
-    const met = await this.#introductions.plan(id, pathTerms(paths).kinds, signal);
-    const { here, there } = met;
-    const last = this.#history.last({ peer: id, here: here.profile, there: there.profile });
-    return prospectOf(id, met, last);
+    const { kinds } = pathTerms(paths);
+    return this.#following(await this.#idOf(to, acceptName), async (id) => {
+      const met = await this.#introductions.plan(id, kinds, signal);
+      const { here, there } = met;
+      const last = this.#history.last({ peer: id, here: here.profile, there: there.profile });
+      return prospectOf(id, met, last);
+    });
   }
 
   /**
@@ -288,7 +295,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     allowRuleText(inviter, services);
     const id = await this.#idOf(inviter, false);
     const terms = { ...pathTerms(paths), inviteSecret: secret };
-    const session = await this.#introductions.initiate(id, terms, signal).catch((thrown: unknown) => {
+    const session = await this.#initiate(id, terms, signal).catch((thrown: unknown) => {
       throw inviteRefusal(thrown);
     });
     try {
@@ -300,7 +307,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       const { code, message, remote } = await session.driver.close();
       throw inviteRefusal(remote && code ? remoteFailure(code, message) : thrown);
     }
-    this.#trust.welcome(inviter, services);
+    this.#trust.welcome(session.peer, services);
     return session;
   }
 
@@ -330,9 +337,37 @@ export class Peer extends EventEmitter<PeerEvents> {
     return id;
   }
 
-  #succeed(from: PeerId, to: PeerId): void {
+  /** Opens a session with a peer, which may be up under another id than the one that is known here. */
+  async #initiate(to: PeerId, terms: OfferTerms, signal?: AbortSignal): Promise<Session> {
+    const session = await this.#following(to, (id) => this.#introductions.initiate(id, terms, signal));
+    if (session.peer === to) return session;
+    try {
+      this.#succeed(to, session.peer);
+    } catch (thrown) {
+      const { code, message } = asSallyportError(thrown);
+      session.driver.destroy(code, message);
+      throw thrown;
+    }
+    this.emit('successor', to, session.peer);
+    return session;
+  }
+
+  /** Acts with `to`, or with the id that has taken its place by its own word. */
+  async #following<Result>(to: PeerId, act: (id: PeerId) => Promise<Result>): Promise<Result> {
+    try {
+      return await act(to);
+    } catch (thrown) {
+      if (!(thrown instanceof PeerMoved) || thrown.to === this.id) throw thrown;
+      if (this.#trust.isDenied(to) || this.#trust.isDenied(thrown.to)) throw thrown;
+      return act(thrown.to);
+    }
+  }
+
+  /** The peer has proven the new id's key in a session. True where the allow list has changed. */
+  #succeed(from: PeerId, to: PeerId): boolean {
     this.settings.movePins(from, to);
-    if (this.#trust.succeed(from, to)) this.emit('successor', from, to);
+    this.#history.move(from, to);
+    return this.#trust.succeed(from, to);
   }
 
   #adopt(session: Session): void {

@@ -6,6 +6,7 @@ import { remoteFailure } from '../src/core/remote-failure.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
 import type { Deployment } from './deployment.ts';
+import { PeerMoved } from './moved.ts';
 
 interface PendingOffersOptions {
   readonly identity: Identity;
@@ -118,7 +119,9 @@ export class PendingOffers {
         return this.#pendingWith(message)?.answer.reject(this.#refusal(message.code));
       case 'error': {
         const pending = message.session && this.#pending.get(hex(message.session));
-        return pending?.answer.reject(remoteFailure(message.code, message.message));
+        if (!pending) return;
+        const failure = remoteFailure(message.code, message.message);
+        return pending.answer.reject(PeerMoved.of(failure, pending.to, message.successor));
       }
     }
   }

@@ -118,15 +118,16 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   }
 
   /**
-   * Gives `to` what its earlier id `from` is allowed by the file as it is now, and denies `from`. False where another session of the peer
-   * was faster.
-   * @throws SallyportError `NOT_AUTHORIZED` where there is nothing any more that it could be given
+   * Gives `to` what its earlier id `from` is allowed by the file as it is now, and denies `from`. False where there is nothing to give, such
+   * as where another session of the peer was faster.
+   * @throws SallyportError `NOT_AUTHORIZED` where either is denied
    */
   succeed(from: PeerId, to: PeerId): boolean {
     let isNew = false;
     this.#change(to, () => {
       isNew = this.#file.succeed(from, to);
-      if (!isNew && !this.#file.ruleFor(to)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
+      const isDenied = !this.#file.ruleFor(to) && this.#file.ruleFor(from)?.grant === 'none';
+      if (isDenied) throw new SallyportError('NOT_AUTHORIZED', DENIED);
     });
     return isNew;
   }

@@ -3,6 +3,7 @@ import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/i
 import type { Instant } from '../src/core/machine.ts';
 import { signOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { encodeSuccessions } from '../src/core/succession.ts';
 import { RateLimiter } from '../src/core/token-bucket.ts';
 import { instanceKey, type Registration, type Registrations } from './registrations.ts';
 import { TicketOffice, type CircuitParties } from './ticket-office.ts';
@@ -52,7 +53,15 @@ export class Introductions {
     } catch (thrown) {
       const { code, message: text } = asSallyportError(thrown);
       const session = 'session' in message ? message.session : undefined;
-      this.#options.reply(from, { t: 'error', code, message: text, session });
+      const successor =
+        message.t === 'offer' && code === 'PEER_OFFLINE' ? this.#successorOf(message) : undefined;
+      this.#options.reply(from, {
+        t: 'error',
+        code,
+        message: text,
+        session,
+        ...(successor && { successor }),
+      });
     }
   }
 
@@ -132,8 +141,27 @@ export class Introductions {
 
   #resolve(from: Registration, name: string, now: Instant): void {
     this.#spendLookup(from, now);
-    const id = this.#options.registrations.nameHolder(name, now);
-    this.#options.reply(from, { t: 'resolved', name, id: id && publicKeyOf(id) });
+    const { registrations } = this.#options;
+    const id = registrations.nameHolder(name, now);
+    const chain = (id && registrations.listener(id)?.successions) ?? [];
+    const successions = chain.length > 0 ? encodeSuccessions(chain) : undefined;
+    this.#options.reply(from, {
+      t: 'resolved',
+      name,
+      id: id && publicKeyOf(id),
+      ...(successions && { successions }),
+    });
+  }
+
+  /** Who has taken the place of the peer that an offer is for, and what proves it: of its earlier ids no more than that one and later ones. */
+  #successorOf({ to, instance }: MessageTo<ToRendezvous, 'offer'>) {
+    if (typeof to === 'string' || instance) return undefined;
+    const before = peerIdOf(to);
+    const successor = this.#options.registrations.successor(before);
+    if (!successor) return undefined;
+    const { idBytes, successions } = successor;
+    const first = successions.findIndex((succession) => succession.from === before);
+    return { id: idBytes, successions: encodeSuccessions(successions.slice(first)) };
   }
 
   /** Who takes offers under this id or name. An unknown one and one that isn't there are answered alike. */

@@ -6,6 +6,7 @@ import { peerIdOf, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { MessageTo, NodeRole, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
+import { readSuccessions, type Succession } from '../src/core/succession.ts';
 import { RecentMessages } from './recent-messages.ts';
 import type { ConnectionId } from './registry-events.ts';
 
@@ -21,6 +22,8 @@ export interface Registration {
   readonly secret: Uint8Array;
   readonly role: NodeRole;
   readonly name: string | undefined;
+  /** A listener's: how it came from earlier ids, each step signed by the earlier one. */
+  readonly successions: readonly Succession[];
   readonly relay: { url: string; stunUdp: Endpoint[]; stunTcp: Endpoint[] } | undefined;
   readonly connection: ConnectionId;
   /** USERNAME and key of its STUN requests; the same ones whenever this instance comes back. */
@@ -52,6 +55,7 @@ export function registrationOf(
     secret,
     role: hello.role,
     name: hello.name,
+    successions: hello.role === 'listen' ? readSuccessions(hello.successions ?? new Uint8Array(), id) : [],
     relay: hello.relay,
     connection,
     stun: stunCredentials(key, stunSecret),
@@ -60,11 +64,16 @@ export function registrationOf(
   };
 }
 
-/** Who is registered, and under which names. A name belongs to its first listener and a lease longer than it. */
+/**
+ * Who is registered, and under which names. A name belongs to its first listener and a lease longer than it, and to the
+ * one that takes that listener's place.
+ */
 export class Registrations {
   readonly #byKey = new Map<string, Registration>();
   readonly #byId = new Map<PeerId, Set<Registration>>();
   readonly #byUsername = new Map<string, Registration>();
+  /** Listeners by their earlier ids; the first one that came with such an id counts. */
+  readonly #successors = new Map<PeerId, Registration>();
   readonly #names = new Map<string, { readonly id: PeerId; until: Instant }>();
 
   /** @throws SallyportError `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `LIMIT` when `wanted` can't be let in at all */
@@ -74,7 +83,8 @@ export class Registrations {
       throw new SallyportError('NOT_AUTHORIZED', 'another process holds this instance');
     }
     const holder = wanted.name === undefined ? undefined : this.nameHolder(wanted.name, now);
-    if (holder !== undefined && holder !== wanted.id) {
+    const isOwn = holder === wanted.id || wanted.successions.some(({ from }) => from === holder);
+    if (holder !== undefined && !isOwn) {
       throw new SallyportError('ALREADY_REGISTERED', `the name ${wanted.name} belongs to another peer`);
     }
     if (same) return;
@@ -89,6 +99,9 @@ export class Registrations {
     this.#byUsername.set(registration.stun.username, registration);
     const instances = this.#byId.get(registration.id) ?? new Set();
     this.#byId.set(registration.id, instances.add(registration));
+    for (const { from } of registration.successions) {
+      if (!this.#successors.has(from)) this.#successors.set(from, registration);
+    }
     if (registration.role === 'listen' && registration.name !== undefined) {
       this.#names.set(registration.name, { id: registration.id, until: Infinity });
     }
@@ -101,6 +114,9 @@ export class Registrations {
     const instances = this.#byId.get(registration.id);
     instances?.delete(registration);
     if (instances?.size === 0) this.#byId.delete(registration.id);
+    for (const { from } of registration.successions) {
+      if (this.#successors.get(from) === registration) this.#successors.delete(from);
+    }
     if (registration.role !== 'listen' || registration.name === undefined) return;
     const held = this.#names.get(registration.name);
     if (held?.id === registration.id) held.until = now + LIMITS.registrationLeaseMs;
@@ -116,6 +132,11 @@ export class Registrations {
       if (registration.role === 'listen') return registration;
     }
     return undefined;
+  }
+
+  /** The one that has taken the place of `id`. */
+  successor(id: PeerId): Registration | undefined {
+    return this.#successors.get(id);
   }
 
   /** Of each relay its newest registration. */

@@ -62,14 +62,15 @@ async function invite(options: InviteCommandOptions): Promise<void> {
 
 /** `peer join <invite>`: the rendezvous is remembered once the inviter has taken the invite. */
 export async function joinByInvite(code: string, options: InviteCommandOptions): Promise<void> {
-  const { inviter, rendezvous } = parseInvite(code);
+  const { rendezvous } = parseInvite(code);
   const reporter = reporterOf(options);
   const stop = stopSignal({ finishes: true });
   const more = { role: 'dial', signal: stop } as const;
   const peer = await startPeer({ ...options, ...meetingPlace(code) }, reporter, more);
   try {
     const { services } = options;
-    await patiently('peer', peer.accept(code, { signal: stop, services }), reporter);
+    const accepted = peer.accept(code, { signal: stop, services });
+    const { peer: inviter } = await patiently('peer', accepted, reporter);
     peer.settings.remember(rendezvous);
     const { url, id: deployment } = rendezvous;
     const words = [`joined ${url}`, `this peer is ${peer.id}`, grantWords(inviter, services)];

@@ -15,6 +15,7 @@ import {
   type ToRendezvous,
 } from '../core/protocol/rendezvous.ts';
 import { remoteFailure, TAKE_JOIN_URL } from '../core/remote-failure.ts';
+import { encodeSuccessions } from '../core/succession.ts';
 import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, type Origin } from './origin.ts';
 import { hostOf } from './proxy.ts';
@@ -114,7 +115,20 @@ async function greet(
   const { identity, role, boot, instance, name, relay, secret, token } = registrant;
   const nonce = new Uint8Array(randomBytes(32));
   const id = identity.publicKey;
-  channel.send({ t: 'hello', version: PROTOCOL_VERSION, id, role, nonce, boot, instance, name, relay });
+  const isNew = role === 'listen' && identity.successions.length > 0;
+  const successions = isNew ? encodeSuccessions(identity.successions) : undefined;
+  channel.send({
+    t: 'hello',
+    version: PROTOCOL_VERSION,
+    id,
+    role,
+    nonce,
+    boot,
+    instance,
+    name,
+    successions,
+    relay,
+  });
   const challenge = expect(await channel.receive(timeoutMs), 'challenge');
   const deployment = peerIdOf(challenge.id);
   if (pinned !== undefined && pinned !== deployment) throw identityChanged(pinned, deployment);

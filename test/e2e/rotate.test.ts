@@ -48,6 +48,29 @@ describe.concurrent('peer rotate', () => {
   );
 
   it(
+    'leaves a peer to be found by its old id and its name',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const at = ['--rendezvous', url];
+      const up = () => stage.peer('bob', 'up', ...at, '--allow', 'any', '--name', 'desk');
+      const first = up();
+      await first.event('up');
+      const met = await stage.peer('alice', 'ping', 'desk', '--accept', ...at, '--count', '1').ended;
+      expect(met.status).toBe(0);
+      await first.stop();
+      const { id, before } = await rotate(stage, 'bob');
+      await up().event('up');
+      for (const to of ['desk', before]) {
+        const { status, events } = await stage.peer('alice', 'ping', to, ...at, '--count', '1').ended;
+        expect(status).toBe(0);
+        expect(events).toContainEqual(expect.objectContaining({ event: 'successor', peer: id, before }));
+      }
+      const { stdout } = await stage.peer('alice', 'list').ended;
+      expect(JSON.parse(stdout.toString())).toMatchObject({ peers: [{ id, names: ['desk'] }] });
+    }),
+  );
+
+  it(
     'leaves the key alone while something runs with it, and where there is none',
     staged(async (stage) => {
       const nobody = await complaintOf(stage, 'peer', ['rotate', '--home', stage.home('nobody')]);

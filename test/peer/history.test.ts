@@ -47,6 +47,16 @@ describe('what worked last', () => {
     expect(last()).toBeUndefined();
   });
 
+  it('goes along with a peer that has another id', () => {
+    history().remember(found);
+    history().move(peer, other);
+    expect(history().last({ peer: other, here: at(HOME), there: at(OFFICE) })).toMatchObject({
+      ...found,
+      peer: other,
+    });
+    expect(history().last({ peer, here: at(HOME), there: at(OFFICE) })).toBeUndefined();
+  });
+
   it('is written once an hour where it is the same', () => {
     history().remember(found);
     const written = () => (JSON.parse(readFileSync(file, 'utf8')) as { at: number }[]).map(({ at }) => at);

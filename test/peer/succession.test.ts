@@ -5,9 +5,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AllowFile } from '../../peer/allow-list.ts';
 import { identityFromSeed, type Identity, type PeerId } from '../../src/core/identity.ts';
 import type { ToRendezvous } from '../../src/core/protocol/rendezvous.ts';
-import { successionsTo } from '../../src/core/succession.ts';
-import type { Peer } from '../../src/index.ts';
+import { encodeSuccessions, successionsTo } from '../../src/core/succession.ts';
+import { Peer } from '../../src/index.ts';
 import { rotateIdentity } from '../../src/net/identity-file.ts';
+import type { SignalMessage } from '../../src/net/signal.ts';
 import { Caller, freshIdentity, Meeting, sentBy } from './meeting.ts';
 
 let meeting: Meeting;
@@ -203,4 +204,96 @@ describe('a chain of successions', () => {
     const call = new Caller(meeting, carol, sentBy(carol), heir).offer();
     expect(call.refusal).toBe('NOT_AUTHORIZED');
   });
+});
+
+describe('a peer that is asked for by an id that it had before', () => {
+  let before: PeerId;
+  beforeEach(async () => {
+    await listed((file) => file.allow('any'));
+    before = bob.id;
+  });
+
+  /** Bob with a new key. */
+  async function bobRotated(): Promise<void> {
+    await bob.close();
+    rotateIdentity(bob.home.keyFile, ({ id }) => bob.home.retiredKeyFile(id), Date.now());
+    bob = await meeting.peer('bob');
+  }
+
+  it('is found, and is known here by its new id from then on', async () => {
+    new AllowFile(alice.home.allowFile).allow(`${before}=web`);
+    alice.settings.pinName('desk', before);
+    const news: PeerId[][] = [];
+    alice.on('successor', (from, to) => news.push([from, to]));
+    await bobRotated();
+    const session = await alice.connect(before);
+    await session.ping();
+    expect(session.peer).toBe(bob.id);
+    expect(news).toEqual([[before, bob.id]]);
+    expect(alice.settings.names).toEqual({ desk: bob.id });
+    expect(allowedBy(alice)).toEqual([
+      { id: before, grant: 'none' },
+      { id: bob.id, grant: new Set(['web']) },
+    ]);
+  });
+
+  it('is found where nothing is known of it here, and nothing is noted then', async () => {
+    await bobRotated();
+    expect((await alice.connect(before)).peer).toBe(bob.id);
+    expect((await alice.plan(before)).peer).toBe(bob.id);
+    expect(allowedBy(alice)).toEqual([]);
+  });
+
+  it('is found by an invite from before', async () => {
+    const invite = bob.invite();
+    await bobRotated();
+    expect((await alice.accept(invite)).peer).toBe(bob.id);
+    expect(allowedBy(alice)).toEqual([{ id: bob.id, grant: 'all' }]);
+  });
+
+  it('is not sought where it is denied', async () => {
+    new AllowFile(alice.home.allowFile).deny(before);
+    await bobRotated();
+    await expect.poll(() => outcomeOf(alice.connect(before))).toBe('PEER_OFFLINE');
+    expect(allowedBy(alice)).toEqual([{ id: before, grant: 'none' }]);
+  });
+
+  it('is nobody else, whatever the rendezvous says', async () => {
+    await bob.close();
+    const carol = await meeting.peer('carol', ['any']);
+    const heir = successorOf(freshIdentity());
+    const lies = [
+      { id: carol.home.identity().publicKey, successions: encodeSuccessions(heir.successions) },
+      { id: heir.publicKey, successions: encodeSuccessions(heir.successions) },
+      { id: carol.home.identity().publicKey, successions: new Uint8Array() },
+    ];
+    for (const successor of lies) {
+      const { deployment } = alice;
+      const lie = (message: SignalMessage) => message.t === 'error' && Object.assign(message, { successor });
+      deployment.prependListener('message', lie);
+      expect(await outcomeOf(alice.connect(before))).toBe('PEER_OFFLINE');
+      deployment.off('message', lie);
+    }
+  });
+});
+
+it('a name stays with a peer that has a new key, and with nobody without its old one’s word', async () => {
+  await bob.close();
+  await alice.close();
+  const named = async (role?: 'dial') => {
+    const home = role ? alice.home.folder : bob.home.folder;
+    const options = role ? { role } : { name: 'desk', allow: ['any'] };
+    const peer = await Peer.start({ home, rendezvous: meeting.rendezvous.url, ...options });
+    meeting.onClose(() => peer.close());
+    return peer;
+  };
+  bob = await named();
+  alice = await named('dial');
+  const before = bob.id;
+  expect((await alice.connect('desk', { acceptName: true })).peer).toBe(before);
+  await bob.close();
+  rotateIdentity(bob.home.keyFile, ({ id }) => bob.home.retiredKeyFile(id), Date.now());
+  bob = await named();
+  expect((await alice.connect('desk')).peer).toBe(bob.id);
+  expect(alice.settings.names).toEqual({ desk: bob.id });
 });

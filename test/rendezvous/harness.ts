@@ -4,6 +4,7 @@ import { identityFromSeed, type Identity } from '../../src/core/identity.ts';
 import type { Instant } from '../../src/core/machine.ts';
 import { signAuth, tokenProof } from '../../src/core/protocol/auth.ts';
 import type { MessageTo, NodeRole, ToNode, ToRendezvous } from '../../src/core/protocol/rendezvous.ts';
+import { encodeSuccessions, successionsTo } from '../../src/core/succession.ts';
 import { Registry } from '../../rendezvous/registry.ts';
 import type {
   ConnectionId,
@@ -94,6 +95,10 @@ export interface NodeOptions {
   readonly name?: string;
   readonly token?: string;
   readonly version?: number;
+  /** Whose place it takes, oldest first, by their own word. */
+  readonly after?: readonly string[];
+  /** A chain that it shows instead. */
+  readonly claims?: Uint8Array;
   /** A relay's. */
   readonly url?: string;
   /** Where a relay says that its STUN servers are. */
@@ -124,6 +129,7 @@ export class TestNode {
     const { role = 'listen', boot = 'boot', name, version = 1, stun = [] } = this.options;
     const { url = 'https://relay.example' } = this.options;
     const relay = { url, stunUdp: stun, stunTcp: stun };
+    const { claims = encodeSuccessions(this.#chain.successions) } = this.options;
     this.send({
       t: 'hello',
       version,
@@ -133,6 +139,7 @@ export class TestNode {
       boot: bytes(boot, 16),
       instance: this.instance,
       name,
+      ...(claims.length > 0 && { successions: claims }),
       ...(role === 'relay' && { relay }),
     });
   }
@@ -148,6 +155,16 @@ export class TestNode {
       proof: token === undefined ? undefined : tokenProof(token, this.identity.id, context),
       ...spoil,
     });
+  }
+
+  /** Itself, as its successions lead to it. */
+  get #chain(): Identity {
+    const names = this.options.after ?? [];
+    let before: Identity | undefined;
+    for (const next of [...names.map(identity), this.identity]) {
+      before = before ? { ...next, successions: successionsTo(next.id, before, this.world.now) } : next;
+    }
+    return before!;
   }
 
   register(): this {

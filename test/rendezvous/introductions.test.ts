@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { verifyOffer } from '../../src/core/protocol/auth.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
+import { encodeSuccessions, readSuccessions, successionsTo } from '../../src/core/succession.ts';
 import { bytes, DEPLOYMENT, identity, RegistryWorld, TestNode } from './harness.ts';
 
 function pair() {
@@ -272,5 +273,47 @@ describe('a peer that is gone', () => {
     alice.disconnect();
     world.advance(12_000);
     expect(bob.received('gone')).toMatchObject([{ from: alice.identity.publicKey }]);
+  });
+});
+
+describe('an offer to an id that isn’t up', () => {
+  const successorIn = (alice: TestNode) => alice.received('error').at(-1)?.successor;
+
+  it('is told who has taken its place, and of its earlier ids no more than that one', () => {
+    const { world, alice } = pair();
+    const heir = new TestNode(world, 'heir', { after: ['first', 'second', 'third'] }).register();
+    const session = alice.offer(new TestNode(world, 'second'));
+    expect(alice.received('error')).toMatchObject([{ code: 'PEER_OFFLINE', session }]);
+    const { id, successions } = successorIn(alice)!;
+    expect(id).toEqual(heir.identity.publicKey);
+    const chain = readSuccessions(successions, heir.identity.id);
+    expect(chain.map(({ from }) => from)).toEqual([identity('second').id, identity('third').id]);
+  });
+
+  it('is told nothing where it is up itself, or its successor is not', () => {
+    const { world, alice, bob } = pair();
+    const heir = new TestNode(world, 'heir', { after: ['bob', 'carol'] }).register();
+    alice.offer(bob);
+    expect(bob.received('offer')).toHaveLength(1);
+    const carol = new TestNode(world, 'carol');
+    alice.offer(carol, 'second');
+    expect(successorIn(alice)?.id).toEqual(heir.identity.publicKey);
+    heir.disconnect();
+    alice.offer(carol, 'third');
+    expect(alice.errors).toEqual(['PEER_OFFLINE', 'PEER_OFFLINE']);
+    expect(successorIn(alice)).toBeUndefined();
+  });
+
+  it('is told nothing of one that only dials, nor of one without its word', () => {
+    const { world, alice } = pair();
+    new TestNode(world, 'heir', { role: 'dial', after: ['carol'] }).register();
+    const [carol, dave] = [new TestNode(world, 'carol'), new TestNode(world, 'dave')];
+    const chain = successionsTo(identity('heir').id, dave.identity, world.now);
+    const mallory = new TestNode(world, 'mallory', { claims: encodeSuccessions(chain) }).register();
+    expect(mallory.registered).toBe(true);
+    alice.offer(carol, 'first');
+    alice.offer(dave, 'second');
+    expect(alice.errors).toEqual(['PEER_OFFLINE', 'PEER_OFFLINE']);
+    expect(alice.received('error').filter(({ successor }) => successor)).toEqual([]);
   });
 });

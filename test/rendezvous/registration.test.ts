@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/core/endpoint.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { signAuth, verifyChallenge, type AuthContext } from '../../src/core/protocol/auth.ts';
+import { readSuccessions } from '../../src/core/succession.ts';
 import { bytes, DEPLOYMENT, identity, RegistryWorld, TestNode } from './harness.ts';
 
 describe('registration', () => {
@@ -280,6 +281,23 @@ describe('names', () => {
     }
     expect(new TestNode(world, 'eve', { name: 'nas' }).register().errors).toEqual(['ALREADY_REGISTERED']);
     expect(resolve(bob, 'nas')).toEqual(bob.identity.publicKey);
+  });
+});
+
+describe('a listener that has taken another’s place', () => {
+  it('takes its name at once, and shows by what right', () => {
+    const world = new RegistryWorld();
+    const asker = new TestNode(world, 'asker', { role: 'dial' }).register();
+    new TestNode(world, 'bob', { name: 'nas' }).register().disconnect();
+    const eve = new TestNode(world, 'eve', { name: 'nas', after: ['alice'] }).register();
+    expect(eve.errors).toEqual(['ALREADY_REGISTERED']);
+    const heir = new TestNode(world, 'heir', { name: 'nas', after: ['bob', 'between'] }).register();
+    expect(heir.registered).toBe(true);
+    asker.send({ t: 'resolve', name: 'nas' });
+    const { id, successions } = asker.received('resolved').at(-1)!;
+    expect(id).toEqual(heir.identity.publicKey);
+    const chain = readSuccessions(successions!, heir.identity.id);
+    expect(chain.map(({ from }) => from)).toEqual([identity('bob').id, identity('between').id]);
   });
 });
 

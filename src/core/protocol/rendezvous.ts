@@ -5,6 +5,7 @@ import { LIMITS } from '../limits.ts';
 import { PEER_NAME } from '../peer-name.ts';
 import { endpointSchema, portSchema } from '../punch/candidate.ts';
 import { printable } from '../remote-failure.ts';
+import { MAX_SUCCESSIONS_BYTES } from '../succession.ts';
 
 /**
  * Signalling between a node (peer or relay) and the rendezvous: MessagePack maps over WebSocket, one message a
@@ -35,6 +36,8 @@ const url = v.pipe(
   v.maxLength(300),
   v.check((text) => text === '' || (/^https?:/.test(text) && URL.canParse(text)), 'expected a URL'),
 );
+/** A chain as `encodeSuccessions` writes it. */
+const successions = bytesUpTo(MAX_SUCCESSIONS_BYTES);
 const tickets = v.pipe(v.array(bytesUpTo(256)), v.maxLength(2));
 
 export type NodeRole = 'listen' | 'dial' | 'relay';
@@ -54,6 +57,8 @@ const hello = v.object({
   /** Names this registration among those of the same id; a reconnect repeats it with the same `secret`. */
   instance,
   name: v.optional(v.pipe(v.string(), v.regex(PEER_NAME))),
+  /** A listener's, which lead from its earlier ids to this one: who offers to one of those is told. */
+  successions: v.optional(successions),
   /** A relay says where it takes circuits and where its STUN servers are; address `''` is where it connects from. */
   relay: v.optional(
     v.object({
@@ -184,13 +189,22 @@ const resolved = v.object({
   t: v.literal('resolved'),
   name: v.pipe(v.string(), v.maxLength(63)),
   id: v.optional(id),
+  /** Of earlier ids of that peer, one of which may be the one that was pinned. */
+  successions: v.optional(successions),
 });
 
 /** The node leaves by itself: the lease ends at once. */
 const bye = v.object({ t: v.literal('bye') });
 
 /** `session` names the offer that failed; without it the connection itself is refused. */
-const error = v.object({ t: v.literal('error'), code, message: text, session: v.optional(session) });
+const error = v.object({
+  t: v.literal('error'),
+  code,
+  message: text,
+  session: v.optional(session),
+  /** The peer that the offer was for is up under another id, to which its successions lead. */
+  successor: v.optional(v.object({ id, successions })),
+});
 /** The peer of this session is gone for sure: its kernel closed the connection and it did not come back, or it restarted. */
 const gone = v.object({ t: v.literal('gone'), from: id, instance });
 const restarting = v.object({
