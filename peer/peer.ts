@@ -358,7 +358,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       return await act(to);
     } catch (thrown) {
       if (!(thrown instanceof PeerMoved) || thrown.to === this.id) throw thrown;
-      if (this.#trust.isDenied(to) || this.#trust.isDenied(thrown.to)) throw thrown;
+      if (!this.#trust.mayFollow(to, thrown.to)) throw thrown;
       return act(thrown.to);
     }
   }

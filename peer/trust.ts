@@ -85,6 +85,12 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
     return isDenied && isNamed ? undefined : { id: earlier.from, isDenied };
   }
 
+  /** Whether a peer that is asked for by an earlier id is wanted: by what the list says of its id of now, else of that one. */
+  mayFollow(from: PeerId, to: PeerId): boolean {
+    const own = [...this.#kept, ...this.#options].find(({ id }) => id === to);
+    return own ? own.grant !== 'none' : !this.isDenied(from);
+  }
+
   /** Looks at the list again and again, until `close`. */
   watch(): void {
     this.#spare ??= new SpareDescriptor();

@@ -235,6 +235,8 @@ describe('a peer that is asked for by an id that it had before', () => {
       { id: before, grant: 'none' },
       { id: bob.id, grant: new Set(['web']) },
     ]);
+    // Denied since then, the old id still leads to the new one, and to no other that it may name.
+    expect((await alice.connect(before)).peer).toBe(bob.id);
   });
 
   it('is found where nothing is known of it here, and nothing is noted then', async () => {
