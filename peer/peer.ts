@@ -26,7 +26,6 @@ import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import type { ListenPermit } from './listen-permit.ts';
-import { PeerMoved } from './moved.ts';
 import { resolveName } from './names.ts';
 import { Network } from './network.ts';
 import type { OfferTerms } from './offering.ts';
@@ -35,6 +34,7 @@ import type { Session } from './session.ts';
 import { ServiceProvider, type ServiceHandler } from './services/provider.ts';
 import type { StreamRecord } from './services/serve.ts';
 import { SettingsFile } from './settings.ts';
+import { Successors } from './successors.ts';
 import { Trust } from './trust.ts';
 
 export interface PeerOptions {
@@ -111,6 +111,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   #trust: Trust;
   #services: ServiceProvider;
   #history: History;
+  #successors: Successors;
   #closed = false;
   #left: Promise<void> | undefined;
 
@@ -130,6 +131,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     this.#deployment = deployment;
     this.#trust = trust;
     this.#history = new History(home.historyFile);
+    this.#successors = new Successors({ own: identity.id, trust, settings, history: this.#history });
     this.#services = new ServiceProvider(trust, (record) => this.emit('stream', record));
     this.#introductions = new Introductions({
       identity,
@@ -146,7 +148,7 @@ export class Peer extends EventEmitter<PeerEvents> {
       mayReturn: () => trust.namesAnybody,
       predecessorOf: (id, successions) => trust.predecessorOf(id, successions),
       onSuccessor: (from, to) => {
-        if (this.#succeed(from, to)) this.emit('successor', from, to);
+        if (this.#successors.succeed(from, to)) this.emit('successor', from, to);
         if (!trust.grantOf(to)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
       },
       onSession: (session) => this.#adopt(session),
@@ -266,7 +268,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     checkOptions(callOptions, { to, options });
     const { paths = ALL_PATHS, signal, acceptName = false } = options;
     const { kinds } = pathTerms(paths);
-    return this.#following(await this.#idOf(to, acceptName), async (id) => {
+    return this.#successors.follow(await this.#idOf(to, acceptName), async (id) => {
       const met = await this.#introductions.plan(id, kinds, signal);
       const { here, there } = met;
       const last = this.#history.last({ peer: id, here: here.profile, there: there.profile });
@@ -339,10 +341,12 @@ export class Peer extends EventEmitter<PeerEvents> {
 
   /** Opens a session with a peer, which may be up under another id than the one that is known here. */
   async #initiate(to: PeerId, terms: OfferTerms, signal?: AbortSignal): Promise<Session> {
-    const session = await this.#following(to, (id) => this.#introductions.initiate(id, terms, signal));
+    const session = await this.#successors.follow(to, (id) =>
+      this.#introductions.initiate(id, terms, signal),
+    );
     if (session.peer === to) return session;
     try {
-      this.#succeed(to, session.peer);
+      this.#successors.succeed(to, session.peer);
     } catch (thrown) {
       const { code, message } = asSallyportError(thrown);
       session.driver.destroy(code, message);
@@ -350,24 +354,6 @@ export class Peer extends EventEmitter<PeerEvents> {
     }
     this.emit('successor', to, session.peer);
     return session;
-  }
-
-  /** Acts with `to`, or with the id that has taken its place by its own word. */
-  async #following<Result>(to: PeerId, act: (id: PeerId) => Promise<Result>): Promise<Result> {
-    try {
-      return await act(to);
-    } catch (thrown) {
-      if (!(thrown instanceof PeerMoved) || thrown.to === this.id) throw thrown;
-      if (!this.#trust.mayFollow(to, thrown.to)) throw thrown;
-      return act(thrown.to);
-    }
-  }
-
-  /** The peer has proven the new id's key in a session. True where the allow list has changed. */
-  #succeed(from: PeerId, to: PeerId): boolean {
-    this.settings.movePins(from, to);
-    this.#history.move(from, to);
-    return this.#trust.succeed(from, to);
   }
 
   #adopt(session: Session): void {
