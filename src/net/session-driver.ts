@@ -11,7 +11,7 @@ import type {
   SessionOutput,
   StreamId,
 } from '../core/session/events.ts';
-import { BusyPolling } from '../core/session/busy-polling.ts';
+import { BusyPolling, FEW_BYTES } from '../core/session/busy-polling.ts';
 import { MAX_OPEN_HEADER } from '../core/session/frame.ts';
 import { SessionMachine, type SessionOptions, type SessionStats } from '../core/session/session.ts';
 import { Carrier } from './carrier.ts';
@@ -332,5 +332,3 @@ function abortWith(stream: SessionStream, signal: AbortSignal): void {
 }
 
 const RESET_BY_PEER = 'the peer reset the stream';
-/** Bulk comes in TLS records of 16 KiB. */
-const FEW_BYTES = 4096;

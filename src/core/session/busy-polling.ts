@@ -118,5 +118,5 @@ const VERDICT = 64;
 const WORTH_IT = 0.95;
 /** Three waits in vain among so many answers are next to nothing. */
 const MOST_WANTED = 256;
-/** More than this is bulk, in which nobody waits for a single message. */
-const FEW_BYTES = 4096;
+/** More than this is bulk, which comes in TLS records of 16 KiB, and in which nobody waits for a single message. */
+export const FEW_BYTES = 4096;
