@@ -8,22 +8,18 @@ import type { SessionRole } from '../../../src/core/session/keys.ts';
 const measured: TransportProfile = { ...UNMEASURED, reachable: true, provisional: false };
 const of = (transport: TransportProfile): NatProfile => ({ version: 1, udp: transport, tcp: transport });
 
+const behindNat: TransportProfile = {
+  ...measured,
+  mapping: 'endpoint-independent',
+  filtering: 'address-and-port-dependent',
+};
+
 const NATS = {
   unmeasured: undefined,
   'no NAT': of({ ...measured, mapping: 'none' }),
-  'a NAT': of({ ...measured, mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' }),
-  'a NAT that drops strays': of({
-    ...measured,
-    mapping: 'endpoint-independent',
-    filtering: 'address-and-port-dependent',
-    strays: 'drop',
-  }),
-  'a NAT that resets strays': of({
-    ...measured,
-    mapping: 'endpoint-independent',
-    filtering: 'address-and-port-dependent',
-    strays: 'reset',
-  }),
+  'a NAT': of(behindNat),
+  'a NAT that drops strays': of({ ...behindNat, strays: 'drop' }),
+  'a NAT that resets strays': of({ ...behindNat, strays: 'reset' }),
 };
 type NatName = keyof typeof NATS;
 
