@@ -65,7 +65,7 @@ export interface TraversalOptions {
 const SECURING_MS = 10_000;
 /** A peer takes some time to answer; and where it has settled a moment later than we, it has missed what came first. */
 const LEAST_REPEAT_MS = 20;
-/** Instead of a round trip that no probe has shown. */
+/** Instead of a round trip that nothing has shown. */
 const UNMEASURED_MS = 100;
 
 /** One round of hole punching for one session: the agent decides, this carries it out on real sockets. */
@@ -85,6 +85,8 @@ export class Traversal {
   #listening = new Set<Family>();
   /** Ways that were found and are being secured. */
   #securing = 0;
+  /** To the peer by way of the rendezvous. */
+  #roundTripMs = UNMEASURED_MS;
   #done = false;
   #stopped = false;
   #release: (() => void)[] = [];
@@ -134,6 +136,7 @@ export class Traversal {
    * @param confirmMs so much later the answerer begins
    */
   start(at: Instant, roundTripMs: number, confirmMs: number): void {
+    this.#roundTripMs = roundTripMs;
     this.handle({ type: 'start', at, roundTripMs, confirmMs });
   }
 
@@ -256,7 +259,7 @@ export class Traversal {
         localId: keys.udxStreamId(role, round),
         remoteId: keys.udxStreamId(otherRole(role), round),
         remote,
-        repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? UNMEASURED_MS)),
+        repeatMs: Math.max(LEAST_REPEAT_MS, 1.5 * (roundTripMs ?? this.#roundTripMs)),
       });
     } catch (thrown) {
       this.#udpFailed(thrown);

@@ -164,7 +164,11 @@ export class ConnectivityChecks implements PortProbes {
     const firstContact = !pair.heard;
     pair.heard = true;
     this.#noteContact(pair, now);
-    if (settled) this.#peerSettledOn(pair, now);
+    if (settled) {
+      // It has heard from us over this pair, and we hear it now. From an address that nobody vouched for it could be sent on to a third party.
+      if (pair.attested && pair.type !== 'prflx') pair.valid = true;
+      this.#peerSettledOn(pair, now);
+    }
     if (this.#isFlooded(pair)) this.#nomination.nominateEarly(pair, now);
     const answer = this.#options.codec.answer(transaction, this.#nomination.isOurs(pair));
     this.#send(pair, answer);
@@ -246,8 +250,9 @@ export class ConnectivityChecks implements PortProbes {
     const best = this.#nomination.settle([...this.#pairs.values()], now);
     if (!best) return;
     for (const pair of this.#pairs.values()) pair.pacing.stop();
-    this.#announce(best, first, now);
+    // What travels on the path is close behind: by then the other end shall have settled, too.
     this.#probe(best, now);
+    this.#announce(best, first, now);
     best.pacing.repeat(now, this.#termsOf(best));
   }
 

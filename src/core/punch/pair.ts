@@ -19,7 +19,7 @@ export class CandidatePair {
   readonly pacing = new ProbePacing();
   /** An authenticated request came over this pair. */
   heard = false;
-  /** An authenticated answer to our own request came over this pair: it works both ways. */
+  /** It works both ways: an authenticated answer to our own request came over it, or the peer says that it has one. */
   valid = false;
   /** Of the first answered request, milliseconds. */
   roundTripMs: number | undefined;

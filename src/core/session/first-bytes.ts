@@ -37,6 +37,7 @@ export class FirstBytes implements Machine<FirstBytesInput, FirstBytesOutput> {
   #writtenBytes = 0;
   #acknowledged = 0;
   #received = 0;
+  #heard = false;
   #repeats = 0;
   #repeatAt: Instant | undefined;
   #acknowledgeAt: Instant | undefined;
@@ -96,6 +97,7 @@ export class FirstBytes implements Machine<FirstBytesInput, FirstBytesOutput> {
   #receive(message: Uint8Array, now: Instant): void {
     const view = new DataView(message.buffer, message.byteOffset, HEADER_BYTES);
     this.#onAcknowledged(view.getUint16(1), now);
+    this.#onHeard(now);
     const offset = view.getUint16(3);
     const bytes = message.subarray(HEADER_BYTES);
     if (bytes.length === 0) return;
@@ -113,6 +115,14 @@ export class FirstBytes implements Machine<FirstBytesInput, FirstBytesOutput> {
     this.#acknowledged = received;
     this.#repeats = 0;
     this.#repeatAt = this.delivered ? undefined : now + this.#repeatMs;
+  }
+
+  /** The other end is there now, and may not have been when the first of ours came: that is repeated sooner. */
+  #onHeard(now: Instant): void {
+    if (this.#heard) return;
+    this.#heard = true;
+    if (this.#repeatAt === undefined || this.#acknowledged > 0) return;
+    this.#repeatAt = Math.min(this.#repeatAt, now + Math.max(LEAST_PAUSE_MS, this.#repeatMs / 4));
   }
 
   /** Everything from there on. */
@@ -142,6 +152,8 @@ const HEADER_BYTES = 5;
 const MESSAGE_BYTES = 1_024;
 /** The answer that TLS gives at once takes the acknowledgement along. */
 const ACKNOWLEDGE_MS = 10;
+/** What crosses on the way is acknowledged by then. */
+const LEAST_PAUSE_MS = 5;
 /** Each pause is longer than the one before: a slow link shall not be filled by repeats. */
 const PAUSE_GROWTH = 1.2;
 const LONGEST_PAUSE_MS = 500;
