@@ -11,6 +11,7 @@ import type { Leg } from '../src/net/circuit.ts';
 import type { RelayLink } from '../src/net/relay-link.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
+import { pause } from '../src/net/pause.ts';
 import { secure } from '../src/net/secure.ts';
 import type { EarlyLeg } from './early-leg.ts';
 
@@ -185,16 +186,7 @@ export class CircuitKeeper {
 
   async #pause(failures: number): Promise<void> {
     const ms = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
-    const { signal } = this.#stopped;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const cancel = this.#options.clock.setTimer(done, ms * (0.5 + Math.random() / 2));
-      signal.addEventListener('abort', done);
-    });
+    await pause(this.#options.clock, ms * (0.5 + Math.random() / 2), this.#stopped.signal);
   }
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { hex } from '../src/core/bytes.ts';
 import { asSallyportError, notWanted, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type PeerId } from '../src/core/identity.ts';
@@ -56,6 +57,7 @@ export class Introductions {
 
   constructor(options: IntroductionsOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal); // one for each session that is being opened
     this.#offers = new PendingOffers(options);
     this.#offering = new Offering(options, this.#offers);
     this.#admission = new Admission({
@@ -289,12 +291,7 @@ export class Introductions {
     const all = [...this.#conversations.values()];
     const theirs = all.filter((conversation) => conversation.session.peer === from);
     const unconfirmed = all.filter(({ confirmed }) => !confirmed);
-    const theirUnconfirmed = theirs.filter(({ confirmed }) => !confirmed);
-    if (
-      theirs.length >= LIMITS.sessionsPerPeer ||
-      theirUnconfirmed.length >= LIMITS.unconfirmedPerPeer ||
-      unconfirmed.length >= LIMITS.unconfirmed
-    ) {
+    if (theirs.length >= LIMITS.sessionsPerPeer || unconfirmed.length >= LIMITS.unconfirmed) {
       throw new SallyportError('LIMIT', 'too many sessions');
     }
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Backoff } from '../src/core/backoff.ts';
 import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import { proveInvite } from '../src/core/invite.ts';
@@ -14,6 +15,7 @@ import {
   type Offer,
 } from '../src/core/session/introduction.ts';
 import type { Clock } from '../src/net/clock.ts';
+import { pause } from '../src/net/pause.ts';
 import type { Deployment } from './deployment.ts';
 import { EarlyLeg } from './early-leg.ts';
 import { PeerMoved } from './moved.ts';
@@ -48,6 +50,10 @@ type AnyTerms = OfferTerms & { readonly known?: KnownSession };
 
 /** Until a peer is asked for again that a restarted rendezvous doesn't know yet. */
 const RETURN_MS = 500;
+/** Who begins many sessions at once is let in as fast as the rendezvous allows, and asks no oftener than this for long. */
+const RATE_PAUSE_MS = 4_000;
+/** A peer that has no room for another session has it as soon as one of those that are just beginning is confirmed. */
+const ROOM_MS = 3_000;
 
 /** Our half of the introduction: the first Noise message, which only the peer can read, and its answer, the second. */
 export class Offering {
@@ -59,20 +65,21 @@ export class Offering {
     this.#pending = pending;
   }
 
-  /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew. */
+  /** An offer, and the answer to it as far as the handshake proves it. One that was lost is made anew, and one that was too many a little later. */
   async introduce(to: PeerId, terms: AnyTerms, signal?: AbortSignal) {
     const { clock } = this.#options;
-    const giveUpAt = clock.now() + ANSWER_TIMEOUT_MS;
-    for (let isRepeated = false; ; isRepeated = true) {
+    const began = clock.now();
+    const giveUpAt = began + ANSWER_TIMEOUT_MS;
+    const patience = new Backoff(RETURN_MS, RATE_PAUSE_MS, Math.random);
+    for (let isRepeated = false; ;) {
       try {
         const introduced = await this.#offer(to, { ...terms, isRepeated }, giveUpAt, signal);
         if (introduced) return introduced;
+        isRepeated = true;
       } catch (thrown) {
-        // A rendezvous that was restarted knows of the peer when that has come back.
-        const isAway = !(thrown instanceof PeerMoved) && asSallyportError(thrown).code === 'PEER_OFFLINE';
-        const mayComeBack = isRepeated && isAway;
-        if (!mayComeBack || clock.now() + RETURN_MS > giveUpAt) throw thrown;
-        await new Promise<void>((resolve) => void clock.setTimer(resolve, RETURN_MS));
+        const again = whenAgain(thrown, isRepeated, patience);
+        if (!again || clock.now() + again.pauseMs > began + again.withinMs) throw thrown;
+        await pause(clock, again.pauseMs, signal);
       }
     }
   }
@@ -126,6 +133,22 @@ export class Offering {
       if (!relay) throw new SallyportError('RELAY_UNREACHABLE', 'the relay is not known here');
       return relay.open(ticket, identity, { kinds });
     });
+  }
+}
+
+/** When a failed offer is made anew, and until when after the first; `undefined` where that would change nothing. */
+function whenAgain(thrown: unknown, isRepeated: boolean, patience: Backoff) {
+  if (thrown instanceof PeerMoved) return undefined;
+  switch (asSallyportError(thrown).code) {
+    case 'PEER_OFFLINE':
+      // A rendezvous that was restarted knows of the peer when that has come back.
+      return isRepeated ? { pauseMs: RETURN_MS, withinMs: ANSWER_TIMEOUT_MS } : undefined;
+    case 'RATE_LIMITED':
+      return { pauseMs: patience.next(), withinMs: ANSWER_TIMEOUT_MS };
+    case 'LIMIT':
+      return { pauseMs: patience.next(), withinMs: ROOM_MS };
+    default:
+      return undefined;
   }
 }
 

@@ -14,8 +14,8 @@ const DEFAULT_LIMITS: CircuitsLimits = {
   waitingLegsPerPeer: LIMITS.waitingLegsPerPeer,
   waitingLegMs: LIMITS.waitingLegMs,
   idleMs: LIMITS.relayIdleMs,
-  openingsPerSecond: 5,
-  openingsBurst: 50,
+  openingsPerSecond: 20,
+  openingsBurst: LIMITS.legsPerPeer,
   circuitBytesPerSecond: 0,
   peerBytesPerSecond: 0,
 };

@@ -1,5 +1,6 @@
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { signOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
@@ -22,11 +23,12 @@ export interface IntroductionOptions {
   readonly passOn: (to: Registration, message: ToNode, now: Instant) => void;
 }
 
-/** What a flooder may spend: offers per pair, offers per callee, look-ups per asker. */
-const OFFERS_PER_PAIR = { perSecond: 2, burst: 20 };
-const OFFERS_PER_CALLEE = { perSecond: 20, burst: 40 };
-/** Answers, refusals and trickled boxes from one instance to another. */
-const FORWARDED_PER_PAIR = { perSecond: 20, burst: 100 };
+/** Two peers may begin as many sessions at once as they may have. */
+const OFFERS_PER_PAIR = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
+const OFFERS_PER_CALLEE = { perSecond: 20, burst: 2 * LIMITS.sessionsPerPeer };
+/** Answers, refusals and trickled boxes from one instance to another: four for each session at least. */
+const FORWARDED_PER_PAIR = { perSecond: 40, burst: 5 * LIMITS.sessionsPerPeer };
+/** Names, and offers to whom isn't there: nobody shall find out by trying who is. */
 const LOOKUPS = { perSecond: 10, burst: 30 };
 
 /**
@@ -181,6 +183,7 @@ export class Introductions {
       id && (instance ? registrations.get(instanceKey(id, instance)) : registrations.listener(id));
     if (!callee) throw offline();
     if (!this.#perCallee.take(callee.id, now)) throw rateLimited('too many offers reach this peer');
+    this.#lookups.giveBack(from.id);
     return callee;
   }
 

@@ -27,8 +27,7 @@ export const LIMITS = {
   hashesAtOnce: 2,
   /** Names of targets that are looked up at a time, in the whole process; beyond as many as Node looks up, its own names would wait as well. */
   lookupsAtOnce: 2,
-  /** Offers that were answered and whose peer has not yet proven the session's keys, of one peer and in all. */
-  unconfirmedPerPeer: 8,
+  /** Offers that were answered and whose peer has not yet proven the session's keys. */
   unconfirmed: 256,
   confirmationMs: 12_000,
   registrationLeaseMs: 60_000,
@@ -51,7 +50,7 @@ export const LIMITS = {
   stunServersPerRelay: 1,
   circuits: 4_096,
   legsPerPeer: 128,
-  waitingLegsPerPeer: 32,
+  waitingLegsPerPeer: 64,
   /** What a leg may send before its partner is there, and how much a splice holds per direction. */
   waitingLegBytes: 64 * 1024,
   spliceBytes: 512 * 1024,

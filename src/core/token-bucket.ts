@@ -28,6 +28,11 @@ export class TokenBucket {
     this.#tokens -= count;
   }
 
+  /** What was taken last has turned out to cost nothing. */
+  giveBack(): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + 1);
+  }
+
   /** When the debt will be paid; `now` when there is none. */
   solventAt(now: Instant): Instant {
     this.#refill(now);
@@ -70,6 +75,11 @@ export class RateLimiter {
     this.#buckets.set(key, bucket);
     this.#forgetOldest(now);
     return taken;
+  }
+
+  /** The last one taken under `key` is there again. */
+  giveBack(key: string): void {
+    this.#buckets.get(key)?.giveBack();
   }
 
   /** As if nothing had been taken under `key`. */

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { SallyportError } from '../../src/core/errors.ts';
 import type { Identity } from '../../src/core/identity.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { issueTicket, signOpening, type Ticket } from '../../src/core/protocol/ticket.ts';
 import type { CircuitKind } from '../../src/core/session/events.ts';
 import type { Leg } from '../../src/net/circuit.ts';
@@ -381,9 +382,10 @@ describe('a ticket', () => {
     await start();
     const link = deployment.link();
     const circuits: Duplex[] = [];
-    for (let i = 0; i < 32; i++) circuits.push(await openOne(kind, ticket(0, circuitId()), link));
+    const most = LIMITS.waitingLegsPerPeer;
+    for (let i = 0; i < most; i++) circuits.push(await openOne(kind, ticket(0, circuitId()), link));
     expect(await refusalOf(link.open(ticket(0, circuitId()), alice, { kinds: [kind] }))).toBe('LIMIT');
-    expect(circuits.filter(({ destroyed }) => !destroyed)).toHaveLength(32);
+    expect(circuits.filter(({ destroyed }) => !destroyed)).toHaveLength(most);
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { verifyOffer } from '../../src/core/protocol/auth.ts';
+import { LIMITS } from '../../src/core/limits.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { encodeSuccessions, readSuccessions, successionsTo } from '../../src/core/succession.ts';
 import { bytes, DEPLOYMENT, identity, RegistryWorld, TestNode } from './harness.ts';
@@ -66,7 +67,7 @@ describe('introductions', () => {
     for (let n = 0; n < 20; n++) alice.offer(bob, `session ${n}`);
     const passedOn = bob.received('offer').length;
     bob.reconnect();
-    expect([passedOn, bob.received('offer').length]).toEqual([19, 16]);
+    expect([passedOn, bob.received('offer').length]).toEqual([20, 16]);
   });
 
   it('grant tickets for the offerer’s leg at once where the offer asks for them', () => {
@@ -141,24 +142,28 @@ describe('introductions', () => {
 });
 
 describe('rates', () => {
-  it('allow a burst of twenty offers to one peer, then two a second', () => {
+  it('allow as many offers to one peer at once as there may be sessions, then ten a second', () => {
     const { world, alice, bob } = pair();
-    for (let i = 0; i < 23; i++) alice.offer(bob, `session ${i}`);
-    expect(bob.received('offer')).toHaveLength(20);
+    for (let i = 0; i < LIMITS.sessionsPerPeer + 3; i++) alice.offer(bob, `session ${i}`);
+    expect(bob.received('offer')).toHaveLength(LIMITS.sessionsPerPeer);
     expect(alice.errors).toEqual(['RATE_LIMITED', 'RATE_LIMITED', 'RATE_LIMITED']);
-    world.advance(500);
+    world.advance(100);
     alice.offer(bob, 'later');
-    expect(bob.received('offer')).toHaveLength(21);
+    expect(bob.received('offer')).toHaveLength(LIMITS.sessionsPerPeer + 1);
   });
 
-  it('let no crowd reach one peer with more than forty offers at once, then twenty a second', () => {
+  it('let no crowd reach one peer with more than twice as many at once, then twenty a second', () => {
     const { world, bob } = pair();
-    const callers = Array.from({ length: 50 }, (_, i) =>
+    const atOnce = 2 * LIMITS.sessionsPerPeer;
+    const callers = Array.from({ length: atOnce + 1 }, (_, i) =>
       new TestNode(world, `caller ${i}`, { role: 'dial' }).register(),
     );
     for (const caller of callers) caller.offer(bob);
-    expect(bob.received('offer')).toHaveLength(40);
+    expect(bob.received('offer')).toHaveLength(atOnce);
     expect(callers.at(-1)!.errors).toEqual(['RATE_LIMITED']);
+    world.advance(50);
+    callers.at(-1)!.offer(bob, 'later');
+    expect(bob.received('offer')).toHaveLength(atOnce + 1);
   });
 
   it('allow thirty look-ups, then ten a second, whether by name or by id', () => {
@@ -172,9 +177,22 @@ describe('rates', () => {
     expect(alice.received('resolved')).toHaveLength(40);
   });
 
+  it('take an offer to who isn’t there for a look-up, and one that is passed on for none', () => {
+    const { world, alice, bob } = pair();
+    const nobody = new TestNode(world, 'nobody');
+    for (let i = 0; i < 40; i++) alice.offer(bob, `session ${i}`);
+    expect(bob.received('offer')).toHaveLength(40);
+    for (let i = 0; i < 31; i++) alice.offer(nobody, `in vain ${i}`);
+    expect(new Set(alice.errors.slice(0, 30))).toEqual(new Set(['PEER_OFFLINE']));
+    expect(alice.errors.slice(30)).toEqual(['RATE_LIMITED']);
+    // Without a look-up left, who is there and who isn't look alike.
+    alice.offer(bob, 'one more');
+    expect(alice.errors.slice(31)).toEqual(['RATE_LIMITED']);
+  });
+
   it('end a connection that floods', () => {
     const { world, alice } = pair();
-    for (let i = 0; i < 400; i++) alice.send({ t: 'ping', sent: i });
+    for (let i = 0; i < 1_100; i++) alice.send({ t: 'ping', sent: i });
     expect(world.closed.get(alice.connection)).toBe('RATE_LIMITED');
   });
 });

@@ -1,0 +1,43 @@
+import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LIMITS } from '../../src/core/limits.ts';
+import type { Peer } from '../../src/index.ts';
+import { Meeting } from './meeting.ts';
+
+let meeting: Meeting;
+let alice: Peer;
+let bob: Peer;
+const warnings: Error[] = [];
+const warned = (warning: Error) => void warnings.push(warning);
+beforeEach(async () => {
+  process.on('warning', warned);
+  meeting = await Meeting.start();
+  alice = await meeting.peer('alice');
+  bob = await meeting.peer('bob', ['any']);
+  bob.handle('echo', (stream) => stream.pipe(stream));
+});
+afterEach(async () => {
+  await meeting.close();
+  process.off('warning', warned);
+});
+
+async function echoed(): Promise<string> {
+  const session = await alice.connect(bob.id);
+  const stream = await session.open('echo');
+  stream.end('here');
+  const answer = await text(stream);
+  await session.close();
+  return answer;
+}
+
+describe('sessions with one peer', () => {
+  it('may begin all at once, as many as there may be', { timeout: 60_000 }, async () => {
+    const answers = await Promise.all(Array.from({ length: LIMITS.sessionsPerPeer }, echoed));
+    expect(answers).toEqual(answers.map(() => 'here'));
+    expect(warnings).toEqual([]);
+  });
+
+  it('follow one another faster than the rendezvous lets them', { timeout: 60_000 }, async () => {
+    for (let n = 0; n < LIMITS.sessionsPerPeer + 8; n++) expect(await echoed()).toBe('here');
+  });
+});
