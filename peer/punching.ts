@@ -85,13 +85,17 @@ export class Punching {
   #backoff: PunchingBackoff;
   #confirmed: boolean;
   #rounds: TokenBucket;
-  #stopped = false;
+  readonly #ended = new AbortController();
 
   constructor(options: PunchingOptions) {
     this.#options = options;
     this.#confirmed = options.confirmed;
     this.#backoff = new PunchingBackoff(options.role, options.clock, () => void this.#proposeNext());
     this.#rounds = new TokenBucket(ROUNDS.perSecond, ROUNDS.burst, options.clock.now());
+  }
+
+  get #stopped(): boolean {
+    return this.#ended.signal.aborted;
   }
 
   get confirmed(): boolean {
@@ -234,6 +238,7 @@ export class Punching {
       clock,
       round: number,
       start,
+      signal: this.#ended.signal,
       toLocal,
       tellPort: (candidate) => tellFresh(candidate),
       tellSample,
@@ -285,7 +290,7 @@ export class Punching {
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#ended.abort();
     this.#backoff.cancel();
     this.#round?.stop();
   }

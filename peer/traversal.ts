@@ -50,6 +50,8 @@ export interface TraversalOptions {
   readonly clock: Clock;
   /** Which round of this session it is; both ends count alike. */
   readonly round: number;
+  /** Ends what a round that was stopped would still secure, too. */
+  readonly signal: AbortSignal;
   readonly onPath: (path: DirectPath) => void;
   /** Tells the peer of a port that this round dials from instead of the held one. */
   readonly tellPort: (candidate: Candidate) => void;
@@ -225,7 +227,7 @@ export class Traversal {
   }
 
   #useUdp({ socket: number, remote, technique, lan, roundTripMs }: UdpPath): void {
-    const { role, keys, onPath } = this.#options;
+    const { role, keys, signal, onPath } = this.#options;
     const socket = this.#socket(number, remote)!;
     const pipe = this.#openPipe(socket, remote, roundTripMs);
     if (!pipe) return;
@@ -233,7 +235,7 @@ export class Traversal {
     this.#pathSocket = number; // it lives as long as the path now; the agent may still send its last probes
     if (this.#sockets.has(number)) pipe.once('close', () => void socket.close());
     this.#securing++;
-    const security = { role: tlsRole(role), keys: keys.path('udp', role), timeoutMs: SECURING_MS };
+    const security = { role: tlsRole(role), keys: keys.path('udp', role), signal, timeoutMs: SECURING_MS };
     const secured = secure(pipe, security).then(
       (secured) =>
         onPath({

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { deferred } from '../../src/net/deferred.ts';
+import { UdxPipe } from '../../src/net/udx-pipe.ts';
 import { Meeting } from './meeting.ts';
 
 let meeting: Meeting;
@@ -38,4 +39,18 @@ it('a peer that waits for what its sessions still send can be told not to', asyn
   await alice.close({ signal: AbortSignal.abort() });
   expect(alice.sessions).toEqual([]);
   await closed;
+});
+
+it('a peer is closed at once although a path by UDP is still being secured', async () => {
+  const bob = await meeting.peer('bob', ['any']);
+  const alice = await meeting.peer('alice');
+  // Neither end hears the other's first bytes.
+  const sent = vi.spyOn(UdxPipe.prototype, 'sendMessage').mockReturnValue();
+  const refused = expect(alice.connect(bob.id, { paths: ['udp'] })).rejects.toThrow();
+  await vi.waitFor(() => expect(sent).toHaveBeenCalled(), 5_000);
+  for (const { driver } of alice.sessions) driver.destroy();
+  const began = performance.now();
+  await alice.close();
+  expect(performance.now() - began).toBeLessThan(5_000);
+  await refused;
 });

@@ -49,6 +49,7 @@ describe('a process that may open no more files', () => {
       udpOf: () => undefined,
     } as unknown as Network;
     const traversal = new Traversal({
+      signal: new AbortController().signal,
       role: 'initiator',
       peer: freshIdentity().id,
       keys,
