@@ -139,17 +139,12 @@ export class Offering {
 /** When a failed offer is made anew, and until when after the first; `undefined` where that would change nothing. */
 function whenAgain(thrown: unknown, isRepeated: boolean, patience: Backoff) {
   if (thrown instanceof PeerMoved) return undefined;
-  switch (asSallyportError(thrown).code) {
-    case 'PEER_OFFLINE':
-      // A rendezvous that was restarted knows of the peer when that has come back.
-      return isRepeated ? { pauseMs: RETURN_MS, withinMs: ANSWER_TIMEOUT_MS } : undefined;
-    case 'RATE_LIMITED':
-      return { pauseMs: patience.next(), withinMs: ANSWER_TIMEOUT_MS };
-    case 'LIMIT':
-      return { pauseMs: patience.next(), withinMs: ROOM_MS };
-    default:
-      return undefined;
-  }
+  const { code } = asSallyportError(thrown);
+  // A rendezvous that was restarted knows of the peer when that has come back.
+  if (code === 'PEER_OFFLINE' && isRepeated) return { pauseMs: RETURN_MS, withinMs: ANSWER_TIMEOUT_MS };
+  if (code === 'RATE_LIMITED') return { pauseMs: patience.next(), withinMs: ANSWER_TIMEOUT_MS };
+  if (code === 'LIMIT') return { pauseMs: patience.next(), withinMs: ROOM_MS };
+  return undefined;
 }
 
 /** An id that is no point of the curve is nobody's, and no handshake can be made with it. */
