@@ -3,6 +3,7 @@ import { parseDuration } from '../core/duration.ts';
 import { asSallyportError, SallyportError } from '../core/errors.ts';
 import { isDiskFull } from '../net/write-whole.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { HELP_LAYOUT, readHelpCommand } from './help.ts';
 import { Reporter, type ReporterOptions } from './reporter.ts';
 import { readSwitches } from './switches.ts';
 import { hasLostTerminal } from './terminal.ts';
@@ -60,10 +61,15 @@ export async function runCommandLine(program: Command, argv: readonly string[]):
     running = command;
   });
   process.on('uncaughtException', (thrown) => process.exit(reportFailure(thrown, argv)));
-  applyToAll(program, (command) => command.exitOverride().configureOutput({ outputError: () => {} }));
+  applyToAll(program, (command) =>
+    command
+      .exitOverride()
+      .configureHelp(HELP_LAYOUT)
+      .configureOutput({ outputError: () => {} }),
+  );
   let status: number = EXIT.done;
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    await program.parseAsync([...readHelpCommand(program, argv)], { from: 'user' });
   } catch (thrown) {
     status = reportFailure(thrown, argv);
   }
@@ -102,8 +108,8 @@ function reportFailure(thrown: unknown, argv: readonly string[]): number {
       .replace(/^error: /, '')
       .replace(/\.$/, '')
       .replace('\n', ' ');
-    if (message !== '(outputHelp)')
-      reporterFor(argv).error(new SallyportError('USAGE', message, { hint: 'see --help' }));
+    const hint = argv[0]?.startsWith('-') ? 'options go behind the command; see --help' : 'see --help';
+    if (message !== '(outputHelp)') reporterFor(argv).error(new SallyportError('USAGE', message, { hint }));
     return EXIT.usage;
   }
   const error = asSallyportError(thrown);

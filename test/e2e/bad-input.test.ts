@@ -36,6 +36,14 @@ function peerComplaint(stage: Stage, name: string, ...args: string[]) {
 describe.concurrent('a command line that makes no sense', () => {
   it.for<[string, CommandName, string[], string, RegExp]>([
     ['an unknown command', 'peer', ['fly'], 'USAGE', /unknown command 'fly'; see --help/],
+    ['help with an unknown command', 'peer', ['help', 'fly'], 'USAGE', /unknown command 'fly'; see --help/],
+    [
+      'an option before the command',
+      'peer',
+      ['--quiet', 'id'],
+      'USAGE',
+      /'--quiet'; options go behind the command; see --help/,
+    ],
     [
       'an option that is like another',
       'peer',
