@@ -63,6 +63,8 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
   const peer = await startPeer(options, reporter, { role: 'dial', signal: stop });
   const choices: PathRequest[][] = options.paths?.map((kind) => [kind]) ?? [['udp', 'tcp', 'relay']];
   const results: Result[] = [];
+  let id = to;
+  peer.on('session', (session) => (id = session.peer));
   try {
     for (const asked of choices) {
       const result: Result = { asked };
@@ -73,7 +75,7 @@ async function bench(to: string, options: BenchOptions): Promise<void> {
   } finally {
     await peer.close();
   }
-  if (options.json) reporter.report({ peer: to, seconds: options.seconds, results }, '');
+  if (options.json) reporter.report({ peer: id, seconds: options.seconds, results }, '');
   const [failure] = results.flatMap(({ error }) => error ?? []);
   if (!failure || !results.every(({ error }) => error)) return;
   const alone = results.length === 1;

@@ -6,11 +6,12 @@ describe.concurrent('peer bench', () => {
     'measures each kind of path that is asked for, both ways, idle and under load',
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
-      const { id } = await upPeer(stage, url);
-      const args = ['--rendezvous', url, '--paths', 'relay,tcp', '--seconds', '1'];
-      const { status, stdout } = await stage.peer('alice', 'bench', id, ...args).ended;
+      const { id } = await upPeer(stage, url, '--name', 'bob');
+      const args = ['--rendezvous', url, '--paths', 'relay,tcp', '--seconds', '1', '--accept'];
+      const { status, stdout } = await stage.peer('alice', 'bench', 'bob', ...args).ended;
       expect(status).toBe(0);
-      const { results } = JSON.parse(stdout.toString()) as { results: unknown[] };
+      const { peer, results } = JSON.parse(stdout.toString()) as { peer: string; results: unknown[] };
+      expect(peer).toBe(id);
       const latency = { count: expect.any(Number), medianMs: expect.any(Number), p99Ms: expect.any(Number) };
       const rate = { bytes: expect.any(Number), mbitPerSecond: expect.any(Number), latency };
       const measured = { idle: { ...latency, count: 20 }, up: rate, down: rate };
