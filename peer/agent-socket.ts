@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { SallyportError } from '../src/core/errors.ts';
 import { makeFolder } from '../src/net/make-folder.ts';
 import { accessFailure } from '../src/net/private-file.ts';
-import { parseSocketPath } from './target.ts';
+import { MAX_SOCKET_PATH } from './target.ts';
 
 /** What a running agent says of itself, as `peer status` prints it. */
 export interface AgentStatus {
@@ -38,7 +38,7 @@ export class AgentSocket {
 
   /** @throws SallyportError `USAGE` where the folder's path is too long; `CONFIG_INVALID`, `DISK_FULL` where it can't be written */
   static async listen(folder: string, status: () => AgentStatus): Promise<AgentSocket> {
-    const path = parseSocketPath(join(folder, `${process.pid}.sock`));
+    const path = socketPath(folder);
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy());
       socket.end(JSON.stringify(status()));
@@ -62,6 +62,19 @@ export class AgentSocket {
     });
     rmSync(this.#path, { force: true });
   }
+}
+
+/** @throws SallyportError `USAGE` where the folder's path is too long */
+function socketPath(folder: string): string {
+  const path = join(folder, `${process.pid}.sock`);
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
+  throw new SallyportError(
+    'USAGE',
+    `the path of the home folder is too long for the sockets in it: ${dirname(folder)}`,
+    {
+      hint: 'choose another with --home, of at most 87 bytes',
+    },
+  );
 }
 
 /** Every agent that runs with this home. Sockets of agents that are gone are removed. */

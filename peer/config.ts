@@ -94,7 +94,7 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
     source = readFileSync(path, 'utf8');
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && !asked) return [];
+    if (!asked && (code === 'ENOENT' || code === 'ENOTDIR')) return []; // a home that is no folder is told of where it is needed
     throw new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, {
       hint: 'check it, or choose another with --config or --home',
       cause,

@@ -27,8 +27,13 @@ export async function resolveName(
     const message = `${name} was ${pinned}, and the rendezvous now names ${named}`;
     throw new SallyportError('IDENTITY_CHANGED', message, { hint });
   }
-  if (named === undefined)
-    throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`);
+  if (named === undefined) {
+    throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`, {
+      hint: looksLikeId(name)
+        ? `an id has 52 characters, this has ${name.length}: copy it whole`
+        : 'check the name, and that `peer up` runs there with it as --name, at the same rendezvous',
+    });
+  }
   if (!accept) {
     const hint = 'add --accept to trust it from now on, or connect by id';
     const message = `${name} is ${named}, says the rendezvous; nobody confirmed it yet`;
@@ -36,4 +41,14 @@ export async function resolveName(
   }
   settings.pinName(name, named);
   return named;
+}
+
+/** An id of which some characters were lost or doubled on the way can still be a name. */
+function looksLikeId(name: string): boolean {
+  return name.length > 40 && /^[a-z2-7]+$/.test(name);
+}
+
+/** Who gave this peer's own id where another one's is meant. */
+export function oneself(): SallyportError {
+  return new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
 }

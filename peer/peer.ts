@@ -26,7 +26,7 @@ import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import type { ListenPermit } from './listen-permit.ts';
-import { resolveName } from './names.ts';
+import { oneself, resolveName } from './names.ts';
 import { Network } from './network.ts';
 import type { OfferTerms } from './offering.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
@@ -333,9 +333,7 @@ export class Peer extends EventEmitter<PeerEvents> {
   async #idOf(to: string, acceptName: boolean): Promise<PeerId> {
     if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
     const id = isPeerId(to) ? to : await resolveName(to, acceptName, this.#deployment, this.settings);
-    if (id === this.id) {
-      throw new SallyportError('USAGE', 'that is the id of this very peer', { hint: "give the other one's" });
-    }
+    if (id === this.id) throw oneself();
     return id;
   }
 

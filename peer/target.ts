@@ -41,4 +41,4 @@ export function targetText(target: Target): string {
 }
 
 /** `sun_path` of Linux has 108 bytes, with a zero at the end. */
-const MAX_SOCKET_PATH = 107;
+export const MAX_SOCKET_PATH = 107;

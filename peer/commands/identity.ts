@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { Option, type Command } from 'commander';
-import { AllowFile, parseDenied } from '../allow-list.ts';
+import { AllowFile, parseAllowRule, parseDenied } from '../allow-list.ts';
 import { Home } from '../home.ts';
+import { oneself } from '../names.ts';
 import { copyIdentity } from '../../src/net/identity-file.ts';
 import { looksLikeInvite } from '../../src/core/invite.ts';
 import { printable } from '../../src/core/remote-failure.ts';
@@ -45,7 +47,10 @@ export function addIdentityCommands(program: Command): void {
       .argument('<id>', 'a peer id or "any", optionally with =service,…')
       .description('let a peer open sessions here'),
   ).action((rule: string, options: SharedOptions) => {
-    const fresh = new AllowFile(new Home(options.home).allowFile).allow(rule);
+    const home = new Home(options.home);
+    const { id } = parseAllowRule(rule);
+    if (existsSync(home.keyFile) && home.identity().id === id) throw oneself();
+    const fresh = new AllowFile(home.allowFile).allow(rule);
     reporterOf(options).report(
       { allowed: rule, changed: fresh },
       `${rule} ${fresh ? 'is allowed' : 'was allowed; updated'}`,

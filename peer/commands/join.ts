@@ -22,10 +22,11 @@ export async function joinByUrl(text: string, options: SharedOptions): Promise<v
   try {
     reportPin(await patiently('rendezvous', admission, reporter), reporter);
   } catch (thrown) {
-    const { code, message } = asSallyportError(thrown);
+    const { code, message, hint } = asSallyportError(thrown);
     if (!UNANSWERED.includes(code)) throw thrown;
     reached = false;
-    words = `${url} is remembered, but did not answer: ${message}\nthis peer is ${identity.id}`;
+    const remedy = hint === undefined ? '' : `; ${hint}`;
+    words = `${url} is remembered, but did not answer: ${message}${remedy}\nthis peer is ${identity.id}`;
     if (id === undefined) words += '\nits key is not in the URL: the first one seen will be trusted';
   }
   settings.remember(rendezvous);

@@ -14,6 +14,7 @@ import {
   counted,
   leave,
   reporterOf,
+  reportUp,
   shortId,
   startPeer,
   withPeerOptions,
@@ -57,7 +58,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
   const once = new Promise<void>((resolve) =>
     takeFiles(peer, folder, reporter, options.once ? resolve : undefined),
   );
-  reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
+  reportUp(peer, allow, reporter);
   try {
     await new Promise<void>((resolve, reject) => {
       stop.addEventListener('abort', () => resolve());

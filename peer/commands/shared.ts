@@ -10,6 +10,8 @@ import { isPathRequest, PATH_REQUESTS, type PathRequest } from '../../src/core/p
 import type { SessionEnd } from '../../src/core/session/events.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { systemClock } from '../../src/net/clock.ts';
+import { AllowFile } from '../allow-list.ts';
+import { InviteFolder } from '../invite-folder.ts';
 import { Peer, type PeerOptions } from '../peer.ts';
 import type { PathReport, Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
@@ -100,6 +102,18 @@ export async function startPeer(
   reportPin(peer.deployment.firstSeen, reporter);
   registered();
   return peer;
+}
+
+/** Ready for sessions, of those who are allowed: that nobody is yet is what a first `peer up` has forgotten. */
+export function reportUp(peer: Peer, allowed: readonly string[], reporter: Reporter): void {
+  const file = new AllowFile(peer.home.allowFile);
+  const isAlone =
+    allowed.length === 0 &&
+    file.rules().every(({ grant }) => grant === 'none') &&
+    new InviteFolder(peer.home.invitesFolder, file).isEmpty;
+  const words = `this peer is ${reporter.paint('bold', peer.id)}`;
+  const advice = '\nnobody is allowed to connect yet: peer allow <id>, or peer invite';
+  reporter.event('up', { id: peer.id }, isAlone ? words + advice : words);
 }
 
 export function reportPin(firstSeen: PeerId | undefined, reporter: Reporter): void {

@@ -15,7 +15,15 @@ import { pipeFailure, standardPipe } from '../services/stdio.ts';
 import { reportStream } from './audit.ts';
 import { configure } from './config.ts';
 import { takeFiles } from './receive.ts';
-import { explain, leave, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import {
+  explain,
+  leave,
+  reporterOf,
+  reportUp,
+  startPeer,
+  withPeerOptions,
+  type SharedOptions,
+} from './shared.ts';
 import { answerStatus } from './status.ts';
 
 interface UpOptions extends SharedOptions {
@@ -89,7 +97,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   );
   reload = reloader(peer, command, reporter);
   const agent = await answerStatus(peer, 'up', () => [], reporter);
-  reporter.event('up', { id: peer.id }, `this peer is ${reporter.paint('bold', peer.id)}`);
+  reportUp(peer, options.allow, reporter);
   if (isAsked) reload();
   try {
     await untilStopped(peer, stop, pipeDone);

@@ -6,8 +6,12 @@ import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { checkPath, partName, pathText } from '../../src/core/transfer/name.ts';
 import { makeFolder } from '../../src/net/make-folder.ts';
+import { isDiskFull } from '../../src/net/write-whole.ts';
 import { fileFailure, receiverFailure } from './failure.ts';
 import { hashing } from './hashing.ts';
+
+/** What a folder can't be made with, where a file stands in its place or above it. */
+const NO_FOLDER = ['EEXIST', 'ENOTDIR'];
 
 /** A place for one file: where it grows, and where it is once it is whole. */
 export interface Place {
@@ -26,13 +30,19 @@ export class TargetFolder {
     this.#overwrite = overwrite;
   }
 
-  /** @throws SallyportError `FILE_FAILED` where there is no such folder, and none can be made */
+  /** @throws SallyportError `CONFIG_INVALID` where there is no such folder, and none can be made; `DISK_FULL` */
   static async open(folder: string, { overwrite = false } = {}): Promise<TargetFolder> {
     try {
       makeFolder(folder);
       return new TargetFolder(await realpath(folder), overwrite);
-    } catch (thrown) {
-      throw fileFailure(thrown, folder);
+    } catch (cause) {
+      if (isDiskFull(cause)) throw fileFailure(cause, folder);
+      const { code = String(cause) } = cause as NodeJS.ErrnoException;
+      const why = NO_FOLDER.includes(code) ? 'it is a file, or in one' : code;
+      throw new SallyportError('CONFIG_INVALID', `can't take files into ${folder}: ${why}`, {
+        hint: 'give a folder that can be written',
+        cause,
+      });
     }
   }
 

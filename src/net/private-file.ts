@@ -130,7 +130,7 @@ export function accessFailure(what: 'read' | 'write', path: string, cause: unkno
   const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
   const [code, remedy]: [ErrorCode, string] = isDiskFull(cause)
     ? ['DISK_FULL', 'make room']
-    : ['CONFIG_INVALID', 'check its folder'];
+    : ['CONFIG_INVALID', why === 'ENOTDIR' ? 'a file stands where a folder should' : 'check its folder'];
   const hint = `${remedy}, or choose another with --home`;
   return new SallyportError(code, `can't ${what} ${path} (${why})`, { hint, cause });
 }

@@ -226,6 +226,19 @@ describe.concurrent('a file that is not as it should be', () => {
       const home = await peerComplaint(stage, 'file/home', 'id');
       expect(home).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
       expect(home.text).toMatch(/ENOTDIR.*--home/);
+      const itself = await peerComplaint(stage, 'file', 'id');
+      expect(itself).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
+      expect(itself.text).toMatch(/file\/key \(ENOTDIR\); a file stands where a folder should/);
+      for (const taking of [
+        ['receive', '--dir'],
+        ['up', '--receive'],
+      ]) {
+        for (const folder of [stage.home('file'), join(stage.home('file'), 'in')]) {
+          const files = await peerComplaint(stage, 'bob', ...taking, folder, '--rendezvous', NOWHERE);
+          expect(files).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
+          expect(files.text).toMatch(/it is a file, or in one; give a folder/);
+        }
+      }
       const nowhere = await complaintOf(stage, 'peer', ['id', '--home', '/proc/x']); // where nobody can make one
       expect(nowhere).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
       expect(nowhere.text).toMatch(/can't write \/proc\/x\/key \(ENOENT\).*--home/);
@@ -309,10 +322,13 @@ describe.concurrent('a rendezvous', () => {
     'takes one `peer up` of a key, and the first goes on',
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
-      const { id, up } = await upPeer(stage, url, '--pipe');
+      const { id, up } = await upPeer(stage, url, '--pipe', '--name', 'bob');
       const second = await peerComplaint(stage, 'bob', 'up', '--rendezvous', url);
       expect(second).toMatchObject({ status: 2, code: 'ALREADY_REGISTERED' });
       expect(second.text).toMatch(/already up in another process; stop the other one/);
+      const named = await peerComplaint(stage, 'carol', 'up', '--rendezvous', url, '--name', 'bob');
+      expect(named).toMatchObject({ status: 2, code: 'ALREADY_REGISTERED' });
+      expect(named.text).toMatch(/^the name bob belongs to another peer; .*--name/);
       const alice = stage.peer('alice', 'connect', id, '--rendezvous', url);
       alice.child.stdin!.end('still here');
       up.child.stdin!.end();
@@ -328,9 +344,10 @@ describe.concurrent('a peer', () => {
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
       const to = (whom: string) => peerComplaint(stage, 'alice', 'connect', whom, '--rendezvous', url);
-      const [nobody, offline, unnamed, noName, oneself] = await Promise.all([
+      const [nobody, offline, cut, unnamed, noName, oneself] = await Promise.all([
         to('a'.repeat(52)),
         to(STRANGER),
+        to(STRANGER.slice(1)),
         to('bob'),
         to('a'.repeat(100_000)),
         to(await stage.id('alice')),
@@ -339,11 +356,34 @@ describe.concurrent('a peer', () => {
       expect(nobody.text).toMatch(/check it for a typing error/);
       expect(offline).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
       expect(offline.text).toMatch(/`peer up` runs there/);
+      expect(cut).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
+      expect(cut.text).toMatch(/; an id has 52 characters, this has 51: copy it whole$/);
       expect(unnamed).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
+      expect(unnamed.text).toMatch(/^nobody is registered as "bob"; check the name, and that `peer up` runs/);
       expect(noName).toMatchObject({ status: 2, code: 'USAGE' });
       expect(noName.text).toMatch(/^not a name for a peer: "a{400,500}…; a name has up to 63/);
       expect(oneself).toMatchObject({ status: 2, code: 'USAGE' });
       expect(oneself.text).toMatch(/this very peer/);
+    }),
+  );
+
+  it(
+    'that is oneself is not put on the allow list, and one that allows nobody says so',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const allowed = await peerComplaint(stage, 'bob', 'allow', await stage.id('bob'));
+      expect(allowed).toMatchObject({ status: 2, code: 'USAGE' });
+      expect(allowed.text).toMatch(/this very peer; give the other one's$/);
+      const said = async (...options: string[]) => {
+        const args = ['up', '--rendezvous', url, '--home', stage.home('bob'), ...options];
+        const up = stage.run('peer', args);
+        await up.line(/^this peer is /);
+        return (await up.stop('SIGTERM')).stderr;
+      };
+      expect(await said()).toMatch(/^nobody is allowed to connect yet: peer allow <id>, or peer invite$/m);
+      expect(await said('--allow', 'any')).not.toMatch(/nobody is allowed/);
+      await stage.peer('bob', 'allow', STRANGER).ended;
+      expect(await said()).not.toMatch(/nobody is allowed/);
     }),
   );
 

@@ -62,7 +62,10 @@ describe('agents of one home', () => {
 
   it('have no home whose path is too long for a socket', async () => {
     const deep = join(folder, 'x'.repeat(120));
-    await expect(AgentSocket.listen(deep, () => status)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(AgentSocket.listen(deep, () => status)).rejects.toMatchObject({
+      code: 'USAGE',
+      hint: expect.stringContaining('--home'),
+    });
     expect(readdirSync(folder)).toEqual([]);
   });
 });
