@@ -6,6 +6,8 @@ import { tellOnRealNats } from './demo/on-real-nats.ts';
 import { asSallyportError } from '../src/core/errors.ts';
 import { labSupport } from '../test/netns/lab.ts';
 
+// Whoever has read enough: `npm run demo | head`.
+process.stdout.on('error', () => process.exit());
 const narrator = new Narrator(process.argv.includes('--json'));
 const support = await labSupport();
 try {

@@ -38,17 +38,9 @@ const PROGRAMS = {
   /** What `peer up` takes while nobody wants anything of it. */
   idle: () => ['--import', './scripts/ts.mjs', 'scripts/bench/idle.ts'],
 };
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', multiple: true },
-    mib: { type: 'string', default: '512' },
-    rounds: { type: 'string', default: '3' },
-    links: { type: 'boolean', default: false },
-    grid: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    write: { type: 'boolean', default: false },
-  },
-});
+const FORM =
+  'npm run bench -- [--links [--grid]] [--only <name>]… [--mib <n>] [--rounds <n>] [--json] [--write]';
+const values = options();
 const settings = { bytes: Math.ceil(count('mib') / 4) * 4 * 1024 ** 2, rounds: count('rounds') };
 const trials = values.grid ? GRID : TRIALS;
 const names = values.links
@@ -113,6 +105,24 @@ function run(args: string[]): { figures?: Amount[] } {
   return JSON.parse(execFileSync(process.execPath, args, { cwd, encoding: 'utf8' })) as {
     figures?: Amount[];
   };
+}
+
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        mib: { type: 'string', default: '512' },
+        rounds: { type: 'string', default: '3' },
+        links: { type: 'boolean', default: false },
+        grid: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        write: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (thrown) {
+    return usage(`${(thrown as Error).message}; ${FORM}`);
+  }
 }
 
 function count(name: 'mib' | 'rounds'): number {

@@ -66,5 +66,5 @@ export class Narrator {
 }
 
 function paint(style: 'bold' | 'dim' | 'green' | 'red' | 'cyan', text: string): string {
-  return process.stdout.isTTY && process.env['NO_COLOR'] === undefined ? styleText(style, text) : text;
+  return process.stdout.isTTY && !process.env['NO_COLOR'] ? styleText(style, text) : text;
 }
