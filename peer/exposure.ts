@@ -45,6 +45,26 @@ export function parseExposure(text: string): Exposure {
 }
 
 /**
+ * One more `--expose`. A name may stand for a TCP and a UDP target, but not for two of a kind: nobody would reach the second.
+ * @throws SallyportError `USAGE`
+ */
+export function collectExposure(text: string, before: readonly Exposure[]): Exposure[] {
+  const exposure = parseExposure(text);
+  if (exposure !== 'any') {
+    const { name, target } = exposure;
+    const isUdp = target.via === 'udp';
+    const other = named(before, name, (via) => (via === 'udp') === isUdp);
+    if (other && !sameTarget(other, target)) {
+      const targets = `${targetText(other)} and ${targetText(target)}`;
+      throw new SallyportError('USAGE', `${JSON.stringify(name)} would stand for both ${targets}`, {
+        hint: 'give each a name of its own',
+      });
+    }
+  }
+  return [...before, exposure];
+}
+
+/**
  * The one place where a stream is allowed or refused, at the side that would dial or listen (docs/threat-model.md). A
  * target must equal an exposure; `any` admits every TCP and UDP target whose resolved address `mayDialAddress` admits.
  * What comes in where we asked the peer to listen goes where we said, whatever the peer is granted.

@@ -6,7 +6,7 @@ import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { parsePeerName } from '../../src/core/peer-name.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { parseAllowRule } from '../allow-list.ts';
-import { parseExposure, type Exposure } from '../exposure.ts';
+import { collectExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
 import { TargetFolder } from '../files/folder.ts';
 import type { Peer } from '../peer.ts';
@@ -56,7 +56,7 @@ export function addUpCommand(program: Command): void {
     .option(
       '--expose <[name=]host:port[/udp]|[name=]/path|any>',
       'what others may reach (repeatable)',
-      collect(parseExposure),
+      collectExposure,
       [],
     )
     .option(

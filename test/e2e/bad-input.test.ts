@@ -38,6 +38,13 @@ describe.concurrent('a command line that makes no sense', () => {
     ['an unknown command', 'peer', ['fly'], 'USAGE', /unknown command 'fly'; see --help/],
     ['help with an unknown command', 'peer', ['help', 'fly'], 'USAGE', /unknown command 'fly'; see --help/],
     [
+      'two targets under one name',
+      'peer',
+      ['up', '--expose', 'a=b:1', '--expose', 'a=b:1/udp', '--expose', 'a=b:1', '--expose', 'a=b:2'],
+      'USAGE',
+      /"a" would stand for both b:1 and b:2; give each a name/,
+    ],
+    [
       'an option before the command',
       'peer',
       ['--quiet', 'id'],

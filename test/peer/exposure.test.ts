@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Grant } from '../../peer/allow-list.ts';
-import { authorize, mayDialAddress, parseExposure, type Offering } from '../../peer/exposure.ts';
+import {
+  authorize,
+  collectExposure,
+  mayDialAddress,
+  parseExposure,
+  type Exposure,
+  type Offering,
+} from '../../peer/exposure.ts';
 import { parsePermit } from '../../peer/listen-permit.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 
@@ -181,5 +188,13 @@ describe('authorisation at the side that dials', () => {
 
   it('quotes what can not be exposed, whole', () => {
     expect(() => parseExposure('bad target')).toThrow(/"bad target"/);
+  });
+
+  it('under one name are one for streams and one for datagrams', () => {
+    const all = (...texts: string[]) =>
+      texts.reduce<Exposure[]>((before, text) => collectExposure(text, before), []);
+    expect(all('dns=a:53', 'dns=a:53/udp', 'dns=a:53', 'any', 'any')).toHaveLength(5);
+    expect(() => all('web=a:3000', 'web=a:3001')).toThrow(/"web" would stand for both a:3000 and a:3001/);
+    expect(() => all('web=a:3000', 'web=/run/web.sock')).toThrow(code('USAGE'));
   });
 });
