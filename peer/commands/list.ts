@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { folded } from '../../src/cli/fold.ts';
 import { Home } from '../home.ts';
 import { knownPeers, type KnownPeer } from '../known-peers.ts';
 import { agoWords, reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
@@ -12,7 +13,7 @@ export function addListCommand(program: Command): void {
   ).action((options: SharedOptions) => {
     const peers = knownPeers(new Home(options.home));
     const words = peers.length > 0 ? peers.map(peerWords).join('\n') : 'no peer is known here yet';
-    reporterOf(options).report({ peers }, words);
+    reporterOf(options).report({ peers }, folded(words));
   });
 }
 

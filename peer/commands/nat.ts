@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { folded } from '../../src/cli/fold.ts';
 import { durationBetween, stopSignal } from '../../src/cli/run.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { proxyFor } from '../../src/net/proxy.ts';
@@ -42,7 +43,7 @@ async function nat(options: NatOptions): Promise<void> {
     : measureByRendezvous(options, measure);
   const measurement = await measuring.finally(() => reporter.endLive());
   const report = natReport(measurement);
-  reporter.report(report, natReportWords(report));
+  reporter.report(report, folded(natReportWords(report)));
 }
 
 async function measureByRendezvous(

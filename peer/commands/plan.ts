@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { folded } from '../../src/cli/fold.ts';
 import { stopSignal } from '../../src/cli/run.ts';
 import { natWords } from '../../src/core/nat/words.ts';
 import type { Transport } from '../../src/core/punch/candidate.ts';
@@ -46,7 +47,7 @@ async function plan(to: string, options: PlanOptions): Promise<void> {
       signal: stop,
       acceptName: options.accept,
     });
-    reporter.report(prospect, planWords(prospect));
+    reporter.report(prospect, folded(planWords(prospect)));
   } finally {
     await peer.close();
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { folded } from '../../src/cli/fold.ts';
 import type { Reporter } from '../../src/cli/reporter.ts';
 import { asSallyportError } from '../../src/core/errors.ts';
 import { AgentSocket, runningAgents, type AgentStatus, type SilentAgent } from '../agent-socket.ts';
@@ -34,7 +35,7 @@ export function addStatusCommand(program: Command): void {
       const home = new Home(options.home);
       const agents = await runningAgents(home.agentsFolder);
       const id = home.identity().id;
-      reporterOf(options).report({ id, agents }, words(id, agents));
+      reporterOf(options).report({ id, agents }, folded(words(id, agents)));
     },
   );
 }
