@@ -104,7 +104,7 @@ function unreachableError(
   if (thrown instanceof SallyportError && thrown.code !== 'RENDEZVOUS_UNREACHABLE') return thrown;
   const timedOut =
     thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.name === 'AbortError');
-  const said = asSallyportError(thrown).message.replace(/ - Local \(.*\)$/, ''); // which is 0.0.0.0:0
+  const said = opensslReason(thrown) ?? asSallyportError(thrown).message.replace(/ - Local \(.*\)$/, ''); // which is 0.0.0.0:0
   const why = timedOut ? 'no answer in time' : said || 'connection failed';
   const where = proxy ? `${url.host} through the proxy ${proxy.host}` : url.host;
   const known = hints.find(([pattern]) => pattern.test(`${(thrown as NodeJS.ErrnoException).code} ${why}`));
@@ -112,6 +112,12 @@ function unreachableError(
     hint: known?.[1] ?? `check that the server is up and that ${url.host} is reachable from here`,
     cause: thrown,
   });
+}
+
+/** OpenSSL's own words are a line with addresses and places in its source. */
+function opensslReason(thrown: unknown): string | undefined {
+  const { code, reason } = thrown as { code?: unknown; reason?: unknown };
+  return String(code).startsWith('ERR_SSL_') && typeof reason === 'string' ? `TLS: ${reason}` : undefined;
 }
 
 /** What helps against a failure, by Node's code and words for it. */
