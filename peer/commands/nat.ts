@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { folded } from '../../src/cli/fold.ts';
+import type { Reporter } from '../../src/cli/reporter.ts';
 import { durationBetween, stopSignal } from '../../src/cli/run.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { proxyFor } from '../../src/net/proxy.ts';
@@ -7,7 +8,7 @@ import { natReport, type NatMeasurement } from '../nat-report.ts';
 import { natReportWords } from '../nat-words.ts';
 import { measureByStun, type MeasureOptions } from '../plain-discovery.ts';
 import { sourceTowards } from '../source-address.ts';
-import { reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { patiently, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface NatOptions extends SharedOptions {
   timeout: number;
@@ -40,7 +41,7 @@ async function nat(options: NatOptions): Promise<void> {
   reporter.live(`measuring what the NATs on the way out do, for ${options.timeout} s at most …`);
   const measuring = options.stun
     ? measureByStun(options.stun, measure)
-    : measureByRendezvous(options, measure);
+    : measureByRendezvous(options, measure, reporter);
   const measurement = await measuring.finally(() => reporter.endLive());
   const report = natReport(measurement);
   reporter.report(report, folded(natReportWords(report)));
@@ -49,9 +50,11 @@ async function nat(options: NatOptions): Promise<void> {
 async function measureByRendezvous(
   options: NatOptions,
   { timeoutMs, lifetime, signal }: MeasureOptions,
+  reporter: Reporter,
 ): Promise<NatMeasurement> {
   const quiet = reporterOf({ quiet: true });
-  const peer = await startPeer({ ...options, quiet: true }, quiet, { role: 'dial', signal });
+  const starting = startPeer({ ...options, quiet: true }, quiet, { role: 'dial', signal });
+  const peer = await patiently('rendezvous', starting, reporter);
   try {
     const { network } = peer;
     const endAt = performance.now() + timeoutMs;

@@ -9,6 +9,7 @@ import type { Prospect } from '../prospect.ts';
 import {
   agoWords,
   parsePaths,
+  patiently,
   reporterOf,
   shortId,
   startPeer,
@@ -37,10 +38,11 @@ export function addPlanCommand(program: Command): void {
 async function plan(to: string, options: PlanOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
-  const peer = await startPeer({ ...options, quiet: true }, reporterOf({ quiet: true }), {
+  const starting = startPeer({ ...options, quiet: true }, reporterOf({ quiet: true }), {
     role: 'dial',
     signal: stop,
   });
+  const peer = await patiently('rendezvous', starting, reporter);
   try {
     const prospect = await peer.plan(to, {
       paths: options.paths,

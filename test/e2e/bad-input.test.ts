@@ -281,6 +281,18 @@ describe.concurrent('a rendezvous', () => {
     }),
   );
 
+  it.for([['plan', STRANGER], ['nat']])(
+    'that does not answer at once is told of by peer %s',
+    stagedFor(async (stage, command) => {
+      const silent = createServer();
+      const at = `http://127.0.0.1:${await portOf(silent)}`;
+      const waiting = stage.run('peer', [...command, '--rendezvous', at, '--home', stage.home('x')]);
+      await waiting.line(/^no answer from the rendezvous yet$/);
+      expect(await waiting.stop('SIGINT')).toMatchObject({ status: 0 });
+      silent.close();
+    }),
+  );
+
   it(
     'that is down, or no rendezvous at all, is status 5',
     staged(async (stage) => {
