@@ -15,23 +15,21 @@ export const peerOptions = optionsOf({
 });
 
 /** What is given to a call to another peer. */
-export const callOptions = optionsOf({
+const reaching = { paths: v.optional(texts), signal };
+export const callOptions = v.object({
   to: v.string(),
-  options: optionsOf({
-    paths: v.optional(texts),
-    acceptName: v.optional(v.boolean()),
-    services: v.optional(texts),
-    signal,
-  }),
+  options: optionsOf({ ...reaching, acceptName: v.optional(v.boolean()) }),
+});
+export const acceptOptions = v.object({
+  to: v.string(),
+  options: optionsOf({ ...reaching, services: v.optional(texts) }),
 });
 
 export const inviteOptions = optionsOf({ services: v.optional(texts) });
 
-export const waitingOptions = optionsOf({
-  timeout: v.optional(waitingMs),
-  timeoutMs: v.optional(waitingMs),
-  signal,
-});
+export const waitingOptions = optionsOf({ signal });
+export const pingOptions = optionsOf({ timeoutMs: v.optional(waitingMs), signal });
+export const whenDirectOptions = optionsOf({ timeout: v.optional(waitingMs), signal });
 
 export const handlerOptions = v.object({ name: v.string(), handler: aFunction });
 export const exposeOptions = v.object({ name: v.string(), target: v.string() });

@@ -11,6 +11,7 @@ import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
 import { allowRuleText, DENIED, parseAllowRule } from './allow-list.ts';
 import {
+  acceptOptions,
   callOptions,
   exposeOptions,
   handlerOptions,
@@ -291,7 +292,7 @@ export class Peer extends EventEmitter<PeerEvents> {
    * @throws SallyportError `NOT_AUTHORIZED` when it was used, has expired or never was; `URL_INVALID`; like `connect`
    */
   async accept(invite: string, options: AcceptOptions = {}): Promise<Session> {
-    checkOptions(callOptions, { to: invite, options });
+    checkOptions(acceptOptions, { to: invite, options });
     const { paths = ALL_PATHS, signal, services = [] } = options;
     const { inviter, secret } = parseInvite(invite);
     allowRuleText(inviter, services);

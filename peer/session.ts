@@ -21,7 +21,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
-import { waitingOptions } from './check-options.ts';
+import { pingOptions, waitingOptions, whenDirectOptions } from './check-options.ts';
 import type { CircuitPath } from './circuit-keeper.ts';
 import type { Target } from './target.ts';
 import { SessionDatagrams, type MessagePort } from './session-datagrams.ts';
@@ -171,7 +171,7 @@ export class Session extends EventEmitter<SessionEvents> {
     rttMs: number;
     path: PathReport;
   }> {
-    checkOptions(waitingOptions, options);
+    checkOptions(pingOptions, options);
     const { rttMs, path } = await this.driver.ping(options);
     return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
   }
@@ -181,7 +181,7 @@ export class Session extends EventEmitter<SessionEvents> {
    * @throws SallyportError `USAGE`, `NO_PATH` with the reason when punching failed, `TIMEOUT`, `SESSION_CLOSED`, `ABORTED`
    */
   async whenDirect(options: Waiting & { timeout?: number | undefined } = {}): Promise<PathReport> {
-    checkOptions(waitingOptions, options);
+    checkOptions(whenDirectOptions, options);
     const { timeout = 30_000, signal } = options;
     const { promise, resolve, reject } = deferred<PathReport>();
     const look = () => {

@@ -1,15 +1,31 @@
 import * as v from 'valibot';
 import { SallyportError } from './errors.ts';
+import { nearest } from './nearest.ts';
 
 export const texts = v.array(v.string());
 export const abortSignal = v.instance(AbortSignal);
 /** Milliseconds; `Infinity` waits for ever. */
 export const waitingMs = v.pipe(v.number(), v.minValue(0));
 
-/** An object with these options. A list has none of them, and would pass for one that leaves all of them out. */
+/**
+ * An object with these options and no other: one that is misspelt would be as if it were left out. A list has none of them, and would
+ * pass for one that leaves all of them out.
+ */
 export function optionsOf<Entries extends v.ObjectEntries>(entries: Entries) {
   const isNoList = v.check((given) => !Array.isArray(given), 'expected an object, not a list');
-  return v.pipe(v.unknown(), isNoList, v.object(entries));
+  return v.pipe(v.unknown(), isNoList, noOthers(Object.keys(entries)), v.object(entries));
+}
+
+function noOthers(names: readonly string[]) {
+  return v.rawCheck<unknown>(({ dataset: { value: input }, addIssue }) => {
+    if (typeof input !== 'object' || input === null) return;
+    for (const [key, value] of Object.entries(input)) {
+      if (names.includes(key)) continue;
+      const meant = nearest(key, names);
+      const message = `there is no such option${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      addIssue({ message, path: [{ type: 'unknown', origin: 'key', input, key, value }] });
+    }
+  });
 }
 
 /** The library may be called without types. @throws SallyportError `USAGE`, naming the option */

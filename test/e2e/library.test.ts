@@ -184,6 +184,39 @@ describe('the library', () => {
     expect(session.end).toBeUndefined();
   });
 
+  it('says which option it does not know, and which was meant', async () => {
+    const bob = await start('bob', ['any']);
+    const alice = await start('alice');
+    const session = await alice.connect(bob.id);
+    const given = <Options>(options: object) => options as Options;
+    const home = join(folder, 'other');
+    const server = { listen: '127.0.0.1:0', stunPort: 0, insecure: true, home };
+    const relay = { ...server, rendezvous: rendezvous.url };
+    const calls: [RegExp, () => unknown][] = [
+      [/^alow: .*mean allow\?$/, () => Peer.start(given({ home, alow: ['any'] }))],
+      [/^options\.path: .*mean paths\?$/, () => alice.connect(bob.id, given({ path: ['udp'] }))],
+      [/^options\.Paths: .*mean paths\?$/, () => alice.plan(bob.id, given({ Paths: ['udp'] }))],
+      [/^options\.services: [^;]*$/, () => alice.connect(bob.id, given({ services: ['web'] }))],
+      [/^options\.acceptName: [^;]*$/, () => alice.accept(bob.invite(), given({ acceptName: true }))],
+      [/^service: .*mean services\?$/, () => alice.invite(given({ service: ['web'] }))],
+      [/^permit: .*mean permits\?$/, () => alice.reconfigure(given({ permit: [] }))],
+      [/^timeout: [^;]*$/, () => session.open('echo', given({ timeout: 5 }))],
+      [/^timeout: .*mean timeoutMs\?$/, () => session.ping(given({ timeout: 5 }))],
+      [/^timeoutMs: .*mean timeout\?$/, () => session.whenDirect(given({ timeoutMs: 5 }))],
+      [/^sinal: .*mean signal\?$/, () => session.close(given({ sinal: undefined }))],
+      [/^force: [^;]*$/, () => alice.close(given({ force: true }))],
+      [/^tokenfile: .*mean tokenFile\?$/, () => Rendezvous.start(given({ ...server, tokenfile: 'x' }))],
+      [/^fly: [^;]*$/, () => Relay.start(given({ ...relay, fly: true }))],
+      [/^limits\.idle: .*mean idleMs\?$/, () => Relay.start({ ...relay, limits: given({ idle: 5 }) })],
+    ];
+    for (const [message, call] of calls) {
+      const outcome = Promise.resolve().then(call);
+      const refusal = { code: 'USAGE', message: expect.stringMatching(message) as string };
+      await expect(outcome, call.toString()).rejects.toMatchObject(refusal);
+    }
+    expect(session.end).toBeUndefined();
+  });
+
   it.each([-1, 65_535, 99_999, 3478.5, NaN])('takes no STUN port %s', async (stunPort) => {
     const place = { listen: '127.0.0.1:0', insecure: true, stunPort };
     const home = join(folder, 'other');
