@@ -118,7 +118,10 @@ function destroyed(this: Socket): void {
   this.destroy();
 }
 
-/** Out of file descriptors, mostly: the connection waits in the kernel, and is accepted when one is free. */
+/**
+ * Out of file descriptors, mostly, and seldom told: libuv keeps one descriptor back, with which it accepts each connection that there is
+ * none for and closes it at once. Only where that one is gone too, the connection waits in the kernel.
+ */
 function acceptError(where: string, cause: NodeJS.ErrnoException): SallyportError {
   return new SallyportError('LIMIT', `can't accept on ${where} (${cause.code ?? cause.message})`, { cause });
 }

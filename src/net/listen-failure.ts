@@ -1,7 +1,9 @@
 import { SallyportError } from '../core/errors.ts';
+import { outOfFiles } from './out-of-files.ts';
 
 /**
- * Why nothing can listen at the place that somebody gave: `USAGE`, in the same words whatever was to listen there.
+ * Why nothing can listen at the place that somebody gave: `USAGE`, in the same words whatever was to listen there; `LIMIT` where nothing more
+ * can be opened at all.
  * @param hints what to do, by the system's code, where that depends on who asks
  */
 export function listenFailure(
@@ -9,6 +11,8 @@ export function listenFailure(
   cause: NodeJS.ErrnoException,
   hints: Readonly<Record<string, string>> = {},
 ): SallyportError {
+  const tooMany = outOfFiles(cause);
+  if (tooMany) return tooMany;
   const code = cause.code ?? '';
   return new SallyportError('USAGE', `can't listen on ${where}: ${code || cause.message}`, {
     hint: hints[code] ?? HINTS[code],

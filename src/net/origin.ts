@@ -4,6 +4,7 @@ import { SallyportError, asSallyportError, type ErrorCode } from '../core/errors
 import { LIMITS } from '../core/limits.ts';
 import { connectHost } from './connect-host.ts';
 import { exporterOf } from './knock.ts';
+import { outOfFiles } from './out-of-files.ts';
 import { hostOf, openTunnel, portOf, proxyFor, serverName, type Environment } from './proxy.ts';
 
 /** How to reach a rendezvous or relay: its URL, and what this host says about proxies and authorities. */
@@ -102,6 +103,8 @@ function unreachableError(
   code: ErrorCode,
 ): SallyportError {
   if (thrown instanceof SallyportError && thrown.code !== 'RENDEZVOUS_UNREACHABLE') return thrown;
+  const tooMany = outOfFiles(thrown);
+  if (tooMany) return tooMany;
   const timedOut =
     thrown instanceof Error && (thrown.name === 'TimeoutError' || thrown.name === 'AbortError');
   const said = opensslReason(thrown) ?? asSallyportError(thrown).message.replace(/ - Local \(.*\)$/, ''); // which is 0.0.0.0:0

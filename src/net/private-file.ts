@@ -17,6 +17,7 @@ import {
 import { dirname } from 'node:path';
 import { SallyportError, type ErrorCode } from '../core/errors.ts';
 import { makeFolder } from './make-folder.ts';
+import { outOfFiles } from './out-of-files.ts';
 import { isDiskFull, writeWhole } from './write-whole.ts';
 
 /**
@@ -125,8 +126,10 @@ function attempt<Result>(what: 'read' | 'write', path: string, act: () => Result
   }
 }
 
-/** Why a file of the home folder can't be read or written: `DISK_FULL`, else `CONFIG_INVALID`. */
+/** Why a file of the home folder can't be read or written: `DISK_FULL`, `LIMIT`, else `CONFIG_INVALID`. */
 export function accessFailure(what: 'read' | 'write', path: string, cause: unknown): SallyportError {
+  const tooMany = outOfFiles(cause);
+  if (tooMany) return tooMany;
   const why = (cause as NodeJS.ErrnoException).code ?? String(cause);
   const [code, remedy]: [ErrorCode, string] = isDiskFull(cause)
     ? ['DISK_FULL', 'make room']

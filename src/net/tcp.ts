@@ -4,6 +4,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
+import { outOfFiles } from './out-of-files.ts';
 
 export interface DialOptions {
   remote: Endpoint;
@@ -115,7 +116,7 @@ export interface ListenOptions {
   maxConnections?: number | undefined;
 }
 
-/** Fails with `PORT_IN_USE` or `UNSUPPORTED`. */
+/** Fails with `PORT_IN_USE`, `LIMIT` or `UNSUPPORTED`. */
 export async function listenTcp({ host, port, maxConnections = 256 }: ListenOptions): Promise<TcpListener> {
   const server = createServer(SOCKET_OPTIONS);
   server.maxConnections = maxConnections;
@@ -123,6 +124,8 @@ export async function listenTcp({ host, port, maxConnections = 256 }: ListenOpti
   try {
     await once(server, 'listening');
   } catch (cause) {
+    const tooMany = outOfFiles(cause);
+    if (tooMany) throw tooMany;
     const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
     throw new SallyportError(
       inUse ? 'PORT_IN_USE' : 'UNSUPPORTED',

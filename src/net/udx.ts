@@ -6,6 +6,7 @@ import { sourceAddress } from '../core/address.ts';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
+import { outOfFiles } from './out-of-files.ts';
 import { UdxPipe } from './udx-pipe.ts';
 
 export type { UdxPipe } from './udx-pipe.ts';
@@ -42,7 +43,7 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
     socket.on('close', () => this.emit('close'));
   }
 
-  /** Binds `host` (an address; `0.0.0.0` or `::` for any) and `port` (0 picks one). Fails with `PORT_IN_USE` or `UNSUPPORTED`; the cause has the errno code. */
+  /** Binds `host` (an address; `0.0.0.0` or `::` for any) and `port` (0 picks one). Fails with `PORT_IN_USE`, `LIMIT` or `UNSUPPORTED`; the cause has the errno code. */
   static open({ host, port }: { host: string; port: number }): UdpSocket {
     const socket = udx().createSocket({ ipv6Only: host.includes(':') });
     try {
@@ -99,6 +100,8 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
 }
 
 function bindFailed(cause: unknown, at: Endpoint): SallyportError {
+  const tooMany = outOfFiles(cause);
+  if (tooMany) return tooMany;
   const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
   const message = `UDP port ${at.port} on ${at.address} can't be bound`;
   return new SallyportError(inUse ? 'PORT_IN_USE' : 'UNSUPPORTED', message, { cause });

@@ -102,7 +102,8 @@ export class RunningCommand {
   }
 
   async #news(wanted: string): Promise<void> {
-    if (this.child.exitCode !== null) throw new Error(`no ${wanted}; it said:\n${this.#stderr.join('\n')}`);
+    if (this.child.exitCode !== null || this.child.signalCode !== null)
+      throw new Error(`no ${wanted}; it said:\n${this.#stderr.join('\n')}`);
     await new Promise<void>((resolve) => {
       this.#wake.add(resolve);
       setTimeout(resolve, 1_000).unref();

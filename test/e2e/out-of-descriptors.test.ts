@@ -3,13 +3,18 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
-import type { RunOptions } from './commands.ts';
-import { staged } from './plain.ts';
+import type { CommandEvent, CommandName, RunOptions } from './commands.ts';
+import { staged, stagedFor, upPeer } from './plain.ts';
 
 const MOST = 64;
 /** Both limits: Node raises the soft one to the hard one as it starts. */
-const limited: RunOptions['start'] = (file, args, options) =>
-  spawn('sh', ['-c', `ulimit -n ${MOST} && exec "$0" "$@"`, file, ...args], options);
+const limitedTo =
+  (most: number): RunOptions['start'] =>
+  (file, args, options) =>
+    spawn('sh', ['-c', `ulimit -n ${most} && exec "$0" "$@"`, file, ...args], options);
+const limited = limitedTo(MOST);
+/** With less, Node itself does not get far enough to run anything. */
+const LEAST = 16;
 
 describe.runIf(process.platform === 'linux')('a peer that may open no more files', () => {
   it(
@@ -64,3 +69,45 @@ describe.runIf(process.platform === 'linux')('a peer that may open no more files
     }),
   );
 });
+
+describe.runIf(process.platform === 'linux')('a command that may not open all that it needs', () => {
+  it.for<Case>([
+    [
+      'rendezvous start',
+      () => ['rendezvous', 'start', '--insecure', '--listen', '127.0.0.1:0', '--stun-port', '0'],
+      'listening',
+    ],
+    [
+      'relay start',
+      (url) => [
+        ...(['relay', 'start', '--insecure', '--listen', '127.0.0.1:0', '--stun-port', '0'] as const),
+        ...['--rendezvous', url],
+      ],
+      'listening',
+    ],
+    ['peer up', (url) => ['peer', 'up', '--rendezvous', url], 'up'],
+    ['peer connect', (url, bob) => ['peer', 'connect', bob, '-L', '0:x', '--rendezvous', url], 'forward'],
+  ])(
+    '%s says so, in one line with what to do',
+    stagedFor<Case>(async (stage, [, lineOf, started]) => {
+      const { url } = await stage.rendezvous();
+      const bob = await upPeer(stage, url);
+      const [name, ...args] = lineOf(url, bob.id);
+      const failures: CommandEvent[] = [];
+      for (let most = LEAST; ; most++) {
+        const home = ['--home', stage.home('alice'), '--json'];
+        const command = stage.run(name, [...args, ...home], { start: limitedTo(most) });
+        const isUp = await command.event(started).catch(() => undefined);
+        await command.stop();
+        if (isUp) break;
+        failures.push(...command.events.filter(({ event }) => event === 'error'));
+      }
+      expect(failures.length).toBeGreaterThan(0);
+      const hint = expect.stringContaining('ulimit -n') as string;
+      for (const failure of failures) expect(failure).toMatchObject({ code: 'LIMIT', hint });
+    }),
+  );
+});
+
+/** A command by its name, its line, and what it says once it does what it is for. */
+type Case = readonly [string, (url: string, bob: string) => readonly [CommandName, ...string[]], string];
