@@ -121,7 +121,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
         let registration: Registration | undefined;
         try {
           registration = await registerAt(rendezvous, role, options);
-          return new Deployment(registration, await options.network, options, rendezvous.token);
+          const network = await options.network;
+          const { failure: refused } = registration.connection;
+          if (refused) throw refused; // meanwhile
+          return new Deployment(registration, network, options, rendezvous.token);
         } catch (thrown) {
           registration?.connection.close();
           failure = thrown;
@@ -136,6 +139,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   get registered(): boolean {
     return this.#signal.grant !== undefined;
+  }
+
+  get failure(): SallyportError | undefined {
+    return this.#signal.failure;
   }
 
   /** The rendezvous's own id; known once registered. */

@@ -202,6 +202,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     return this.#deployment.registered;
   }
 
+  /** Why the registration is lost for good, as told by `error`: for who listens to that later than it may have come. */
+  get failure(): SallyportError | undefined {
+    return this.#deployment.failure;
+  }
+
   get sessions(): readonly Session[] {
     return this.#introductions.sessions;
   }

@@ -16,6 +16,7 @@ import {
   reporterOf,
   reportUp,
   shortId,
+  onRefused,
   startPeer,
   withPeerOptions,
   type SharedOptions,
@@ -63,7 +64,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       stop.addEventListener('abort', () => resolve());
       if (stop.aborted) resolve();
-      peer.on('error', reject);
+      onRefused(peer, reject);
       once.then(resolve, reject);
     });
   } finally {

@@ -116,6 +116,12 @@ export function reportUp(peer: Peer, allowed: readonly string[], reporter: Repor
   reporter.event('up', { id: peer.id }, isAlone ? words + advice : words);
 }
 
+/** Calls back when the registration is lost for good, or at once if it is already. */
+export function onRefused(peer: Peer, tell: (why: SallyportError) => void): void {
+  peer.on('error', tell);
+  if (peer.failure) tell(peer.failure);
+}
+
 export function reportPin(firstSeen: PeerId | undefined, reporter: Reporter): void {
   if (firstSeen === undefined) return;
   const words = `trusting the key of this rendezvous from now on, seen for the first time: ${firstSeen}`;

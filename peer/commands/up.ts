@@ -18,6 +18,7 @@ import { takeFiles } from './receive.ts';
 import {
   explain,
   leave,
+  onRefused,
   reporterOf,
   reportUp,
   startPeer,
@@ -160,7 +161,7 @@ async function untilStopped(
   await new Promise<void>((resolve, reject) => {
     stop.addEventListener('abort', () => resolve());
     if (stop.aborted) resolve();
-    peer.on('error', reject);
+    onRefused(peer, reject);
     pipeDone?.then(resolve, reject);
   });
 }

@@ -129,6 +129,11 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     return this.#deployment;
   }
 
+  /** Why the registration is lost for good. */
+  get failure(): SallyportError | undefined {
+    return this.#failure;
+  }
+
   /** This registration's own name, which others' answers and `gone` carry. */
   get instance(): Uint8Array {
     return this.#registrant.instance;
