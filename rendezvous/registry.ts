@@ -261,6 +261,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   #leave(registration: Registration, now: Instant): void {
     this.#close(registration.connection, undefined, now);
     this.#tell(this.#departures.bury(registration));
+    this.#admitContenders(registration, now);
   }
 
   #rejectContenders(rival: ConnectionId, now: Instant): void {

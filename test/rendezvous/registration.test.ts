@@ -194,6 +194,14 @@ describe('one listener per peer', () => {
     expect(second.registered).toBe(true);
   });
 
+  it('lets a waiting listener in at once when the first says good-bye', () => {
+    const world = new RegistryWorld();
+    const first = new TestNode(world, 'bob').register();
+    const second = new TestNode(world, 'bob', { instance: 'second' }).register();
+    first.send({ t: 'bye' });
+    expect([first.registered, second.registered]).toEqual([false, true]);
+  });
+
   it('lets in one of two that waited for the first, and asks that one for the other', () => {
     const world = new RegistryWorld();
     const first = new TestNode(world, 'bob').register();
