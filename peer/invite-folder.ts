@@ -1,4 +1,4 @@
-import { readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import * as v from 'valibot';
@@ -12,14 +12,17 @@ import {
   type InviteProof,
 } from '../src/core/invite.ts';
 import type { HandshakeContext } from '../src/core/session/handshake.ts';
-import { readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
+import { accessFailure, readPrivateFile, writePrivateFile } from '../src/net/private-file.ts';
 import { allowListOf, allowRuleText, type AllowFile } from './allow-list.ts';
 
 /** An invite that somebody has proven to hold. */
 export interface OpenInvite {
   /** The services that the guest may reach; all where there are none named. */
   readonly services: readonly string[];
-  /** Uses it up, and puts the guest on the allow list. @throws SallyportError `NOT_AUTHORIZED` where another was faster */
+  /**
+   * Uses it up, and puts the guest on the allow list; both, or neither where a file can't be written.
+   * @throws SallyportError `NOT_AUTHORIZED` where another was faster; `DISK_FULL`, `CONFIG_INVALID`
+   */
   admit(guest: PeerId): void;
 }
 
@@ -30,7 +33,7 @@ type StoredInvite = v.InferOutput<typeof schema>;
 
 /**
  * The invites that can still be used, one file each, so that the command that makes one and the agent that honours it
- * are never in one another's way: to use an invite up is to remove its file. A file holds no secret.
+ * are never in one another's way: to use an invite up is to rename its file. A file holds no secret.
  */
 export class InviteFolder {
   readonly #folder: string;
@@ -53,7 +56,8 @@ export class InviteFolder {
 
   /** Without one there is no need to read what strangers write. The file of one that has expired may still be there. */
   get isEmpty(): boolean {
-    return !this.#names().some((name) => isOpen(read(join(this.#folder, name))));
+    const names = this.#names().filter(isPeerId);
+    return !names.some((name) => isOpen(read(join(this.#folder, name))));
   }
 
   /** @throws SallyportError `NOT_AUTHORIZED`, the same for every invite that can't be used; `CONFIG_INVALID` where the allow list can't be read */
@@ -67,8 +71,14 @@ export class InviteFolder {
     return {
       services,
       admit: (guest) => {
-        if (!remove(path)) throw refusal();
-        this.#allowFile.allow(allowRuleText(guest, services));
+        const used = take(path);
+        try {
+          this.#allowFile.allow(allowRuleText(guest, services));
+        } catch (thrown) {
+          renameSync(used, path);
+          throw thrown;
+        }
+        rmSync(used);
       },
     };
   }
@@ -79,7 +89,7 @@ export class InviteFolder {
 
   #names(): string[] {
     try {
-      return readdirSync(this.#folder).filter(isPeerId);
+      return readdirSync(this.#folder);
     } catch {
       return [];
     }
@@ -88,7 +98,7 @@ export class InviteFolder {
   #sweep(): void {
     for (const name of this.#names()) {
       const path = join(this.#folder, name);
-      if (!isOpen(read(path))) remove(path);
+      if (!isOpen(read(path))) rmSync(path, { force: true });
     }
   }
 }
@@ -107,13 +117,14 @@ function isOpen(stored: StoredInvite | undefined): stored is StoredInvite {
   return stored !== undefined && stored.expires > Date.now();
 }
 
-/** True for the one caller whose removal it was. */
-function remove(path: string): boolean {
+/** Under its new name nobody else finds it. @throws SallyportError `NOT_AUTHORIZED` where somebody else was faster; `CONFIG_INVALID` */
+function take(path: string): string {
+  const used = `${path}.used`;
   try {
-    unlinkSync(path);
-    return true;
-  } catch {
-    return false;
+    renameSync(path, used);
+    return used;
+  } catch (cause) {
+    throw (cause as NodeJS.ErrnoException).code === 'ENOENT' ? refusal() : accessFailure('write', path, cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi, type TestContext } from 'vitest';
 import { Stage, type RunOptions } from './commands.ts';
@@ -47,6 +47,31 @@ describe.runIf(canMount)('on a disk that is full or read-only (needs mounts of i
       makeRoom();
       expect(await run('allow', `${friend}=web`)).toMatchObject({ status: 0 });
       expect(readFileSync(allow, 'utf8').split('\n').at(-2)).toBe(`${friend}=web`);
+    }),
+  );
+
+  it(
+    'an invite whose guest can’t be put on the allow list can be used again',
+    onDisk(async (stage, disk) => {
+      const { url } = await stage.rendezvous();
+      const home = join(disk.folder, 'home');
+      const bob = (...args: string[]) =>
+        stage.run('peer', [...args, '--home', home, '--rendezvous', url, '--json']);
+      const up = bob('up');
+      await up.event('up');
+      const invites = join(disk.here, 'home/invites');
+      const { stdout } = await bob('invite').ended;
+      const { invite } = JSON.parse(stdout.toString()) as { invite: string };
+      const allow = join(disk.here, 'home/allow');
+      writeFileSync(allow, comments(80), { mode: 0o600 });
+      const release = disk.protect('home/allow');
+      expect(await stage.peer('alice', 'join', invite).ended).toMatchObject({ status: 1 });
+      const error = { code: 'CONFIG_INVALID', message: expect.stringMatching(/allow \(EROFS\)/) as string };
+      expect(await up.event('error')).toMatchObject(error);
+      release();
+      expect(await stage.peer('alice', 'join', invite).ended).toMatchObject({ status: 0 });
+      expect(readFileSync(allow, 'utf8')).toContain(await stage.id('alice'));
+      expect(readdirSync(invites)).toEqual([]);
     }),
   );
 

@@ -49,6 +49,15 @@ export class Disk {
     spawnSync('nsenter', [...this.#enter(), 'mount', '-o', 'remount,ro', this.folder]);
   }
 
+  /** Nothing can be written to this one file of the disk. Returns how to let it be written again. */
+  protect(name: string): () => void {
+    const path = join(this.folder, name);
+    const mount = (...args: string[]) => spawnSync('nsenter', [...this.#enter(), ...args, path]);
+    mount('mount', '--bind', path);
+    mount('mount', '-o', 'remount,ro,bind');
+    return () => void mount('umount');
+  }
+
   /** Takes every page that is left. Returns how to give them back. */
   fill(): () => void {
     const filler = join(this.here, 'filler');
