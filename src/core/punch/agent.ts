@@ -195,11 +195,16 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     }
   }
 
+  /** Where the peer was seen counts apart: it may come last, behind the addresses of any number of interfaces that lead nowhere. */
   #addCandidates(candidates: readonly RemoteCandidate[]): void {
     for (const candidate of candidates) {
       const known = this.#candidates.findIndex((other) => sameCandidate(other, candidate));
+      const alike = this.#candidates.filter(
+        ({ attested }, index) => index !== known && attested === candidate.attested,
+      );
+      if (alike.length >= LIMITS.candidates) continue;
       if (known >= 0) this.#candidates[known] = candidate;
-      else if (this.#candidates.length < LIMITS.candidates) this.#candidates.push(candidate);
+      else this.#candidates.push(candidate);
     }
   }
 

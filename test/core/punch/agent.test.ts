@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
 import { PROBE_BYTES, ProbeCodec } from '../../../src/core/punch/probe.ts';
 
@@ -220,5 +221,42 @@ describe('an agent', () => {
     end.handle(datagram(peer.request(true).bytes, other), 100);
     expect(end.outputs.filter(({ type }) => type === 'path')).toMatchObject([{ remote: peerAddress }]);
     expect(end.outputs.filter(({ type }) => type === 'moved')).toMatchObject([{ remote: other }]);
+  });
+});
+
+describe('the candidates of a peer with many interfaces', () => {
+  const host = (index: number): RemoteCandidate => ({
+    type: 'host',
+    transport: 'udp',
+    endpoint: { address: `10.8.${index}.1`, port: 40_000 },
+    attested: false,
+  });
+  const mapping = (index: number): RemoteCandidate => ({
+    ...mapped,
+    endpoint: { address: `198.51.100.${index}`, port: 40_000 },
+  });
+  const addressed = (end: ReturnType<typeof agentOf>) => {
+    end.handle({ type: 'start', at: 0, roundTripMs: 50 });
+    return new Set(end.run(9_000).map(({ to }) => to));
+  };
+
+  it('do not crowd out where it was seen, though that comes last', () => {
+    const end = agentOf();
+    const candidates = Array.from({ length: LIMITS.candidates }, (_, index) => host(index));
+    end.handle({ type: 'remote', candidates });
+    end.handle({ type: 'remote', candidates: [mapped] });
+    expect(addressed(end)).toContain(peerAddress.address);
+  });
+
+  it.each([
+    ['named', host],
+    ['attested', mapping],
+  ])('are tried up to a bound where they are %s', (_what, candidate) => {
+    const end = agentOf();
+    for (let index = 0; index < 2 * LIMITS.candidates; index++)
+      end.handle({ type: 'remote', candidates: [candidate(index)] });
+    const tried = addressed(end).size;
+    expect(tried).toBeGreaterThan(0);
+    expect(tried).toBeLessThanOrEqual(LIMITS.candidates);
   });
 });
