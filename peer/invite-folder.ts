@@ -124,7 +124,9 @@ function take(path: string): string {
     renameSync(path, used);
     return used;
   } catch (cause) {
-    throw (cause as NodeJS.ErrnoException).code === 'ENOENT' ? refusal() : accessFailure('write', path, cause);
+    throw (cause as NodeJS.ErrnoException).code === 'ENOENT'
+      ? refusal()
+      : accessFailure('write', path, cause);
   }
 }
 

@@ -93,6 +93,8 @@ export interface PeerEvents {
   guest: [guest: PeerId];
   /** A peer has another id than it had: what was known of the old one, and allowed to it, is the new one's. */
   successor: [from: PeerId, to: PeerId];
+  /** A peer has another id than it had and was refused: `allow` names the one before. */
+  outdated: [from: PeerId, to: PeerId];
   /** The allow list can't be read any more, and so allows nobody. */
   'allow-list': [why: SallyportError];
   /** The registration is lost for good; sessions that are direct go on. */
@@ -158,6 +160,7 @@ export class Peer extends EventEmitter<PeerEvents> {
     deployment.on('unregistered', (why) => this.emit('unregistered', why));
     deployment.on('error', (error) => this.listenerCount('error') > 0 && this.emit('error', error));
     trust.on('unreadable', (why) => this.emit('allow-list', why));
+    trust.on('outdated', (from, to) => this.emit('outdated', from, to));
     trust.on('looked', () => this.#enforce());
     trust.watch();
   }

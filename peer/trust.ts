@@ -21,6 +21,8 @@ interface TrustEvents {
   looked: [];
   /** The allow list can't be read any more, and so allows nobody. Told once until it is mended. */
   unreadable: [why: SallyportError];
+  /** A peer came under a new id that isn't allowed; the options allow the one that it had before. Told once for each of those. */
+  outdated: [from: PeerId, to: PeerId];
 }
 
 /** An id that a peer had before, and of which the allow list speaks. */
@@ -42,6 +44,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   /** What the file said when it could be read last. */
   #kept: readonly AllowRule[] = [];
   #list: AllowList;
+  /** Ids in the options that were told of as replaced. */
+  readonly #outdated = new Set<PeerId>();
   /** What was told of a file that can't be read. */
   #told: string | undefined;
   #cancelWatch: (() => void) | undefined;
@@ -68,7 +72,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   /** Whether somebody is allowed by id, and may come with another one. */
   get namesAnybody(): boolean {
-    return this.#kept.some(({ id, grant }) => id !== 'any' && grant !== 'none');
+    return [...this.#kept, ...this.#options].some(({ id, grant }) => id !== 'any' && grant !== 'none');
   }
 
   /**
@@ -78,11 +82,25 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   predecessorOf(id: PeerId, successions: Uint8Array): Predecessor | undefined {
     const ruleFor = (whose: PeerId) => this.#kept.find((rule) => rule.id === whose);
     if (ruleFor(id)) return undefined;
-    const earlier = readSuccessions(successions, id).findLast(({ from }) => ruleFor(from));
-    if (!earlier) return undefined;
+    const chain = readSuccessions(successions, id);
+    const earlier = chain.findLast(({ from }) => ruleFor(from));
+    if (!earlier) {
+      this.#tellOutdated(
+        chain.map(({ from }) => from),
+        id,
+      );
+      return undefined;
+    }
     const isDenied = ruleFor(earlier.from)?.grant === 'none';
     const isNamed = this.#options.some((rule) => rule.id === id);
     return isDenied && isNamed ? undefined : { id: earlier.from, isDenied };
+  }
+
+  #tellOutdated(earlier: readonly PeerId[], id: PeerId): void {
+    const named = earlier.findLast((from) => this.#options.some((rule) => rule.id === from));
+    if (!named || this.grantOf(id) || this.isDenied(id) || this.#outdated.has(named)) return;
+    this.#outdated.add(named);
+    this.emit('outdated', named, id);
   }
 
   /** Whether a peer that is asked for by an earlier id is wanted: by what the list says of its id of now, else of that one. */

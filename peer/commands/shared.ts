@@ -88,6 +88,10 @@ export async function startPeer(
   peer.on('successor', (from, to) =>
     reporter.event('successor', { peer: to, before: from }, `${from} is ${to} now, by its own word`),
   );
+  peer.on('outdated', (from, to) => {
+    const words = `${from} is ${to} now, by its own word, and was refused: put the new id into --allow or the configuration file`;
+    reporter.event('outdated', { peer: to, before: from }, words);
+  });
   peer.on('allow-list', (why) => reporter.error(why));
   if (more.role === 'dial') {
     peer.on('error', ({ code, message }) =>

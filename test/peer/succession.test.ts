@@ -299,3 +299,20 @@ it('a name stays with a peer that has a new key, and with nobody without its old
   expect((await alice.connect('desk')).peer).toBe(bob.id);
   expect(alice.settings.names).toEqual({ desk: bob.id });
 });
+
+describe('a peer with a new key, whose old id an option names', () => {
+  it('is refused, and whoever wrote that option is told, once', async () => {
+    const before = alice.id;
+    await bob.close();
+    bob = await meeting.peer('bob', [before]);
+    expect(await meets(alice)).toBe('connected');
+    const told: PeerId[][] = [];
+    bob.on('outdated', (from, to) => told.push([from, to]));
+    await rotated();
+    expect(await meets(alice)).toBe('NOT_AUTHORIZED');
+    expect(await meets(alice)).toBe('NOT_AUTHORIZED');
+    expect(told).toEqual([[before, alice.id]]);
+    bob.reconfigure({ allow: [alice.id], exposures: [], permits: [] });
+    expect(await meets(alice)).toBe('connected');
+  });
+});
