@@ -14,6 +14,7 @@ import {
   type RoundStart,
 } from '../src/core/session/introduction.ts';
 import { SessionKeys } from '../src/core/session/keys.ts';
+import { withEither } from '../src/net/either-signal.ts';
 import type { SignalMessage } from '../src/net/signal.ts';
 import { Admission, type AdmissionOptions, type ForwardedOffer } from './admission.ts';
 import { Conversation } from './conversation.ts';
@@ -112,7 +113,7 @@ export class Introductions {
   /** @see Peer.plan */
   async plan(to: PeerId, kinds: readonly PathChoice[], signal?: AbortSignal): Promise<Acquaintance> {
     const { network } = this.#options;
-    await network.diagnosed(DIAGNOSIS_MS, this.#unlessClosing(signal));
+    await this.#unlessClosing(signal, (either) => network.diagnosed(DIAGNOSIS_MS, either));
     const { read } = await this.#introduce(to, { kinds, planOnly: true }, signal);
     return {
       here: { profile: network.profile, kinds },
@@ -131,15 +132,19 @@ export class Introductions {
   }
 
   async #introduce(to: PeerId, terms: OfferTerms, signal?: AbortSignal) {
-    return this.#offering.introduce(to, terms, this.#unlessClosing(signal)).catch((thrown: unknown) => {
+    const introducing = this.#unlessClosing(signal, (either) => this.#offering.introduce(to, terms, either));
+    return introducing.catch((thrown: unknown) => {
       const closing = this.#closing.signal;
       throw closing.aborted ? closing.reason : thrown;
     });
   }
 
-  #unlessClosing(signal: AbortSignal | undefined): AbortSignal {
+  #unlessClosing<Result>(
+    signal: AbortSignal | undefined,
+    work: (either: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
     const closing = this.#closing.signal;
-    return signal ? AbortSignal.any([signal, closing]) : closing;
+    return withEither(signal ? [signal, closing] : [closing], work);
   }
 
   /** Offers a session that lost all its paths anew; both ends have new keys then. */

@@ -1,5 +1,5 @@
 import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LIMITS } from '../../src/core/limits.ts';
@@ -290,6 +290,23 @@ describe('an answer', () => {
     });
     const session = await alice.connect(bob.id);
     expect(session.peer).toBe(bob.id);
+  });
+});
+
+describe('an offer that is given up', () => {
+  it('leaves no trace in the signal that it was given', async () => {
+    const alice = await meeting.peer('alice');
+    const { signal } = new AbortController();
+    const absent = freshIdentity().id;
+    const attempt = () =>
+      expect(alice.connect(absent, { signal })).rejects.toMatchObject({ code: 'PEER_OFFLINE' });
+    for (let n = 0; n < 3; n += 1) await attempt();
+    // Where `AbortSignal.any` keeps whatever follows a signal, for as long as that lives.
+    const key = Object.getOwnPropertySymbols(signal).find(
+      ({ description }) => description === 'kDependantSignals',
+    );
+    expect(key && (Reflect.get(signal, key) as ReadonlySet<unknown>).size).toBeUndefined();
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 });
 
