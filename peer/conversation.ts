@@ -216,6 +216,11 @@ export class Conversation {
     if (!answered) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
   }
 
+  /** The peer has no use for the session, or had given up before it heard of our answer; by a path it would have said so itself. */
+  forsaken(): void {
+    if (!this.session.path) this.session.driver.destroy('ABORTED', 'the peer no longer wants the session');
+  }
+
   /** Why there is no path, for whoever waited for one. */
   noPath(): SallyportError {
     const { relayedBecause: why } = this.session;

@@ -43,6 +43,9 @@ const DIAGNOSIS_MS = 3_000;
 /** Where no relay carries the session meanwhile, an offer waits this many round trips at most for our own UDP mapping. */
 const MAPPING_ROUND_TRIPS = 1.5;
 
+/** What an offerer refuses an answer with; no offer is refused so. */
+const GIVEN_UP = 'ABORTED';
+
 /**
  * Offers and answers: the Noise handshake of each session, carried by the rendezvous, and what both ends need to
  * punch. The rendezvous routes them and reads nothing but who talks to whom.
@@ -107,7 +110,12 @@ export class Introductions {
       told,
     });
     conversation.begin({ kinds: theirs, profile, candidates: this.#sightings(to).mark(candidates) }, start);
-    return firstPath(conversation, this.#options.clock, signal);
+    try {
+      return await firstPath(conversation, this.#options.clock, signal);
+    } catch (thrown) {
+      this.#forsake(session, publicKeyOf(to), answer.instance);
+      throw thrown;
+    }
   }
 
   /** @see Peer.plan */
@@ -178,7 +186,11 @@ export class Introductions {
       case 'offer':
         return this.#answer(message);
       case 'answer':
+        if (!this.#isKnown(message.session)) this.#forsake(message.session, message.from, message.instance);
+        return this.#offers.receive(message);
       case 'refuse':
+        if (message.code === GIVEN_UP) this.#conversationWith(message)?.forsaken();
+        return this.#offers.receive(message);
       case 'error':
         return this.#offers.receive(message);
       case 'trickle':
@@ -201,6 +213,11 @@ export class Introductions {
   #conversationWith(message: { session: Uint8Array; from: Uint8Array }): Conversation | undefined {
     const conversation = this.#conversations.get(hex(message.session));
     return conversation?.session.peer === peerIdOf(message.from) ? conversation : undefined;
+  }
+
+  /** Tells a peer that what it answered was given up meanwhile: it would hold a place for the session, and look for paths, until nobody came. */
+  #forsake(session: Uint8Array, to: Uint8Array, instance: Uint8Array): void {
+    this.#options.deployment.send({ t: 'refuse', session, to, instance, code: GIVEN_UP });
   }
 
   #answer(message: ForwardedOffer): void {
@@ -287,10 +304,14 @@ export class Introductions {
     conversation.begin({ kinds: theirs, profile, candidates: this.#sightings(from).mark(candidates) }, start);
   }
 
+  /** It lives here, or was offered by this end and isn't answered yet. */
+  #isKnown(session: Uint8Array): boolean {
+    return this.#conversations.has(hex(session)) || this.#offers.has(session);
+  }
+
   /** @throws SallyportError `PROTOCOL_ERROR` for a session id that is in use, `LIMIT` */
   #checkRoom(session: Uint8Array, from: PeerId): void {
-    const key = hex(session);
-    if (this.#conversations.has(key) || this.#offers.has(session)) {
+    if (this.#isKnown(session)) {
       throw new SallyportError('PROTOCOL_ERROR', 'the session id is in use');
     }
     const all = [...this.#conversations.values()];

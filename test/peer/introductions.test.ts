@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LIMITS } from '../../src/core/limits.ts';
 import { publicKeyOf } from '../../src/core/identity.ts';
-import type { Peer } from '../../src/index.ts';
+import type { Peer, Session } from '../../src/index.ts';
+import { RelayLink } from '../../src/net/relay-link.ts';
 import { Traversal } from '../../peer/traversal.ts';
 import { Circuits } from '../../relay/circuits.ts';
 import { Caller, freshIdentity, Meeting, sentBy } from './meeting.ts';
@@ -294,6 +295,58 @@ describe('an answer', () => {
 });
 
 describe('an offer that is given up', () => {
+  const aborted = expect.objectContaining({ code: 'ABORTED' }) as unknown;
+
+  it('takes no place at the peer, whose answer is on its way', async () => {
+    const alice = await meeting.peer('alice');
+    let given: AbortController;
+    const send = bob.deployment.send.bind(bob.deployment);
+    vi.spyOn(bob.deployment, 'send').mockImplementation((message) => {
+      if (message.t === 'answer') given?.abort();
+      return send(message);
+    });
+    const ends: Promise<unknown[]>[] = [];
+    bob.on('session', (session) => ends.push(once(session, 'closed')));
+    for (let n = 0; n < LIMITS.sessionsPerPeer; n += 1) {
+      given = new AbortController();
+      await expect(alice.connect(bob.id, { signal: given.signal })).rejects.toEqual(aborted);
+    }
+    vi.restoreAllMocks();
+    expect(await Promise.all(ends)).toEqual(ends.map(() => [aborted]));
+    await expect(alice.connect(bob.id)).resolves.toMatchObject({ peer: bob.id });
+  });
+
+  it(
+    'takes none either where the peer knows already that its keys are held',
+    { timeout: 20_000 },
+    async () => {
+      const alice = await meeting.peer('alice');
+      vi.spyOn(RelayLink.prototype, 'open').mockReturnValue(new Promise(() => {}));
+      const sent = sentBy(alice);
+      const given = new AbortController();
+      const began = once(bob, 'session') as Promise<[Session]>;
+      const connecting = alice.connect(bob.id, { paths: ['relay'], signal: given.signal });
+      const failed = expect(connecting).rejects.toEqual(aborted);
+      const [session] = await began;
+      await vi.waitFor(() => expect(sent.some(({ t }) => t === 'trickle')).toBe(true), 5_000);
+      given.abort();
+      await failed;
+      expect(await once(session, 'closed')).toEqual([aborted]);
+    },
+  );
+
+  it('is not given up by another’s word, nor by a refusal of something else', async () => {
+    const caller = new Caller(meeting, bob);
+    const { session } = caller.offer({ kinds: ['relay'] }).offer;
+    const refuse = (from: Uint8Array, code: string) =>
+      bob.deployment.emit('message', { t: 'refuse', session, from, code });
+    refuse(freshIdentity().publicKey, 'ABORTED');
+    refuse(caller.identity.publicKey, 'LIMIT');
+    expect(bob.sessions.map(({ end }) => end)).toEqual([undefined]);
+    refuse(caller.identity.publicKey, 'ABORTED');
+    expect(bob.sessions).toEqual([]);
+  });
+
   it('leaves no trace in the signal that it was given', async () => {
     const alice = await meeting.peer('alice');
     const { signal } = new AbortController();
