@@ -12,6 +12,7 @@ import type { RelayLink } from '../src/net/relay-link.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { pause } from '../src/net/pause.ts';
+import { forsake } from '../src/net/reset.ts';
 import { secure } from '../src/net/secure.ts';
 import type { EarlyLeg } from './early-leg.ts';
 
@@ -145,18 +146,28 @@ export class CircuitKeeper {
     const keys = this.#options.keys.path('relay', role);
     const early = await this.#takeEarlyLeg();
     const { kind, pipe: leg } = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
-    const pipe = await secure(leg, {
-      role: role === 'initiator' ? 'client' : 'server',
-      keys,
-      tagSent: early === undefined,
-      signal: this.#stopped.signal,
-      timeoutMs: PARTNER_TIMEOUT_MS,
-    }).catch((thrown: unknown) => {
+    const { signal } = this.#stopped;
+    // As for an early leg that isn't wanted: at a mere end the relay would keep its place for as long as a leg may wait.
+    const abandon = () => forsake(leg);
+    signal.addEventListener('abort', abandon);
+    if (signal.aborted) abandon();
+    try {
+      signal.throwIfAborted();
+      const pipe = await secure(leg, {
+        role: role === 'initiator' ? 'client' : 'server',
+        keys,
+        tagSent: early === undefined,
+        signal,
+        timeoutMs: PARTNER_TIMEOUT_MS,
+      });
+      onPath({ kind, pipe, remote: relay.url });
+      return pipe;
+    } catch (thrown) {
       // What the relay said of the ticket explains more than a pipe that closed.
       throw leg.errored ?? thrown;
-    });
-    onPath({ kind, pipe, remote: relay.url });
-    return pipe;
+    } finally {
+      signal.removeEventListener('abort', abandon);
+    }
   }
 
   async #takeEarlyLeg(): Promise<Leg | undefined> {

@@ -326,11 +326,11 @@ describe('an offer that is given up', () => {
       const given = new AbortController();
       const began = once(bob, 'session') as Promise<[Session]>;
       const connecting = alice.connect(bob.id, { paths: ['relay'], signal: given.signal });
-      const failed = expect(connecting).rejects.toEqual(aborted);
+      const failed = connecting.catch((thrown: unknown) => thrown);
       const [session] = await began;
       await vi.waitFor(() => expect(sent.some(({ t }) => t === 'trickle')).toBe(true), 5_000);
       given.abort();
-      await failed;
+      expect(await failed).toEqual(aborted);
       expect(await once(session, 'closed')).toEqual([aborted]);
     },
   );
@@ -363,19 +363,19 @@ describe('an offer that is given up', () => {
   });
 });
 
-describe('the offerer’s leg', () => {
-  /** What the relay hears of the legs of one peer. */
-  const heardOf = (peer: Peer) => {
-    const handled = vi.spyOn(Circuits.prototype, 'handle');
-    const inputs = () => handled.mock.calls.map(([input]) => input);
-    const legs = () =>
-      inputs().flatMap((input) =>
-        input.type === 'open' && input.opening.ticket.peer === peer.id ? [input.leg] : [],
-      );
-    const closed = () => inputs().filter((input) => input.type === 'closed' && legs().includes(input.leg));
-    return { legs, closed };
-  };
+/** What the relay hears of the legs of one peer. */
+function heardOf(peer: Peer) {
+  const handled = vi.spyOn(Circuits.prototype, 'handle');
+  const inputs = () => handled.mock.calls.map(([input]) => input);
+  const legs = () =>
+    inputs().flatMap((input) =>
+      input.type === 'open' && input.opening.ticket.peer === peer.id ? [input.leg] : [],
+    );
+  const closed = () => inputs().filter((input) => input.type === 'closed' && legs().includes(input.leg));
+  return { legs, closed };
+}
 
+describe('the offerer’s leg', () => {
   it('is open before the answer comes, and carries the circuit', async () => {
     const alice = await meeting.peer('alice');
     const { legs } = heardOf(alice);
@@ -404,6 +404,21 @@ describe('the offerer’s leg', () => {
     const { legs } = heardOf(alice);
     await alice.connect(bob.id, { paths: ['tcp'] });
     expect(legs()).toEqual([]);
+  });
+});
+
+describe('the answerer’s leg', () => {
+  it('leaves the relay with the session, whose other leg never came', async () => {
+    const alice = await meeting.peer('alice');
+    vi.spyOn(alice.deployment, 'relay').mockReturnValue(undefined);
+    const { legs, closed } = heardOf(bob);
+    const given = new AbortController();
+    const connecting = alice.connect(bob.id, { paths: ['relay'], signal: given.signal });
+    const failed = connecting.catch((thrown: unknown) => thrown);
+    await vi.waitFor(() => expect(legs()).toHaveLength(1));
+    given.abort();
+    expect(await failed).toMatchObject({ code: 'ABORTED' });
+    await vi.waitFor(() => expect(closed()).toHaveLength(1));
   });
 });
 
