@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { optionsOf } from '../src/core/check-options.ts';
+import { abortSignal, optionsOf } from '../src/core/check-options.ts';
 import { serverOptions } from '../src/net/server-options.ts';
 
 export const rendezvousOptions = optionsOf({
@@ -10,4 +10,5 @@ export const rendezvousOptions = optionsOf({
   relay: v.optional(v.boolean()),
   relayTokenFile: v.optional(v.string()),
   open: v.optional(v.boolean()),
+  signal: v.optional(abortSignal),
 });

@@ -33,6 +33,8 @@ export interface RendezvousOptions extends TlsOptions {
   readonly open?: boolean | undefined;
   /** Where key and token are kept. @default SALLYPORT_HOME, or the XDG state folder */
   readonly home?: string | undefined;
+  /** Aborted while it starts, it doesn't; afterwards there is `close`. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const STUN_PORT = 3478;

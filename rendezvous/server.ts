@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { checkOptions } from '../src/core/check-options.ts';
 import type { Endpoint } from '../src/core/endpoint.ts';
-import { SallyportError } from '../src/core/errors.ts';
+import { notWanted, SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import type { Instant } from '../src/core/machine.ts';
 import { formatRendezvousUrl } from '../src/core/rendezvous-url.ts';
@@ -54,7 +54,7 @@ export class RendezvousServer {
 
   /**
    * @param attachRelay gives it a relay of its own, unless `relay` is false
-   * @throws SallyportError `USAGE`, `CONFIG_INVALID`, `PORT_IN_USE`, `KEY_FILE_MODE`, `KEY_FILE_INVALID`
+   * @throws SallyportError `USAGE`, `CONFIG_INVALID`, `PORT_IN_USE`, `KEY_FILE_MODE`, `KEY_FILE_INVALID`, `ABORTED`
    */
   static async start(
     options: RendezvousOptions,
@@ -62,6 +62,7 @@ export class RendezvousServer {
     onEvent: (event: RegistryOutput) => void = () => undefined,
   ): Promise<RendezvousServer> {
     checkOptions(rendezvousOptions, options);
+    if (options.signal?.aborted) throw notWanted();
     const tls = readTls(options);
     checkAddresses(options);
     if (options.publicUrl !== undefined) publicOrigin(options.publicUrl, tls !== undefined);
@@ -76,11 +77,11 @@ export class RendezvousServer {
     const about = `Sallyport rendezvous ${identity.id}`;
     const front = await Front.listen({ ...listenAt(options), tls, about });
     try {
-      return await RendezvousServer.#assemble(
-        options,
-        { identity, token, relayToken, front, onEvent },
-        attachRelay,
-      );
+      const parts = { identity, token, relayToken, front, onEvent };
+      const server = await RendezvousServer.#assemble(options, parts, attachRelay);
+      if (!options.signal?.aborted) return server;
+      await server.close();
+      throw notWanted();
     } catch (error) {
       await front.close();
       throw error;

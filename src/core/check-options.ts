@@ -8,21 +8,21 @@ export const abortSignal = v.instance(AbortSignal);
 export const waitingMs = v.pipe(v.number(), v.minValue(0));
 
 /**
- * An object with these options and no other: one that is misspelt would be as if it were left out. A list has none of them, and would
- * pass for one that leaves all of them out.
+ * An object with these options. One that is misspelt would be as if it were left out, and so would all be in a list. What is like none of
+ * them is passed over, so that one may give what another version takes.
  */
 export function optionsOf<Entries extends v.ObjectEntries>(entries: Entries) {
   const isNoList = v.check((given) => !Array.isArray(given), 'expected an object, not a list');
-  return v.pipe(v.unknown(), isNoList, noOthers(Object.keys(entries)), v.object(entries));
+  return v.pipe(v.unknown(), isNoList, noneMisspelt(Object.keys(entries)), v.object(entries));
 }
 
-function noOthers(names: readonly string[]) {
+function noneMisspelt(names: readonly string[]) {
   return v.rawCheck<unknown>(({ dataset: { value: input }, addIssue }) => {
     if (typeof input !== 'object' || input === null) return;
     for (const [key, value] of Object.entries(input)) {
-      if (names.includes(key)) continue;
-      const meant = nearest(key, names);
-      const message = `there is no such option${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      const meant = names.includes(key) ? undefined : nearest(key, names);
+      if (meant === undefined) continue;
+      const message = `there is no such option; did you mean ${meant}?`;
       addIssue({ message, path: [{ type: 'unknown', origin: 'key', input, key, value }] });
     }
   });
