@@ -183,11 +183,9 @@ export class Incoming {
   #receivePong(path: Path, id: number): void {
     const ping = path.takePing(id, this.#now);
     if (!ping) return;
-    const { token, rttMs } = ping;
+    const { tokens, rttMs } = ping;
     this.#paths.heard(path, this.#now);
-    if (token !== undefined) {
-      this.#emit({ type: 'pong', token, path: path.info.id, rttMs });
-    }
+    for (const token of tokens) this.#emit({ type: 'pong', token, path: path.info.id, rttMs });
   }
 
   /** The peer has nothing more to say, so neither have we: its streams are all settled, ours find no reader. */

@@ -36,8 +36,8 @@ export interface PathOptions {
 
 interface OutstandingPing {
   sentAt: Instant;
-  /** Of the `ping` input that asked for it. */
-  token: number | undefined;
+  /** Of the `ping` inputs that it is for; none where the path asks for itself. */
+  readonly tokens: number[];
   /** So little was in flight that it stood in no queue of ours. */
   undisturbed: boolean;
 }
@@ -242,11 +242,13 @@ export class Path {
   }
 
   ping(active: boolean, now: Instant, token?: number): void {
+    if (token !== undefined && this.#shareLatestPing(token)) return;
     this.liveness.pinged(now, active);
     const id = this.#nextPing++;
     if (this.#pings.size >= MAX_OUTSTANDING_PINGS) this.#dropOldestPing();
+    const tokens = token === undefined ? [] : [token];
     const undisturbed = this.inFlight <= this.#pauseBytes;
-    this.#pings.set(id, { sentAt: now, token, undisturbed });
+    this.#pings.set(id, { sentAt: now, tokens, undisturbed });
     this.queueControl(encodeHeader(FrameType.PING, 0, 0, id));
   }
 
@@ -256,19 +258,19 @@ export class Path {
   }
 
   /** The PING that a PONG answers, and how long that took; `undefined` where it answers none. */
-  takePing(id: number, now: Instant): { token: number | undefined; rttMs: number } | undefined {
+  takePing(id: number, now: Instant): { tokens: readonly number[]; rttMs: number } | undefined {
     const ping = this.#pings.get(id);
     if (!ping) return undefined;
     this.#pings.delete(id);
     const rttMs = now - ping.sentAt;
     this.#noteAnswer(ping, rttMs, now);
     if (ping.undisturbed) this.#endPause(now);
-    return { token: ping.token, rttMs };
+    return { tokens: ping.tokens, rttMs };
   }
 
   /** Tokens of `ping` inputs that will get no answer any more. */
   *unansweredTokens(): Generator<number> {
-    for (const { token } of this.#pings.values()) if (token !== undefined) yield token;
+    for (const { tokens } of this.#pings.values()) yield* tokens;
   }
 
   /** Reliable frames follow one another on a path, from the number that ACTIVE named. */
@@ -324,9 +326,16 @@ export class Path {
     this.baseRtt.sample(rttMs, undisturbed, now);
   }
 
+  /** Where as many are on their way as there may be, the last one's answer is for whoever asks for more. */
+  #shareLatestPing(token: number): boolean {
+    if (this.#pings.size < MAX_OUTSTANDING_PINGS) return false;
+    [...this.#pings.values()].at(-1)!.tokens.push(token);
+    return true;
+  }
+
   #dropOldestPing(): void {
-    for (const [id, { token }] of this.#pings) {
-      if (token !== undefined) continue;
+    for (const [id, { tokens }] of this.#pings) {
+      if (tokens.length > 0) continue;
       this.#pings.delete(id);
       return;
     }
@@ -347,4 +356,5 @@ const PAUSE_GAIN = 0.75;
 const MAX_PAUSE_MS = 2000;
 const INITIAL_IN_FLIGHT = 32 * 1024;
 const MAX_CONTROL_CHUNKS = 64;
+/** Answered all at once they fit into what the peer lets wait. */
 const MAX_OUTSTANDING_PINGS = 32;

@@ -659,6 +659,23 @@ describe('ping', () => {
     ]);
   });
 
+  it('is answered however many there are at once, of which few go out', () => {
+    const pair = new Pair();
+    const path = pair.addPath(direct);
+    pair.run(1000);
+    const before = pair.bytesOn(path);
+    const tokens = Array.from({ length: 1000 }, (_, token) => token);
+    for (const end of [pair.a, pair.b]) {
+      for (const token of tokens) end.handle({ type: 'ping', token });
+    }
+    pair.run(1000);
+    for (const { pongs } of [pair.a, pair.b]) {
+      expect(pongs.map(({ token }) => token)).toEqual(tokens);
+      expect(pongs.every(({ rttMs }) => rttMs === 20)).toBe(true);
+    }
+    expect(pair.bytesOn(path) - before).toBeLessThan(4096);
+  });
+
   it('fails when its path goes down, or there is none', () => {
     const pair = new Pair();
     pair.a.handle({ type: 'ping', token: 1 });
