@@ -103,6 +103,7 @@ export class Session extends EventEmitter<SessionEvents> {
 
   constructor({ role, id, peer, keys, kinds, clock }: SessionOptions) {
     super();
+    this.setMaxListeners(0); // one for each call that waits for a path
     this.id = hex(id);
     this.peer = peer;
     this.role = role;

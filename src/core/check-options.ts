@@ -1,9 +1,17 @@
+import { setMaxListeners } from 'node:events';
 import * as v from 'valibot';
 import { SallyportError } from './errors.ts';
 import { nearest } from './nearest.ts';
 
 export const texts = v.array(v.string());
-export const abortSignal = v.instance(AbortSignal);
+/** One may end any number of calls; Node would take more than ten that wait for it for a leak. */
+export const abortSignal = v.pipe(
+  v.instance(AbortSignal),
+  v.transform((signal) => {
+    setMaxListeners(0, signal);
+    return signal;
+  }),
+);
 /** Milliseconds; `Infinity` waits for ever. */
 export const waitingMs = v.pipe(v.number(), v.minValue(0));
 

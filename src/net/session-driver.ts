@@ -81,6 +81,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
 
   constructor({ clock = systemClock, ...options }: SessionDriverOptions) {
     super();
+    this.setMaxListeners(0); // one for each call that waits for the end
     this.#clock = clock;
     this.#machine = new SessionMachine(options, clock.now());
     this.#driver = new Driver(this.#machine, clock, (output) => this.#perform(output));

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/core/limits.ts';
-import type { Peer } from '../../src/index.ts';
+import type { ConnectOptions, Peer } from '../../src/index.ts';
 import { Meeting } from './meeting.ts';
 
 let meeting: Meeting;
@@ -21,8 +21,8 @@ afterEach(async () => {
   process.off('warning', warned);
 });
 
-async function echoed(): Promise<string> {
-  const session = await alice.connect(bob.id);
+async function echoed(from = alice, options: ConnectOptions = {}): Promise<string> {
+  const session = await from.connect(bob.id, options);
   const stream = await session.open('echo');
   stream.end('here');
   const answer = await text(stream);
@@ -32,12 +32,43 @@ async function echoed(): Promise<string> {
 
 describe('sessions with one peer', () => {
   it('may begin all at once, as many as there may be', { timeout: 60_000 }, async () => {
-    const answers = await Promise.all(Array.from({ length: LIMITS.sessionsPerPeer }, echoed));
+    const answers = await Promise.all(Array.from({ length: LIMITS.sessionsPerPeer }, () => echoed()));
     expect(answers).toEqual(answers.map(() => 'here'));
     expect(warnings).toEqual([]);
   });
 
   it('follow one another faster than the rendezvous lets them', { timeout: 60_000 }, async () => {
     for (let n = 0; n < LIMITS.sessionsPerPeer + 8; n++) expect(await echoed()).toBe('here');
+  });
+});
+
+describe('peers behind one address', () => {
+  it(
+    'are served by the hundred, each with a connection to the relay at hand',
+    { timeout: 60_000 },
+    async () => {
+      const peers = await Promise.all(Array.from({ length: 100 }, (_, n) => meeting.peer(`peer ${n}`)));
+      const answers = await Promise.all(peers.map((peer) => echoed(peer, { paths: ['relay'] })));
+      expect(answers).toEqual(answers.map(() => 'here'));
+      expect(warnings).toEqual([]);
+    },
+  );
+});
+
+describe('in one session', () => {
+  const many = Array.from({ length: 200 });
+
+  it('any number of calls may wait at once, for one signal too', { timeout: 60_000 }, async () => {
+    const { signal } = new AbortController();
+    const session = await alice.connect(bob.id, { signal });
+    const streams = await Promise.all(many.map(() => session.open('echo', { signal })));
+    await Promise.all([
+      ...many.map(() => session.ping({ signal })),
+      ...many.map(() => session.whenDirect({ signal })),
+    ]);
+    for (const stream of streams) stream.end('here');
+    expect(await Promise.all(streams.map((stream) => text(stream)))).toEqual(many.map(() => 'here'));
+    await Promise.all(many.map(() => session.close({ signal })));
+    expect(warnings).toEqual([]);
   });
 });
