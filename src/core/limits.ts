@@ -39,7 +39,8 @@ export const LIMITS = {
   standingKeepalivesPerSecond: 1,
   standingKeepalivesBurst: 20,
   connections: 8_192,
-  connectionsPerAddress: 64,
+  /** A server has an eighth of its connections for one address: a carrier or an office may have hundreds of peers behind one, each with two. */
+  connectionsPerAddress: 1_024,
   queuedMessagesPerClient: 64,
   registrations: 8_192,
   instancesPerPeer: 64,

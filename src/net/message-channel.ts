@@ -104,10 +104,11 @@ export class MessageChannel {
   }
 }
 
-function noWebSocket(url: URL, cause: Error): SallyportError {
+function noWebSocket(url: URL, cause: NodeJS.ErrnoException): SallyportError {
   const scheme = url.protocol === 'http:' ? '; the URL of one with a certificate begins with https://' : '';
+  const full = cause.code === 'ECONNRESET' ? ', which may have too many connections from this address' : '';
   return new SallyportError('RENDEZVOUS_UNREACHABLE', `no WebSocket at ${url.host}: ${cause.message}`, {
-    hint: `check that this is the URL of a rendezvous${scheme}`,
+    hint: `check that this is the URL of a rendezvous${full}${scheme}`,
     cause,
   });
 }

@@ -184,7 +184,7 @@ describe('StunServer', () => {
     socket.close();
   });
 
-  it('holds 64 TCP connections of one address at most', async () => {
+  it('holds so many TCP connections of one address at most', async () => {
     const { tcp } = await start('127.0.0.1');
     const sockets = Array.from({ length: LIMITS.connectionsPerAddress + 6 }, () =>
       connect(tcp[0]!.port, '127.0.0.1')
