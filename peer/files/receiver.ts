@@ -35,6 +35,8 @@ export class FileReceiver {
   readonly #claims = new Map<string, Claim>();
   /** How many are under way, by sender. */
   readonly #receptions = new Map<PeerId, number>();
+  /** Those that wait until there is room for another, by sender. */
+  readonly #waiting = new Map<PeerId, Map<SessionStream, Session>>();
 
   constructor(folder: TargetFolder, watch: (session: Session) => ReceptionEvents) {
     this.#folder = folder;
@@ -45,7 +47,7 @@ export class FileReceiver {
   readonly handle = (stream: SessionStream, session: Session): void => {
     const { peer } = session;
     const underWay = this.#receptions.get(peer) ?? 0;
-    if (underWay >= LIMITS.receptionsPerPeer) return stream.reset('LIMIT', 'too many transfers at once');
+    if (underWay >= LIMITS.receptionsPerPeer) return this.#wait(stream, session);
     this.#receptions.set(peer, underWay + 1);
     const { onEnd, ...events } = this.#watch(session);
     const gone = new AbortController();
@@ -67,10 +69,29 @@ export class FileReceiver {
       );
   };
 
+  /** Unread, so that what it sends meanwhile stays with the sender but for a window. */
+  #wait(stream: SessionStream, session: Session): void {
+    const { peer } = session;
+    const waiting = this.#waiting.get(peer) ?? new Map<SessionStream, Session>();
+    if (waiting.size >= LIMITS.waitingReceptionsPerPeer)
+      return stream.reset('LIMIT', 'too many transfers at once');
+    this.#waiting.set(peer, waiting.set(stream, session));
+    stream.once('close', () => this.#waitNoMore(stream, peer));
+  }
+
+  #waitNoMore(stream: SessionStream, peer: PeerId): void {
+    const waiting = this.#waiting.get(peer);
+    if (waiting?.delete(stream) && waiting.size === 0) this.#waiting.delete(peer);
+  }
+
   #leave(peer: PeerId): void {
     const left = this.#receptions.get(peer)! - 1;
     if (left > 0) this.#receptions.set(peer, left);
     else this.#receptions.delete(peer);
+    const [next] = this.#waiting.get(peer) ?? [];
+    if (!next) return;
+    this.#waitNoMore(next[0], peer);
+    this.handle(...next);
   }
 
   /**

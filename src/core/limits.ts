@@ -22,6 +22,8 @@ export const LIMITS = {
   listenersPerPeer: 16,
   /** Transfers of files that one peer may have under way, and what one may have remembered of the read-only folders that it makes. */
   receptionsPerPeer: 4,
+  /** Further ones that wait until one of those has ended. */
+  waitingReceptionsPerPeer: 64,
   folderNameBytes: 4 * 1024 * 1024,
   /** Files that are read for their hash at a time, in the whole process. */
   hashesAtOnce: 2,

@@ -143,20 +143,20 @@ it('is told what went wrong with a file, and can send it anew, also where that c
   second.stream.destroy();
 });
 
-it('has so many transfers at once, and another one when one has ended', async () => {
-  const senders = await Promise.all(Array.from({ length: LIMITS.receptionsPerPeer }, sender));
+it('has so many transfers at once, and so many more wait until one has ended', async () => {
+  const { receptionsPerPeer, waitingReceptionsPerPeer } = LIMITS;
+  const senders = await Promise.all(Array.from({ length: receptionsPerPeer }, sender));
   await Promise.all(senders.map(({ say }, n) => say(1, entry(0, [`${n}`], 'file'))));
-  const { stream } = await sender();
-  await expect.poll(() => stream.errored).toMatchObject({ code: 'LIMIT' });
-  const [first, ...others] = senders;
-  await first!.say(1, { t: 'finish' });
-  first!.stream.end();
-  await expect.poll(() => first!.stream.readableEnded).toBe(true);
-  const next = await sender();
-  expect(await next.say(1, entry(0, ['next'], 'file'))).toMatchObject([{ t: 'have' }]);
+  const waiting = await Promise.all(Array.from({ length: waitingReceptionsPerPeer }, sender));
   const beyond = await sender();
   await expect.poll(() => beyond.stream.errored).toMatchObject({ code: 'LIMIT' });
-  for (const one of [next, ...others]) one.stream.destroy();
+  const [gone, next, ...others] = waiting;
+  const answered = next!.say(1, entry(0, ['next'], 'file'));
+  gone!.stream.destroy();
+  await senders[0]!.say(1, { t: 'finish' });
+  senders[0]!.stream.end();
+  expect(await answered).toMatchObject([{ t: 'have' }]);
+  for (const { stream } of [...senders, ...others, next!]) stream.destroy();
 });
 
 it(
