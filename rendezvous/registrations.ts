@@ -89,9 +89,10 @@ export class Registrations {
     }
     if (same) return;
     const instances = this.#byId.get(wanted.id)?.size ?? 0;
-    if (this.#byKey.size >= LIMITS.registrations || instances >= LIMITS.instancesPerPeer) {
-      throw new SallyportError('LIMIT', 'too many registrations');
+    if (instances >= LIMITS.instancesPerPeer) {
+      throw new SallyportError('LIMIT', `${instances} processes are registered with this key already`);
     }
+    if (this.#byKey.size >= LIMITS.registrations) throw new SallyportError('LIMIT', 'too many registrations');
   }
 
   add(registration: Registration): void {

@@ -40,7 +40,9 @@ describe('registrations', () => {
   it(`are ${LIMITS.instancesPerPeer} of one peer at most`, () => {
     const registrations = new Registrations();
     for (let n = 0; n < LIMITS.instancesPerPeer; n++) registrations.add(registration(n, 0));
-    expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 0), 0)).toThrow(limit);
+    const oneMore = () => registrations.check(registration(LIMITS.instancesPerPeer, 0), 0);
+    expect(oneMore).toThrow(limit);
+    expect(oneMore).toThrow(/processes are registered with this key/);
     expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 1), 0)).not.toThrow();
   });
 });
