@@ -14,10 +14,10 @@ const LONGEST = 64;
 function editsBetween(a: string, b: string): number {
   if (Math.max(a.length, b.length) > LONGEST) return Infinity;
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (const [index, letter] of [...a].entries()) {
+  for (let index = 0; index < a.length; index++) {
     const next = [index + 1];
     for (let column = 1; column <= b.length; column++) {
-      const change = row[column - 1]! + (letter === b[column - 1] ? 0 : 1);
+      const change = row[column - 1]! + (a[index] === b[column - 1] ? 0 : 1);
       next.push(Math.min(change, row[column]! + 1, next[column - 1]! + 1));
     }
     row = next;

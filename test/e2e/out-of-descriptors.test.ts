@@ -79,10 +79,10 @@ describe.runIf(process.platform === 'linux')('a command that may not open all th
     ],
     [
       'relay start',
-      (url) => [
-        ...(['relay', 'start', '--insecure', '--listen', '127.0.0.1:0', '--stun-port', '0'] as const),
-        ...['--rendezvous', url],
-      ],
+      (url) => {
+        const where = ['--listen', '127.0.0.1:0', '--stun-port', '0', '--rendezvous', url] as const;
+        return ['relay', 'start', '--insecure', ...where];
+      },
       'listening',
     ],
     ['peer up', (url) => ['peer', 'up', '--rendezvous', url], 'up'],
