@@ -80,8 +80,6 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly #newRelays: TokenBucket;
   #cancelWarming: (() => void) | undefined;
   #resolving = new Map<string, Deferred<NameHolder | undefined>>();
-  /** Until a ping has measured it, and while there is no connection. */
-  #coarseOffsetMs = 0;
   #stopWatching: () => void;
   readonly #closing = new AbortController();
 
@@ -167,7 +165,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   /** The round trip to the rendezvous, milliseconds. */
   get roundTripMs(): number {
-    return this.#signal.rttMs ?? 100;
+    return this.#signal.rttMs!;
   }
 
   send(message: ToRendezvous): boolean {
@@ -225,11 +223,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   }
 
   get #offsetMs(): number {
-    return this.#signal.offsetMs ?? this.#coarseOffsetMs;
+    return this.#signal.offsetMs!;
   }
 
-  #onRegistered({ stun, time, observed }: Grant): void {
-    this.#coarseOffsetMs = time - this.#clock.now();
+  #onRegistered({ stun, observed }: Grant): void {
     const onLoopback = observed !== undefined && scopeOf(observed.address) === 'loopback';
     this.#network.discover(stun, onLoopback, () => this.#signal.relays.flatMap((relay) => relay.stun ?? []));
     this.#warmRelays();

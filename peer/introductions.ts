@@ -40,8 +40,10 @@ export interface Acquaintance {
 
 /** How long a plan waits for our own NATs to be measured. */
 const DIAGNOSIS_MS = 3_000;
-/** Where no relay carries the session meanwhile, an offer waits this many round trips at most for our own UDP mapping. */
+/** Where no relay carries the session meanwhile, an offer waits this many round trips at most for our own UDP mapping, … */
 const MAPPING_ROUND_TRIPS = 1.5;
+/** … and at least so long, however near the rendezvous is: the first request of a process takes some time here. */
+const LEAST_MAPPING_MS = 150;
 
 /** What an offerer refuses an answer with; no offer is refused so. */
 const GIVEN_UP = 'ABORTED';
@@ -94,7 +96,8 @@ export class Introductions {
     const { kinds } = terms;
     const { deployment, network } = this.#options;
     if (signal?.aborted) throw notWanted();
-    if (!kinds.includes('relay')) await network.mapped(MAPPING_ROUND_TRIPS * deployment.roundTripMs);
+    if (!kinds.includes('relay'))
+      await network.mapped(Math.max(LEAST_MAPPING_MS, MAPPING_ROUND_TRIPS * deployment.roundTripMs));
     const { session, told, handshake, answer, leg, read } = await this.#introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({

@@ -63,6 +63,8 @@ export interface Grant {
 export interface Registered {
   readonly channel: MessageChannel;
   readonly grant: Grant;
+  /** To the rendezvous: what its first answer took, milliseconds. */
+  readonly roundTripMs: number;
 }
 
 /** A listener may have to wait until the rendezvous has pinged its predecessor. */
@@ -91,11 +93,12 @@ export async function register(
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
   const channel = await MessageChannel.open(socket, url, timeoutMs);
   try {
-    const { deployment, auth } = await greet(channel, registrant, pinned, exporter, timeoutMs);
+    const greeted = await greet(channel, registrant, pinned, exporter, timeoutMs);
+    const { deployment, auth, roundTripMs } = greeted;
     onCommit();
     channel.send(auth);
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
-    return { channel, grant: grantOf(registered, deployment, origin.url, await host) };
+    return { channel, grant: grantOf(registered, deployment, origin.url, await host), roundTripMs };
   } catch (error) {
     channel.terminate();
     throw error;
@@ -111,12 +114,13 @@ async function greet(
   pinned: PeerId | undefined,
   exporter: Uint8Array,
   timeoutMs: number,
-): Promise<{ deployment: PeerId; auth: MessageTo<ToRendezvous, 'auth'> }> {
+): Promise<{ deployment: PeerId; auth: MessageTo<ToRendezvous, 'auth'>; roundTripMs: number }> {
   const { identity, role, boot, instance, name, relay, secret, token } = registrant;
   const nonce = new Uint8Array(randomBytes(32));
   const id = identity.publicKey;
   const isNew = role === 'listen' && identity.successions.length > 0;
   const successions = isNew ? encodeSuccessions(identity.successions) : undefined;
+  const sentAt = performance.now();
   channel.send({
     t: 'hello',
     version: PROTOCOL_VERSION,
@@ -130,6 +134,7 @@ async function greet(
     relay,
   });
   const challenge = expect(await channel.receive(timeoutMs), 'challenge');
+  const roundTripMs = performance.now() - sentAt;
   const deployment = peerIdOf(challenge.id);
   if (pinned !== undefined && pinned !== deployment) throw identityChanged(pinned, deployment);
   const context: AuthContext = { deployment, nonce: challenge.nonce, role, exporter };
@@ -144,7 +149,8 @@ async function greet(
       hint: TAKE_JOIN_URL,
     });
   }
-  return { deployment, auth: { t: 'auth', signature: signAuth(identity, context), proof, secret } };
+  const auth = { t: 'auth', signature: signAuth(identity, context), proof, secret } as const;
+  return { deployment, auth, roundTripMs };
 }
 
 function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageTo<ToNode, Name> {

@@ -75,7 +75,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   readonly #registrant: Registrant;
   readonly #clock: Clock;
   readonly #offset = new ClockOffset();
-  /** It was measured over an earlier connection, and serves until this one has a measurement of its own. */
+  /** It was measured over an earlier connection, or roughly by registering, and serves until this one has a measurement of its own. */
   #offsetIsOld = false;
   readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
   readonly #race: Race<Registered>;
@@ -143,7 +143,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     return this.#grant?.relays ?? [];
   }
 
-  /** Add this to `clock.now()` to get the rendezvous's clock; `undefined` before the first pong. */
+  /** Add this to `clock.now()` to get the rendezvous's clock; `undefined` before the first registration. */
   get offsetMs(): number | undefined {
     return this.#offset.offsetMs;
   }
@@ -207,7 +207,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#cancelTimers();
   }
 
-  #begin({ channel, grant }: Registered): void {
+  #begin({ channel, grant, roundTripMs }: Registered): void {
     // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
     if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.terminate();
     this.#deployment ??= grant.deployment;
@@ -218,6 +218,11 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#cancelStood = this.#clock.setTimer(() => this.#backoff.reset(), STOOD_MS);
     this.#offsetIsOld = true;
     if (this.#hasClockJumped(grant)) this.#offset.reset();
+    // An offer that leaves at once is not to wait for a ping, nor to name a round trip that nobody has measured.
+    if (this.rttMs === undefined) {
+      const now = this.#clock.now();
+      this.#offset.add(now - roundTripMs, now, grant.time);
+    }
     this.#ping(0);
     this.emit('registered', grant);
     channel.run(

@@ -62,9 +62,24 @@ describe('signalling between two nodes', () => {
     expect(grant.observed?.address).toBe('127.0.0.1');
     expect(grant.stun.udp).toEqual(deployment.server.stun.udp);
     expect(grant.relays).toEqual([{ id: deployment.server.id, url: deployment.server.url }]);
-    while (signal.offsetMs === undefined) await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(Math.abs(performance.timeOrigin - signal.offsetMs)).toBeLessThan(50);
+    const error = () => Math.abs(performance.timeOrigin - signal.offsetMs!);
+    await expect.poll(error, { timeout: 10_000 }).toBeLessThan(50);
     expect(signal.rttMs).toBeLessThan(1_000);
+  });
+
+  it('has measured clock and round trip as soon as it is registered: an offer that leaves at once names them', async () => {
+    deployment = await TestDeployment.start();
+    const began = performance.now();
+    const signal = deployment.signal();
+    const measured = new Promise<[error: number, rttMs: number]>((resolve) => {
+      const error = () => Math.abs(performance.timeOrigin - signal.offsetMs!);
+      signal.once('registered', () => resolve([error(), signal.rttMs!]));
+    });
+    const [error, rttMs] = await measured;
+    const tookMs = performance.now() - began;
+    expect(rttMs).toBeGreaterThan(0);
+    expect(rttMs).toBeLessThan(tookMs);
+    expect(error).toBeLessThan(tookMs);
   });
 
   it('tells of a peer that isn’t there', async () => {
