@@ -76,6 +76,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly #clock: Clock;
   readonly #network: Network;
   #relays = new Map<PeerId, RelayLink>();
+  /** To where the rendezvous is, until it has said whether a relay is there, too. */
+  #presumed: RelayLink | undefined;
   /** A rendezvous could name others without end, and with them any host for all its peers to dial. */
   readonly #newRelays: TokenBucket;
   #cancelWarming: (() => void) | undefined;
@@ -87,10 +89,12 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     { connection: signal, firstSeen }: Registration,
     network: Network,
     { clock }: JoinOptions,
+    presumed: RelayLink,
     token?: string,
   ) {
     super();
     this.token = token;
+    this.#presumed = presumed;
     this.firstSeen = firstSeen;
     this.url = signal.url;
     this.#signal = signal;
@@ -115,14 +119,18 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     const { signal } = options;
     let failure: unknown;
     for (const rendezvous of rendezvousOf(options)) {
+      const relay = new RelayLink({ url: rendezvous.url, clock: options.clock });
       for (const role of options.role ? [options.role] : (['listen', 'dial'] as const)) {
         let registration: Registration | undefined;
         try {
-          registration = await registerAt(rendezvous, role, options);
+          const registering = registerAt(rendezvous, role, options);
+          // Most rendezvous relay as well, and the first byte waits for a connection to the relay: it is made while this one registers.
+          relay.warm().catch(() => {});
+          registration = await registering;
           const network = await options.network;
           const { failure: refused } = registration.connection;
           if (refused) throw refused; // meanwhile
-          return new Deployment(registration, network, options, rendezvous.token);
+          return new Deployment(registration, network, options, relay, rendezvous.token);
         } catch (thrown) {
           registration?.connection.close();
           failure = thrown;
@@ -130,6 +138,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
           if (!(thrown instanceof SallyportError && thrown.code === 'ALREADY_REGISTERED')) break;
         }
       }
+      relay.close();
       if (signal?.aborted) break;
     }
     throw failure;
@@ -230,6 +239,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     const onLoopback = observed !== undefined && scopeOf(observed.address) === 'loopback';
     this.#network.discover(stun, onLoopback, () => this.#signal.relays.flatMap((relay) => relay.stun ?? []));
     this.#warmRelays();
+    this.#presumed?.close();
+    this.#presumed = undefined;
     this.emit('registered');
   }
 
@@ -258,11 +269,22 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
         break;
       }
       known?.close(); // it came back elsewhere
-      const relay = new RelayLink({ url, clock: this.#clock });
-      this.#relays.set(id, relay);
-      relay.warm().catch(() => {}); // it goes on trying, and a circuit says what failed
+      this.#relays.set(id, this.#takePresumed(url) ?? this.#warmRelay(url));
     }
     this.#forgetRelays();
+  }
+
+  #takePresumed(url: string): RelayLink | undefined {
+    const presumed = this.#presumed;
+    if (presumed?.url !== url) return undefined;
+    this.#presumed = undefined;
+    return presumed;
+  }
+
+  #warmRelay(url: string): RelayLink {
+    const relay = new RelayLink({ url, clock: this.#clock });
+    relay.warm().catch(() => {}); // it goes on trying, and a circuit says what failed
+    return relay;
   }
 
   /** One that is no longer listed may have lost its registration alone and still carry a circuit; but not any number. */
