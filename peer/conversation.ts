@@ -187,6 +187,7 @@ export class Conversation {
   /** The rendezvous is there again: what waited for it does so no longer, and what may be lost is sent again. */
   rendezvousBack(): void {
     this.#resumption.hurry();
+    this.session.driver.reconnected();
     if (this.session.path || this.session.end) return;
     if (!this.confirmed) return this.#options.answerAgain?.();
     this.#correspondence.forgotten();

@@ -164,6 +164,11 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     this.#driver.handle({ type: 'question', path });
   }
 
+  /** The rendezvous is reached again: a circuit that has been silent meanwhile is given up. */
+  reconnected(): void {
+    this.#driver.handle({ type: 'reconnected' });
+  }
+
   /** The other end has answered a `check` of this path. */
   answered(path: PathId): void {
     this.#driver.handle({ type: 'answered', path });

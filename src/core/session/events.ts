@@ -48,6 +48,8 @@ export type SessionInput =
    * by it beside the streams gets no answer.
    */
   | { type: 'question'; path?: PathId | undefined }
+  /** This end's connection to the rendezvous had died, and there is another: a circuit that was silent meanwhile is worth no more patience. */
+  | { type: 'reconnected' }
   /** The other end has answered a `check` of this path. */
   | { type: 'answered'; path: PathId }
   /** How often a direct path that this end doesn't send on is used, so that NATs on it keep their mappings. */

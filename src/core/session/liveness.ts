@@ -48,6 +48,10 @@ export class Liveness {
     this.#pingAt = now;
   }
 
+  get provenAt(): Instant {
+    return this.#provenAt;
+  }
+
   get pingAt(): Instant {
     return this.#pingAt;
   }

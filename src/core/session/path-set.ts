@@ -26,6 +26,7 @@ export class PathSet {
   #moveAt: Instant = Infinity;
   #pathlessSince: Instant | undefined;
   #keepaliveMs = KEEPALIVE_MS;
+  #reconnectedAt: Instant = -Infinity;
 
   constructor(resend: ResendBuffer, emit: (output: SessionOutput) => void, now: Instant) {
     this.#resend = resend;
@@ -158,6 +159,19 @@ export class PathSet {
     for (const path of this.#paths.values()) this.#question(path, now);
   }
 
+  /**
+   * This end was cut off from the rendezvous, and is no longer. TCP repeats what was lost meanwhile after ever longer pauses, so a new circuit is there
+   * sooner than the old one goes on: that is not waited for merely because it is the last path.
+   */
+  reconnected(now: Instant): void {
+    this.#reconnectedAt = now;
+    for (const path of this.#paths.values()) if (!path.info.direct) path.ask(now);
+  }
+
+  #isOutlived({ info, liveness }: Path): boolean {
+    return !info.direct && liveness.provenAt < this.#reconnectedAt;
+  }
+
   /** One alone is doubted, which matters only where another is there; and of those, which one still answers. */
   question(path: Path, now: Instant): void {
     if (!this.#hasOther(path)) return;
@@ -228,7 +242,7 @@ export class PathSet {
   }
 
   #deadAt(path: Path, load: PathLoad): Instant {
-    if (path.suspect) return path.liveness.lastDeadAt(load);
+    if (path.suspect) return this.#isOutlived(path) ? this.#reconnectedAt : path.liveness.lastDeadAt(load);
     const patience = path.info.direct ? UNHEARD_DIRECT_MS : UNHEARD_MS;
     const unheardUntil = path.unheardSince + patience;
     return Math.min(path.liveness.deadAt(load), unheardUntil);
@@ -236,7 +250,7 @@ export class PathSet {
 
   /** Past its time: dead, unless it is the last path and its second, longer time has only begun. */
   #isDead(path: Path): boolean {
-    if (path.suspect || this.#hasOther(path)) return true;
+    if (path.suspect || this.#hasOther(path) || this.#isOutlived(path)) return true;
     path.suspect = true;
     if (path.confirmed) this.#needPath('the last path is silent');
     return false;

@@ -204,6 +204,8 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
         return this.#ping(input.token, input.path, now);
       case 'question':
         return this.#question(input.path, now);
+      case 'reconnected':
+        return this.#paths.reconnected(now);
       case 'answered':
         return this.#answered(input.path, now);
       case 'keepalive':

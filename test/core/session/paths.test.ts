@@ -569,6 +569,50 @@ describe('death of a path', () => {
     expect(pair.a.states(path)).toEqual(['up', 'active', 'down']);
   });
 
+  it('of the last path, a circuit, is no longer borne when this end was cut off and has reached the rendezvous again', () => {
+    const pair = new Pair();
+    const path = pair.addPath(relay);
+    pair.run(1000);
+    pair.blackhole(path);
+    pair.a.write(pair.a.open(), pattern(1000));
+    pair.run(8000);
+    expect(pair.a.states(path)).toEqual(['up', 'active']);
+    pair.a.handle({ type: 'reconnected' });
+    pair.run(1);
+    expect(pair.a.states(path)).toEqual(['up', 'active', 'down']);
+  });
+
+  it('of a circuit that shows itself only after that has no more patience than beside another path', () => {
+    const pair = new Pair();
+    const path = pair.addPath(relay);
+    pair.run(1000);
+    pair.blackhole(path);
+    pair.run(2000);
+    pair.a.handle({ type: 'reconnected' });
+    pair.run(500);
+    pair.a.write(pair.a.open(), pattern(1000));
+    pair.run(1_600);
+    expect(pair.a.states(path)).toEqual(['up', 'active', 'down']);
+  });
+
+  it('is nothing that reconnecting puts an end to, where the circuit has answered since or the path is direct', () => {
+    for (const [options, answers] of [
+      [relay, true],
+      [direct, false],
+    ] as const) {
+      const pair = new Pair();
+      const path = pair.addPath(options);
+      pair.run(1000);
+      if (!answers) pair.blackhole(path);
+      pair.a.handle({ type: 'reconnected' });
+      pair.run(500);
+      pair.blackhole(path);
+      pair.a.write(pair.a.open(), pattern(1000));
+      pair.run(10_000);
+      expect(pair.a.states(path)).toEqual(['up', 'active']);
+    }
+  });
+
   it('is not blamed on a path when this process itself stood still', () => {
     const pair = new Pair();
     pair.addPath(relay);
