@@ -185,8 +185,9 @@ describe('the library', () => {
     expect(session.end).toBeUndefined();
   });
 
-  it('says which option it does not know, and which was meant', async () => {
+  it('says which option was meant where one is misspelt', async () => {
     const bob = await start('bob', ['any']);
+    bob.handle('echo', (stream) => stream.pipe(stream));
     const alice = await start('alice');
     const session = await alice.connect(bob.id);
     const given = (options: object) => options as never;
