@@ -13,7 +13,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { pause } from '../src/net/pause.ts';
 import { forsake } from '../src/net/reset.ts';
-import { secure } from '../src/net/secure.ts';
+import { secure, type PathKeys } from '../src/net/secure.ts';
 import type { EarlyLeg } from './early-leg.ts';
 
 /** A relay circuit, secured end to end and ready for the session. */
@@ -145,23 +145,21 @@ export class CircuitKeeper {
       throw new SallyportError('RELAY_UNREACHABLE', 'the ticket is for a relay that is not known here');
     const keys = this.#options.keys.path('relay', role);
     const early = await this.#takeEarlyLeg();
-    const { kind, pipe: leg } = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
+    const leg = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
+    const pipe = await this.#secure(leg.pipe, keys, early === undefined);
+    onPath({ kind: leg.kind, pipe, remote: relay.url });
+    return pipe;
+  }
+
+  async #secure(leg: Duplex, keys: PathKeys, tagSent: boolean): Promise<TLSSocket> {
     const { signal } = this.#stopped;
+    const role = this.#options.role === 'initiator' ? 'client' : 'server';
     // As for an early leg that isn't wanted: at a mere end the relay would keep its place for as long as a leg may wait.
     const abandon = () => forsake(leg);
     signal.addEventListener('abort', abandon);
     if (signal.aborted) abandon();
     try {
-      signal.throwIfAborted();
-      const pipe = await secure(leg, {
-        role: role === 'initiator' ? 'client' : 'server',
-        keys,
-        tagSent: early === undefined,
-        signal,
-        timeoutMs: PARTNER_TIMEOUT_MS,
-      });
-      onPath({ kind, pipe, remote: relay.url });
-      return pipe;
+      return await secure(leg, { role, keys, tagSent, signal, timeoutMs: PARTNER_TIMEOUT_MS });
     } catch (thrown) {
       // What the relay said of the ticket explains more than a pipe that closed.
       throw leg.errored ?? thrown;
