@@ -159,7 +159,7 @@ export class Introductions {
   }
 
   /** Offers a session that lost all its paths anew; both ends have new keys then. */
-  async #reoffer(conversation: Conversation): Promise<void> {
+  async #reoffer(conversation: Conversation, signal: AbortSignal): Promise<void> {
     const { session, nextEpoch: epoch } = conversation;
     const known = {
       session: conversation.id,

@@ -1,6 +1,7 @@
 import { hex } from '../src/core/bytes.ts';
 import { asSallyportError, notWanted, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, publicKeyOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { LIMITS } from '../src/core/limits.ts';
 import type { MessageTo, ToNode } from '../src/core/protocol/rendezvous.ts';
 import { remoteFailure } from '../src/core/remote-failure.ts';
 import type { Clock } from '../src/net/clock.ts';
@@ -45,11 +46,16 @@ export interface Answered extends Pick<Answer, 'instance' | 'tickets'> {
 /** However often an offer has to be made. */
 export const ANSWER_TIMEOUT_MS = 10_000;
 
+/** As many as a peer answers before any of them has come to something. */
+const REMEMBERED = LIMITS.unconfirmed;
+
 /** Our offers on their way: which answer belongs to which, and which are lost. */
 export class PendingOffers {
   #options: PendingOffersOptions;
   /** By session. */
   #pending = new Map<string, PendingOffer>();
+  /** To whom the latest ones went that are over, by session. */
+  readonly #over = new Map<string, PeerId>();
 
   constructor(options: PendingOffersOptions) {
     this.#options = options;
@@ -97,7 +103,17 @@ export class PendingOffers {
       cancelCheck();
       signal?.removeEventListener('abort', abort);
       this.#pending.delete(key);
+      this.#remember(key, to);
     }
+  }
+
+  /**
+   * True once for each offer of ours that is over, where its peer has sent this: anybody may send answers to what was never offered, and whoever
+   * replied to each would send as much as all of them together, for which the rendezvous closes its connection.
+   */
+  takeLate({ session, from }: Answer): boolean {
+    const key = hex(session);
+    return this.#over.get(key) === peerIdOf(from) && this.#over.delete(key);
   }
 
   /** The peer has offered the same session: its offer stands. */
@@ -144,6 +160,12 @@ export class PendingOffers {
   #pendingWith({ session, from }: { session: Uint8Array; from: Uint8Array }): PendingOffer | undefined {
     const pending = this.#pending.get(hex(session));
     return pending?.to === peerIdOf(from) ? pending : undefined;
+  }
+
+  #remember(key: string, to: PeerId): void {
+    this.#over.set(key, to);
+    const [oldest] = this.#over.keys();
+    if (oldest !== undefined && this.#over.size > REMEMBERED) this.#over.delete(oldest);
   }
 
   #silence(isRepeated: boolean): SallyportError {

@@ -335,6 +335,33 @@ describe('an offer that is given up', () => {
     },
   );
 
+  it('is told of only to the peer that it went to, and once: answers that nobody asked for get no reply', async () => {
+    const alice = await meeting.peer('alice');
+    const [sent, mallory] = [sentBy(alice), freshIdentity().publicKey];
+    const given = new AbortController();
+    const late: Parameters<typeof answer>[] = [];
+    const answer = (session: Uint8Array, from: Uint8Array) => {
+      const [instance, noise] = [new Uint8Array(16), new Uint8Array(200)];
+      alice.deployment.emit('message', { t: 'answer', session, from, instance, noise, tickets: [] });
+    };
+    vi.spyOn(bob.deployment, 'send').mockImplementation(() => true); // its answer is made up below
+    const connecting = alice.connect(bob.id, { signal: given.signal });
+    const failed = connecting.catch((thrown: unknown) => thrown);
+    await vi.waitFor(() => expect(sent.some(({ t }) => t === 'offer')).toBe(true));
+    for (const message of sent) {
+      if (message.t === 'offer') late.push([message.session, publicKeyOf(bob.id)]);
+    }
+    given.abort();
+    expect(await failed).toEqual(aborted);
+    const [session] = late[0]!;
+    answer(new Uint8Array(16).fill(7), publicKeyOf(bob.id));
+    answer(session, mallory);
+    expect(sent.filter(({ t }) => t === 'refuse')).toEqual([]);
+    answer(session, publicKeyOf(bob.id));
+    answer(session, publicKeyOf(bob.id));
+    expect(sent.filter(({ t }) => t === 'refuse')).toMatchObject([{ session, code: 'ABORTED' }]);
+  });
+
   it('is not given up by another’s word, nor by a refusal of something else', async () => {
     const caller = new Caller(meeting, bob);
     const { session } = caller.offer({ kinds: ['relay'] }).offer;
