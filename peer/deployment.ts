@@ -228,7 +228,11 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#closing.abort();
     this.#cancelWarming?.();
     this.#signal.close();
-    for (const relay of this.#relays.values()) relay.close();
+    for (const relay of this.#warmed) relay.close();
+  }
+
+  get #warmed(): RelayLink[] {
+    return [...this.#relays.values(), ...(this.#presumed ? [this.#presumed] : [])];
   }
 
   get #offsetMs(): number {
@@ -255,7 +259,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   #onNetworkChange(): void {
     this.#signal.reconnectNow();
-    for (const relay of this.#relays.values()) relay.reset();
+    for (const relay of this.#warmed) relay.reset();
     this.emit('moved');
   }
 

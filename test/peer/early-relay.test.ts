@@ -3,8 +3,13 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
+import { Deployment } from '../../peer/deployment.ts';
+import { Network } from '../../peer/network.ts';
+import { SettingsFile } from '../../peer/settings.ts';
 import { Peer, Rendezvous } from '../../src/index.ts';
+import { systemClock } from '../../src/net/clock.ts';
+import { freshIdentity } from './meeting.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -41,6 +46,7 @@ class Gate {
   /** … and those that have not ended. */
   readonly open = new Set<string>();
   readonly #held = new Set<() => void>();
+  readonly #sockets = new Map<string, Socket>();
 
   /** @param mayAnswer the rendezvous's answers to what asked for `/v1/signal` wait until then */
   static async before(rendezvous: Rendezvous, mayAnswer: (asked: readonly string[]) => boolean) {
@@ -55,6 +61,11 @@ class Gate {
     this.url = url;
   }
 
+  /** Ends the last connection that asked for that path. */
+  cut(path: string): void {
+    this.#sockets.get(path)?.destroy();
+  }
+
   #carry(near: Socket, port: number, mayAnswer: (asked: readonly string[]) => boolean): void {
     const far = connect(port, '127.0.0.1');
     near.on('error', () => far.destroy()).on('close', () => far.destroy());
@@ -63,6 +74,7 @@ class Gate {
       const path = / (\S+) /.exec(chunk.toString('latin1'))?.[1] ?? '';
       this.asked.push(path);
       this.open.add(path);
+      this.#sockets.set(path, near);
       near.once('close', () => this.open.delete(path));
       far.write(chunk);
       near.pipe(far);
@@ -92,4 +104,28 @@ it('a peer leaves a rendezvous alone that relays nothing', async () => {
   const peer = await peerAt(gate.url);
   expect(peer.deployment.hasRelays).toBe(false);
   await expect.poll(() => [...gate.open]).toEqual(['/v1/signal']);
+});
+
+it('it is left as well by who closes before the rendezvous has said whether a relay is there', async () => {
+  const signals = (asked: readonly string[]) => asked.filter((path) => path === '/v1/signal').length;
+  const gate = await Gate.before(await rendezvousWith({}), (asked) => signals(asked) < 2);
+  const home = mkdtempSync(join(tmpdir(), 'sallyport-early-relay-'));
+  closers.push(() => rmSync(home, { recursive: true, force: true }));
+  const network = await Network.open(systemClock, { mapPorts: false });
+  closers.push(() => network.close());
+  const deployment = await Deployment.join({
+    identity: freshIdentity(),
+    settings: new SettingsFile(join(home, 'settings.json')),
+    clock: systemClock,
+    rendezvous: gate.url,
+    // What is waited for once registered; and meanwhile the registration is lost, and asked for again.
+    get network() {
+      gate.cut('/v1/signal');
+      return vi.waitFor(() => expect(signals(gate.asked)).toBe(2), 5_000).then(() => network);
+    },
+  });
+  expect(deployment.registered).toBe(false);
+  await expect.poll(() => gate.open.has('/v1/circuit')).toBe(true);
+  deployment.close();
+  await expect.poll(() => [...gate.open], { timeout: 5_000 }).toEqual([]);
 });
