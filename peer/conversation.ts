@@ -32,7 +32,7 @@ export interface ConversationOptions {
   /** What both ends allow. */
   readonly kinds: readonly PathChoice[];
   /** Offers the session anew, with new keys. Resolves when that is done, rejects where it wasn't possible. */
-  readonly reoffer: (conversation: Conversation) => Promise<void>;
+  readonly reoffer: (conversation: Conversation, signal: AbortSignal) => Promise<void>;
   /** Of which kinds our leg may be; any by default. */
   readonly circuits?: readonly CircuitKind[] | undefined;
   readonly tickets: readonly Uint8Array[];
@@ -107,7 +107,7 @@ export class Conversation {
     this.#resumption = new Resumption({
       session: this.session,
       clock,
-      reoffer: () => options.reoffer(this),
+      reoffer: (signal) => options.reoffer(this, signal),
     });
     this.session.driver.on('path', (event) => this.#sources.follow(event));
     const rotate = () => void this.#sources.punching.rotate();

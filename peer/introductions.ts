@@ -167,7 +167,7 @@ export class Introductions {
       resume: { epoch, next: session.driver.nextExpected },
     };
     const terms = { kinds: session.kinds, known };
-    const { handshake, answer, read } = await this.#offering.introduce(session.peer, terms);
+    const { handshake, answer, read } = await this.#offering.introduce(session.peer, terms, signal);
     const { kinds, profile, candidates, start } = read;
     const { instance, tickets } = answer;
     const remote = { kinds, profile, candidates: this.#sightings(session.peer).mark(candidates) };
@@ -189,7 +189,8 @@ export class Introductions {
       case 'offer':
         return this.#answer(message);
       case 'answer':
-        if (!this.#isKnown(message.session)) this.#forsake(message.session, message.from, message.instance);
+        if (!this.#isKnown(message.session) && this.#offers.takeLate(message))
+          this.#forsake(message.session, message.from, message.instance);
         return this.#offers.receive(message);
       case 'refuse':
         if (message.code === GIVEN_UP) this.#conversationWith(message)?.forsaken();
@@ -353,7 +354,7 @@ export class Introductions {
     >,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;
-    const reoffer = (conversation: Conversation) => this.#reoffer(conversation);
+    const reoffer = (conversation: Conversation, signal: AbortSignal) => this.#reoffer(conversation, signal);
     const conversation = new Conversation({
       ...options,
       identity,

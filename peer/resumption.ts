@@ -5,8 +5,8 @@ import type { Session } from './session.ts';
 export interface ResumptionOptions {
   readonly session: Session;
   readonly clock: Clock;
-  /** Makes a new handshake with the peer by way of the rendezvous. */
-  readonly reoffer: () => Promise<void>;
+  /** Makes a new handshake with the peer by way of the rendezvous, unless `signal` says that it isn't wanted any more. */
+  readonly reoffer: (signal: AbortSignal) => Promise<void>;
 }
 
 /** A circuit that is dialled again with the keys that there are has had its chance by then. */
@@ -24,7 +24,7 @@ const FRUITLESS_MS = 15_000;
 export class Resumption {
   readonly #options: ResumptionOptions;
   #cancel: (() => void) | undefined;
-  #offering = false;
+  #offering: AbortController | undefined;
   #stopped = false;
 
   constructor(options: ResumptionOptions) {
@@ -44,11 +44,14 @@ export class Resumption {
 
   /** Both ends have new keys, whoever offered: a path is to come of it. */
   resumed(): void {
+    // An own offer that waits for its turn would be for the epoch that has just begun, and end it again.
+    this.#offering?.abort();
     this.#offerIn(FRUITLESS_MS);
   }
 
   stop(): void {
     this.#stopped = true;
+    this.#offering?.abort();
     this.#callOff();
   }
 
@@ -72,16 +75,16 @@ export class Resumption {
   async #offer(): Promise<void> {
     const { session, reoffer } = this.#options;
     if (this.#stopped || this.#offering || !this.#isLost) return;
-    this.#offering = true;
+    this.#offering = new AbortController();
     try {
-      await reoffer();
+      await reoffer(this.#offering.signal);
     } catch (thrown) {
       const { code, message } = asSallyportError(thrown);
       if (code === 'SESSION_UNKNOWN' || code === 'NOT_AUTHORIZED') session.driver.destroy(code, message);
       // Where the other end's offer has taken its place, that one's time runs.
       else if (!this.#stopped && !this.#cancel) this.#offerIn(RETRY_MS);
     } finally {
-      this.#offering = false;
+      this.#offering = undefined;
     }
   }
 }

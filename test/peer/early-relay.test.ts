@@ -106,7 +106,7 @@ it('a peer leaves a rendezvous alone that relays nothing', async () => {
   await expect.poll(() => [...gate.open]).toEqual(['/v1/signal']);
 });
 
-it('it is left as well by who closes before the rendezvous has said whether a relay is there', async () => {
+it('is closed before the rendezvous has said whether a relay is there leaves it as well', async () => {
   const signals = (asked: readonly string[]) => asked.filter((path) => path === '/v1/signal').length;
   const gate = await Gate.before(await rendezvousWith({}), (asked) => signals(asked) < 2);
   const home = mkdtempSync(join(tmpdir(), 'sallyport-early-relay-'));

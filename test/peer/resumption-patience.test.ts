@@ -8,15 +8,18 @@ import { ManualClock } from './manual-clock.ts';
 
 let clock: ManualClock;
 let offers: Deferred<void>[];
+let signals: AbortSignal[];
 let session: EventEmitter & { path: unknown; driver: { paths: unknown[] } };
 let resumption: Resumption;
 
 beforeEach(() => {
   clock = new ManualClock();
   offers = [];
+  signals = [];
   session = Object.assign(new EventEmitter(), { role: 'initiator', path: undefined, driver: { paths: [] } });
-  const reoffer = () => {
+  const reoffer = (signal: AbortSignal) => {
     offers.push(deferred<void>());
+    signals.push(signal);
     return offers.at(-1)!.promise;
   };
   resumption = new Resumption({ session: session as unknown as Session, clock, reoffer });
@@ -45,6 +48,14 @@ describe('offering a session anew', () => {
     expect(offers).toHaveLength(1);
     await clock.pass(200);
     expect(offers).toHaveLength(2);
+  });
+
+  it.each(['resumed', 'stop'] as const)('is given up with "%s": it would end what goes on', async (news) => {
+    lost();
+    await clock.pass(2_000);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+    resumption[news]();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
   });
 
   it('begins soon after a loss, however short the path that came of the last one was up', async () => {
