@@ -1,6 +1,6 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import * as v from 'valibot';
 import { SallyportError } from '../src/core/errors.ts';
 import { isPeerId, peerIdOf, type PeerId } from '../src/core/identity.ts';
@@ -96,7 +96,8 @@ export class InviteFolder {
   }
 
   #sweep(): void {
-    for (const name of this.#names()) {
+    // Beside them there may be what another process is just writing.
+    for (const name of this.#names().filter((each) => isPeerId(basename(each, USED)))) {
       const path = join(this.#folder, name);
       if (!isOpen(read(path))) rmSync(path, { force: true });
     }
@@ -117,9 +118,12 @@ function isOpen(stored: StoredInvite | undefined): stored is StoredInvite {
   return stored !== undefined && stored.expires > Date.now();
 }
 
+/** What the name of an invite's file ends with while it is being used up. */
+const USED = '.used';
+
 /** Under its new name nobody else finds it. @throws SallyportError `NOT_AUTHORIZED` where somebody else was faster; `CONFIG_INVALID` */
 function take(path: string): string {
-  const used = `${path}.used`;
+  const used = path + USED;
   try {
     renameSync(path, used);
     return used;

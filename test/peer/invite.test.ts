@@ -91,6 +91,22 @@ describe('an invite', () => {
     }
   });
 
+  it('takes away what is left of expired ones, and nothing that another process is just writing', () => {
+    bob.invite();
+    const folder = bob.home.invitesFolder;
+    const [name] = readdirSync(folder);
+    const path = join(folder, name!);
+    const begun = `${path}.0123456789ab`;
+    writeFileSync(begun, '', { mode: 0o600 });
+    for (const over of [path, `${path}.used`])
+      writeFileSync(over, JSON.stringify({ expires: 0, services: [] }), { mode: 0o600 });
+    bob.invite();
+    const left = readdirSync(folder).map((each) => join(folder, each));
+    expect(left).toHaveLength(2);
+    expect(left).toContain(begun);
+    expect(left).not.toContain(path);
+  });
+
   it('that has expired, is of another secret or for a denied peer is refused alike', async () => {
     const code = bob.invite();
     const [name] = readdirSync(bob.home.invitesFolder);
