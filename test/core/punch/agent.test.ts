@@ -177,6 +177,26 @@ describe('an agent', () => {
     expect(end.agent.deadline).toBeUndefined();
   });
 
+  it.each([
+    [true, 'at once, having said so first, where it was attested'],
+    [false, 'only once it answers, where nobody attested it'],
+  ])('settles on the address from which the peer says that it has settled (%s): %s', (attested) => {
+    const end = agentOf('responder');
+    end.handle({ type: 'remote', candidates: [{ ...mapped, attested }] });
+    end.handle({ type: 'start', at: 0, roundTripMs: 80 });
+    end.run(0);
+    const before = end.outputs.length;
+    end.handle(datagram(peer.request(true).bytes), 40);
+    const said = end.outputs.slice(before);
+    const path = said.findIndex(({ type }) => type === 'path');
+    expect(path >= 0).toBe(attested);
+    if (!attested) return;
+    const probes = said.slice(0, path).flatMap((output) => (output.type === 'send' ? [output.bytes] : []));
+    expect(probes.map((bytes) => peer.read(bytes))).toContainEqual(
+      expect.objectContaining({ kind: 'request', settled: true }),
+    );
+  });
+
   it('goes on answering after it has settled, until it is stopped', () => {
     const end = agentOf('responder');
     end.handle({ type: 'remote', candidates: [mapped] });

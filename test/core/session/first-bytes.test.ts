@@ -81,6 +81,21 @@ describe('the first bytes of a path', () => {
     expect([near.sent, far.sent]).toEqual([2, 1]); // the second acknowledges the answer
   });
 
+  it('are repeated soon after the other end first shows itself without having had them', () => {
+    const [near, far] = [new FirstBytes(REPEAT_MS), new FirstBytes(REPEAT_MS)];
+    near.handle({ type: 'write', bytes: bytesOf(400) }, 0); // to an end that isn't there yet
+    expect(near.deadline).toBe(REPEAT_MS);
+    far.handle({ type: 'write', bytes: bytesOf(300) }, 5);
+    const said = far.poll()!;
+    near.handle({ type: 'message', bytes: said.bytes }, 10);
+    while (near.poll());
+    near.handleTimeout(10 + REPEAT_MS / 4);
+    for (let repeat = near.poll(); repeat; repeat = near.poll()) {
+      if (repeat.type === 'send') far.handle({ type: 'message', bytes: repeat.bytes }, 50);
+    }
+    expect(far.poll()).toEqual({ type: 'bytes', bytes: bytesOf(400) });
+  });
+
   it('pass four flights within two seconds nearly always where half of the packets are lost', () => {
     const took: number[] = [];
     for (let seed = 0; seed < 200; seed++) {
