@@ -321,7 +321,10 @@ export class Introductions {
     const all = [...this.#conversations.values()];
     const theirs = all.filter((conversation) => conversation.session.peer === from);
     const unconfirmed = all.filter(({ confirmed }) => !confirmed);
-    if (theirs.length >= LIMITS.sessionsPerPeer || unconfirmed.length >= LIMITS.unconfirmed) {
+    const theirUnconfirmed = theirs.filter(({ confirmed }) => !confirmed);
+    // No peer has more than is left for all others (dynamic thresholds; Choudhury and Hahne, 1998): some can't keep everybody out.
+    const free = LIMITS.unconfirmed - unconfirmed.length;
+    if (theirs.length >= LIMITS.sessionsPerPeer || theirUnconfirmed.length >= free) {
       throw new SallyportError('LIMIT', 'too many sessions');
     }
   }

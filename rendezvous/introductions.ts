@@ -177,8 +177,10 @@ export class Introductions {
     this.#spendLookup(from, now);
     const { registrations } = this.#options;
     const id = typeof to === 'string' ? registrations.nameHolder(to, now) : peerIdOf(to);
-    if (!this.#perPair.take(`${from.id} ${id ?? String(to)}`, now))
+    if (!this.#perPair.take(`${from.id} ${id ?? String(to)}`, now)) {
+      this.#lookups.giveBack(from.id);
       throw rateLimited('too many offers to this peer');
+    }
     const callee =
       id && (instance ? registrations.get(instanceKey(id, instance)) : registrations.listener(id));
     if (!callee) throw offline();

@@ -132,6 +132,16 @@ describe('before its peer has proven the keys', () => {
     expect(caller.offer().refusal).toBe('LIMIT');
   });
 
+  it('no few peers can take all places of sessions that are just beginning', () => {
+    const sent = sentBy(bob);
+    const greedy = Array.from({ length: 5 }, () => new Caller(meeting, bob, sent));
+    const begun = greedy.map(
+      (caller) => Array.from({ length: 64 }, () => caller.offer()).filter(({ answered }) => answered).length,
+    );
+    expect(begun).toEqual([64, 64, 64, 32, 16]);
+    expect(new Caller(meeting, bob, sent).offer().answered).toBe(true);
+  });
+
   it('no crowd can begin more than 256 sessions', () => {
     const sent = sentBy(bob);
     const crowd = Array.from({ length: LIMITS.unconfirmed }, () => new Caller(meeting, bob, sent).offer());

@@ -147,6 +147,8 @@ describe('rates', () => {
     for (let i = 0; i < LIMITS.sessionsPerPeer + 3; i++) alice.offer(bob, `session ${i}`);
     expect(bob.received('offer')).toHaveLength(LIMITS.sessionsPerPeer);
     expect(alice.errors).toEqual(['RATE_LIMITED', 'RATE_LIMITED', 'RATE_LIMITED']);
+    for (let i = 0; i < 30; i++) alice.send({ t: 'resolve', name: `name-${i}` });
+    expect(alice.received('resolved')).toHaveLength(30); // those were no look-ups
     world.advance(100);
     alice.offer(bob, 'later');
     expect(bob.received('offer')).toHaveLength(LIMITS.sessionsPerPeer + 1);
