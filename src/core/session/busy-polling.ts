@@ -9,7 +9,7 @@ import type { Instant } from '../machine.ts';
  * rental, what is lost is at most what could have been saved. KVM polls before it halts a processor by the same reasoning (Linux,
  * Documentation/virt/kvm/halt-polling.rst).
  *
- *     asleep ── so many quick answers in a row ──▶ awake ── a long message ────────────────────────────────▶ asleep
+ *     asleep ── so many quick answers, few slow ──▶ awake ── a long message ────────────────────────────────▶ asleep
  *                                                    └───── in vain too often, or no quicker than asleep ──▶ asleep, the longer the
  *                                                                                                            less it has paid
  *
@@ -20,6 +20,8 @@ export class BusyPolling {
   /** When the first message left that nothing has come in after. */
   #sentAt: Instant | undefined;
   readonly #waits = new Waits();
+  /** Quick answers asleep, less what slow ones among them have set back. */
+  #rapid = 0;
   /** The mean of those that had it stay awake. */
   #asleepMs = 0;
   /** So many quick answers in a row are asked for. */
@@ -49,14 +51,22 @@ export class BusyPolling {
   }
 
   #answeredAsleep(wait: number): void {
-    if (wait > QUICK_MS) return this.#waits.clear();
+    if (wait > QUICK_MS) return this.#setBack();
     this.#waits.add(wait);
-    if (this.#waits.count < this.#wanted) return;
+    this.#rapid += 1;
+    if (this.#rapid < this.#wanted) return;
+    this.#rapid = 0;
     this.#asleepMs = this.#waits.mean;
     this.#waits.clear();
     this.#credit = MOST_CREDIT;
     this.#paid = false;
     this.#awake = true;
+  }
+
+  /** One that stood still for a moment doesn't make an exchange slow. */
+  #setBack(): void {
+    this.#rapid = Math.max(0, this.#rapid - SLOW);
+    if (this.#rapid === 0) this.#waits.clear();
   }
 
   #answeredAwake(wait: number): void {
@@ -79,6 +89,7 @@ export class BusyPolling {
   #sleep(): void {
     this.#awake = false;
     this.#sentAt = undefined;
+    this.#rapid = 0;
     this.#waits.clear();
   }
 }
@@ -103,9 +114,11 @@ class Waits {
 }
 
 /** Within this answers come on the same machine or switch; over longer ways being woken is a small part. */
-const QUICK_MS = 0.2;
+const QUICK_MS = 0.3;
 /** So many quick answers are a rapid exchange. */
 const RAPID = 8;
+/** A slow one takes away so many. */
+const SLOW = 4;
 /** So many times as long as an answer took asleep. */
 const PATIENCE = 1.25;
 /** So many answers win back one wait in vain. */

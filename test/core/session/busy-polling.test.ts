@@ -40,9 +40,18 @@ describe('busy polling', () => {
 
   it('sleeps where answers come from afar', () => {
     expect(untilAwake(1)).toBe(1000);
+    for (let n = 0; n < 1000; n += 1) {
+      // With each that comes from near three do.
+      expect(exchange(ASLEEP)).toBe(0);
+      expect(exchanges(3, 1)).toStrictEqual([0, 0, 0]);
+    }
+  });
+
+  it('takes an answer now and then that stood still for no other exchange', () => {
     exchanges(7, ASLEEP);
     exchange(1);
-    expect(exchanges(8, ASLEEP)).toStrictEqual(Array<number>(8).fill(0));
+    expect(exchanges(5, ASLEEP)).toStrictEqual(Array<number>(5).fill(0));
+    expect(exchange(AWAKE)).toBeCloseTo(1.25 * ASLEEP);
   });
 
   it('sleeps where much goes one way and is acknowledged now and then', () => {
