@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { Family } from '../src/core/address.ts';
-import { SallyportError } from '../src/core/errors.ts';
-import { outOfFiles } from '../src/net/out-of-files.ts';
+import { bindFailure } from '../src/net/bind-failure.ts';
 import { UdpSocket } from '../src/net/udx.ts';
 import { WILDCARD } from '../src/net/wildcard.ts';
 
@@ -81,8 +80,7 @@ async function listenOn(family: Family, port: number): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false });
   server.listen({ host: WILDCARD[family], port, ipv6Only: family === 6 });
   await once(server, 'listening').catch((cause: unknown) => {
-    const message = `TCP port ${port} can't be listened on`;
-    throw outOfFiles(cause) ?? new SallyportError('UNSUPPORTED', message, { cause });
+    throw bindFailure(`TCP port ${port} can't be listened on`, cause);
   });
   server.on('error', () => {}); // accept failed for want of descriptors: the next may not
   return server;

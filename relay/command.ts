@@ -33,8 +33,8 @@ export function relayCommand(): Command {
   return program.addCommand(start);
 }
 
-async function run({ json, quiet, verbose, ...options }: RelayOptions & ReporterOptions): Promise<void> {
-  const reporter = new Reporter({ json, quiet, verbose });
+async function run(options: RelayOptions & ReporterOptions): Promise<void> {
+  const reporter = new Reporter(options);
   const stop = stopSignal();
   const relay = await RelayServer.start({ ...options, signal: stop });
   const refused = new Promise<SallyportError>((resolve) => relay.once('error', resolve));

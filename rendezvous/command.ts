@@ -41,11 +41,8 @@ export function rendezvousCommand(attachRelay: AttachRelay): Command {
   return program.addCommand(start);
 }
 
-async function run(
-  { json, quiet, verbose, ...options }: RendezvousOptions & ReporterOptions,
-  attachRelay: AttachRelay,
-): Promise<void> {
-  const reporter = new Reporter({ json, quiet, verbose });
+async function run(options: RendezvousOptions & ReporterOptions, attachRelay: AttachRelay): Promise<void> {
+  const reporter = new Reporter(options);
   const stop = stopSignal();
   const server = await RendezvousServer.start(options, attachRelay, (event) => tell(reporter, event));
   const { url, joinUrl, stun } = server;

@@ -4,7 +4,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
-import { outOfFiles } from './out-of-files.ts';
+import { bindFailure } from './bind-failure.ts';
 
 export interface DialOptions {
   remote: Endpoint;
@@ -124,14 +124,7 @@ export async function listenTcp({ host, port, maxConnections = 256 }: ListenOpti
   try {
     await once(server, 'listening');
   } catch (cause) {
-    const tooMany = outOfFiles(cause);
-    if (tooMany) throw tooMany;
-    const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
-    throw new SallyportError(
-      inUse ? 'PORT_IN_USE' : 'UNSUPPORTED',
-      `TCP port ${port} on ${host} can't be listened on`,
-      { cause },
-    );
+    throw bindFailure(`TCP port ${port} on ${host} can't be listened on`, cause);
   }
   return new TcpListener(server);
 }

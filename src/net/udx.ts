@@ -6,7 +6,7 @@ import { sourceAddress } from '../core/address.ts';
 import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
-import { outOfFiles } from './out-of-files.ts';
+import { bindFailure } from './bind-failure.ts';
 import { UdxPipe } from './udx-pipe.ts';
 
 export type { UdxPipe } from './udx-pipe.ts';
@@ -50,7 +50,7 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
       socket.bind(port, host);
     } catch (cause) {
       void socket.close();
-      throw bindFailed(cause, { address: host, port });
+      throw bindFailure(`UDP port ${port} on ${host} can't be bound`, cause);
     }
     enlargeBuffers(socket);
     const bound = socket.address();
@@ -97,14 +97,6 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
     if (bytes[0] === UDX_MAGIC) return; // a udx packet for a stream that isn't (or is no longer) there
     this.emit('datagram', bytes, { address: sourceAddress(from.host), port: from.port });
   }
-}
-
-function bindFailed(cause: unknown, at: Endpoint): SallyportError {
-  const tooMany = outOfFiles(cause);
-  if (tooMany) return tooMany;
-  const inUse = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
-  const message = `UDP port ${at.port} on ${at.address} can't be bound`;
-  return new SallyportError(inUse ? 'PORT_IN_USE' : 'UNSUPPORTED', message, { cause });
 }
 
 /** The kernel clamps these to its limits; a small buffer drops packets while JavaScript is busy. */
