@@ -210,6 +210,11 @@ export class Peer extends EventEmitter<PeerEvents> {
     return this.#deployment.failure;
   }
 
+  /** Neither is anybody on the allow list, nor is there an invite that somebody could use. */
+  get allowsNobody(): boolean {
+    return this.#trust.allowsNobody;
+  }
+
   get sessions(): readonly Session[] {
     return this.#introductions.sessions;
   }

@@ -70,9 +70,18 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
     return this.#list.isDenied(id);
   }
 
+  get #rules(): AllowRule[] {
+    return [...this.#kept, ...this.#options];
+  }
+
+  /** Nor is there an invite that somebody could use. */
+  get allowsNobody(): boolean {
+    return this.#rules.every(({ grant }) => grant === 'none') && this.invites.isEmpty;
+  }
+
   /** Whether somebody is allowed by id, and may come with another one. */
   get namesAnybody(): boolean {
-    return [...this.#kept, ...this.#options].some(({ id, grant }) => id !== 'any' && grant !== 'none');
+    return this.#rules.some(({ id, grant }) => id !== 'any' && grant !== 'none');
   }
 
   /**
@@ -105,7 +114,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
 
   /** Whether a peer that is asked for by an earlier id is wanted: by what the list says of its id of now, else of that one. */
   mayFollow(from: PeerId, to: PeerId): boolean {
-    const own = [...this.#kept, ...this.#options].find(({ id }) => id === to);
+    const own = this.#rules.find(({ id }) => id === to);
     return own ? own.grant !== 'none' : !this.isDenied(from);
   }
 
@@ -170,9 +179,8 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
   }
 
   #read(): AllowList {
-    const rules = this.#file.rules();
-    this.#kept = rules;
-    return allowListOf([...rules, ...this.#options]);
+    this.#kept = this.#file.rules();
+    return allowListOf(this.#rules);
   }
 
   #look(): void {
@@ -182,7 +190,7 @@ export class Trust extends EventEmitter<TrustEvents> implements AllowList {
     } catch (thrown) {
       // A list that can't be read allows nobody beyond the options, and denies whom it denied.
       this.#kept = this.#kept.filter(({ grant }) => grant === 'none');
-      this.#list = allowListOf([...this.#kept, ...this.#options]);
+      this.#list = allowListOf(this.#rules);
       this.#tell(asSallyportError(thrown));
     }
     this.emit('looked');

@@ -8,7 +8,7 @@ import { natReport, type NatMeasurement } from '../nat-report.ts';
 import { natReportWords } from '../nat-words.ts';
 import { measureByStun, type MeasureOptions } from '../plain-discovery.ts';
 import { sourceTowards } from '../source-address.ts';
-import { patiently, reporterOf, startPeer, withPeerOptions, type SharedOptions } from './shared.ts';
+import { reporterOf, startQuietly, withPeerOptions, type SharedOptions } from './shared.ts';
 
 interface NatOptions extends SharedOptions {
   timeout: number;
@@ -52,9 +52,7 @@ async function measureByRendezvous(
   { timeoutMs, lifetime, signal }: MeasureOptions,
   reporter: Reporter,
 ): Promise<NatMeasurement> {
-  const quiet = reporterOf({ quiet: true });
-  const starting = startPeer({ ...options, quiet: true }, quiet, { role: 'dial', signal });
-  const peer = await patiently('rendezvous', starting, reporter);
+  const peer = await startQuietly(options, reporter, signal);
   try {
     const { network } = peer;
     const endAt = performance.now() + timeoutMs;

@@ -9,10 +9,9 @@ import type { Prospect } from '../prospect.ts';
 import {
   agoWords,
   parsePaths,
-  patiently,
   reporterOf,
   shortId,
-  startPeer,
+  startQuietly,
   withPeerOptions,
   type SharedOptions,
 } from './shared.ts';
@@ -38,11 +37,7 @@ export function addPlanCommand(program: Command): void {
 async function plan(to: string, options: PlanOptions): Promise<void> {
   const reporter = reporterOf(options);
   const stop = stopSignal();
-  const starting = startPeer({ ...options, quiet: true }, reporterOf({ quiet: true }), {
-    role: 'dial',
-    signal: stop,
-  });
-  const peer = await patiently('rendezvous', starting, reporter);
+  const peer = await startQuietly(options, reporter, stop);
   try {
     const prospect = await peer.plan(to, {
       paths: options.paths,

@@ -59,7 +59,7 @@ async function receive(options: ReceiveOptions): Promise<void> {
   const once = new Promise<void>((resolve) =>
     takeFiles(peer, folder, reporter, options.once ? resolve : undefined),
   );
-  reportUp(peer, allow, reporter);
+  reportUp(peer, reporter);
   try {
     await new Promise<void>((resolve, reject) => {
       stop.addEventListener('abort', () => resolve());

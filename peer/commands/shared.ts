@@ -10,8 +10,6 @@ import { isPathRequest, PATH_REQUESTS, type PathRequest } from '../../src/core/p
 import type { SessionEnd } from '../../src/core/session/events.ts';
 import type { Verdict } from '../../src/core/punch/verdict.ts';
 import { systemClock } from '../../src/net/clock.ts';
-import { AllowFile } from '../allow-list.ts';
-import { InviteFolder } from '../invite-folder.ts';
 import { Peer, type PeerOptions } from '../peer.ts';
 import type { PathReport, Session } from '../session.ts';
 import { SettingsFile } from '../settings.ts';
@@ -108,16 +106,17 @@ export async function startPeer(
   return peer;
 }
 
+/** The same for a command that prints one report, and speaks of nothing before that but what it waits for. */
+export function startQuietly(options: SharedOptions, reporter: Reporter, signal: AbortSignal): Promise<Peer> {
+  const starting = startPeer(options, reporterOf({ quiet: true }), { role: 'dial', signal });
+  return patiently('rendezvous', starting, reporter);
+}
+
 /** Ready for sessions, of those who are allowed: that nobody is yet is what a first `peer up` has forgotten. */
-export function reportUp(peer: Peer, allowed: readonly string[], reporter: Reporter): void {
-  const file = new AllowFile(peer.home.allowFile);
-  const isAlone =
-    allowed.length === 0 &&
-    file.rules().every(({ grant }) => grant === 'none') &&
-    new InviteFolder(peer.home.invitesFolder, file).isEmpty;
+export function reportUp(peer: Peer, reporter: Reporter): void {
   const words = `this peer is ${reporter.paint('bold', peer.id)}`;
   const advice = '\nnobody is allowed to connect yet: peer allow <id>, or peer invite';
-  reporter.event('up', { id: peer.id }, isAlone ? words + advice : words);
+  reporter.event('up', { id: peer.id }, peer.allowsNobody ? words + advice : words);
 }
 
 /** Calls back when the registration is lost for good, or at once if it is already. */

@@ -98,7 +98,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   );
   reload = reloader(peer, command, reporter);
   const agent = await answerStatus(peer, 'up', () => [], reporter);
-  reportUp(peer, options.allow, reporter);
+  reportUp(peer, reporter);
   if (isAsked) reload();
   try {
     await untilStopped(peer, stop, pipeDone);
