@@ -24,18 +24,17 @@ function foldedLine(line: string, columns: number): string {
 
 /** A word that is longer than a line stays whole: it may be an id or a URL. So does `98 %`. */
 function wrapped(words: string, start: string, indent: string, columns: number): string {
+  const [first = '', ...rest] = words.split(/ (?!%)/);
   const lines: string[] = [];
-  let line = start;
-  let isEmpty = true;
-  for (const word of words.split(/ (?!%)/)) {
-    const next = isEmpty ? line + word : `${line} ${word}`;
-    if (isEmpty || next.length <= columns) {
+  let line = start + first;
+  for (const word of rest) {
+    const next = `${line} ${word}`;
+    if (next.length <= columns) {
       line = next;
     } else {
       lines.push(line);
       line = indent + word;
     }
-    isEmpty = false;
   }
   return [...lines, line].join('\n');
 }

@@ -9,8 +9,8 @@ import type { Instant } from '../machine.ts';
  * rental, what is lost is at most what could have been saved. KVM polls before it halts a processor by the same reasoning (Linux,
  * Documentation/virt/kvm/halt-polling.rst).
  *
- *     asleep ── so many quick answers, few slow ──▶ awake ── a long message ────────────────────────────────▶ asleep
- *                                                    └───── in vain too often, or no quicker than asleep ──▶ asleep, the longer the
+ *     asleep ── so many quick answers, few slow ──▶ awake ── a long message ───────────────────────────────▶ asleep
+ *                                                     └───── in vain too often, or no quicker than asleep ─▶ asleep, the longer the
  *                                                                                                            less it has paid
  *
  * The last is what happens where more processes want to be awake than there are cores.
@@ -24,7 +24,7 @@ export class BusyPolling {
   #rapid = 0;
   /** The mean of those that had it stay awake. */
   #asleepMs = 0;
-  /** So many quick answers in a row are asked for. */
+  /** So many of those are asked for. */
   #wanted = RAPID;
   /** Answers awake, less what the waits in vain cost. */
   #credit = 0;
@@ -55,7 +55,6 @@ export class BusyPolling {
     this.#waits.add(wait);
     this.#rapid += 1;
     if (this.#rapid < this.#wanted) return;
-    this.#rapid = 0;
     this.#asleepMs = this.#waits.mean;
     this.#waits.clear();
     this.#credit = MOST_CREDIT;
