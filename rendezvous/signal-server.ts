@@ -1,7 +1,12 @@
 import type { WebSocket } from 'ws';
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import { LIMITS } from '../src/core/limits.ts';
-import { decodeToRendezvous, encodeMessage, type ToNode } from '../src/core/protocol/rendezvous.ts';
+import {
+  decodeToRendezvous,
+  encodeMessage,
+  HELLO_HEADER,
+  type ToNode,
+} from '../src/core/protocol/rendezvous.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import type { Front } from '../src/net/front.ts';
@@ -14,6 +19,8 @@ interface Client {
   readonly socket: WebSocket;
   /** Messages not yet handed to the kernel; of one that was, we hear only when this turn is over. */
   queued: number;
+  /** What came ahead of its WebSocket. It comes again as the first message, for a rendezvous that knows nothing of this. */
+  early?: Buffer | undefined;
   /** Once it has registered, longer messages are taken. */
   admitted: boolean;
   /** Asked for a sign of life. One that nobody asked for would cost a stranger little, and the registry a look at everybody. */
@@ -70,11 +77,23 @@ export class SignalServer {
     socket.on('close', () => this.#closed(connection));
     const arrival = { observed: knock.remote, exporter: knock.exporter };
     this.#driver.handle({ type: 'connected', connection, arrival });
+    this.#receiveEarly(connection, knock.headers[HELLO_HEADER]);
+  }
+
+  #receiveEarly(connection: ConnectionId, header: string | string[] | undefined): void {
+    const client = this.#clients.get(connection);
+    if (!client || typeof header !== 'string') return;
+    const early = Buffer.from(header, 'base64url');
+    this.#receive(connection, early, true);
+    client.early = early;
   }
 
   #receive(connection: ConnectionId, data: Buffer, isBinary: boolean): void {
     const client = this.#clients.get(connection);
     if (!client) return;
+    const { early } = client;
+    client.early = undefined;
+    if (early?.equals(data)) return;
     try {
       if (!isBinary) throw new SallyportError('PROTOCOL_ERROR', 'messages are binary');
       if (!client.admitted && data.length > LIMITS.preAuthBytes)

@@ -22,10 +22,20 @@ export class MessageChannel {
     socket.on('close', () => this.#end(lost('the connection was closed')));
   }
 
-  /** Upgrades `connection`, which leads to `url` already. @throws SallyportError `RENDEZVOUS_UNREACHABLE` */
-  static open(connection: Socket, url: URL, timeoutMs: number): Promise<MessageChannel> {
+  /**
+   * Upgrades `connection`, which leads to `url` already.
+   * @param headers of the request
+   * @throws SallyportError `RENDEZVOUS_UNREACHABLE`
+   */
+  static open(
+    connection: Socket,
+    url: URL,
+    timeoutMs: number,
+    headers: Record<string, string> = {},
+  ): Promise<MessageChannel> {
     return new Promise((resolve, reject) => {
-      const socket = upgrade(connection, url, timeoutMs, { maxPayload: LIMITS.controlMessageBytes });
+      const maxPayload = LIMITS.controlMessageBytes;
+      const socket = upgrade(connection, url, timeoutMs, { maxPayload, headers });
       const fail = (cause: Error) => reject(noWebSocket(url, cause));
       socket.once('error', fail);
       const channel = new MessageChannel(socket);

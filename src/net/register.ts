@@ -8,6 +8,7 @@ import { peerIdOf, type Identity, type PeerId } from '../core/identity.ts';
 import { LIMITS } from '../core/limits.ts';
 import { signAuth, tokenProof, verifyChallenge, type AuthContext } from '../core/protocol/auth.ts';
 import {
+  helloHeaders,
   PROTOCOL_VERSION,
   type MessageTo,
   type NodeRole,
@@ -20,6 +21,8 @@ import { MessageChannel } from './message-channel.ts';
 import { connectOrigin, type Origin } from './origin.ts';
 import { hostOf } from './proxy.ts';
 import type { Attempting } from './race.ts';
+
+type Hello = MessageTo<ToRendezvous, 'hello'>;
 
 /** What a node says of itself when it registers. */
 export interface Registrant {
@@ -63,7 +66,7 @@ export interface Grant {
 export interface Registered {
   readonly channel: MessageChannel;
   readonly grant: Grant;
-  /** To the rendezvous: what its first answer took, milliseconds. */
+  /** To the rendezvous: what the upgrade took, milliseconds. */
   readonly roundTripMs: number;
 }
 
@@ -91,10 +94,15 @@ export async function register(
   const url = new URL('/v1/signal', origin.url);
   const host = hostOver4(url, proxied ? undefined : socket.remoteAddress);
   const timeoutMs = origin.timeoutMs ?? LIMITS.handshakeStepMs;
-  const channel = await MessageChannel.open(socket, url, timeoutMs);
+  const hello = helloOf(registrant);
+  const askedAt = performance.now();
+  const channel = await MessageChannel.open(socket, url, timeoutMs, helloHeaders(hello));
+  const roundTripMs = performance.now() - askedAt;
   try {
-    const greeted = await greet(channel, registrant, pinned, exporter, timeoutMs);
-    const { deployment, auth, roundTripMs } = greeted;
+    // Once more: what is on the way may have kept the header to itself.
+    channel.send(hello);
+    const challenge = expect(await channel.receive(timeoutMs), 'challenge');
+    const { deployment, auth } = answerTo(challenge, hello, registrant, pinned, exporter);
     onCommit();
     channel.send(auth);
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
@@ -107,34 +115,22 @@ export async function register(
   }
 }
 
-/** Has the rendezvous prove its identity; what remains is to prove ours, and the rendezvous's consent. */
-async function greet(
-  channel: MessageChannel,
-  registrant: Registrant,
-  pinned: PeerId | undefined,
-  exporter: Uint8Array,
-  timeoutMs: number,
-): Promise<{ deployment: PeerId; auth: MessageTo<ToRendezvous, 'auth'>; roundTripMs: number }> {
-  const { identity, role, boot, instance, name, relay, secret, token } = registrant;
-  const nonce = new Uint8Array(randomBytes(32));
-  const id = identity.publicKey;
+function helloOf({ identity, role, boot, instance, name, relay }: Registrant): Hello {
   const isNew = role === 'listen' && identity.successions.length > 0;
   const successions = isNew ? encodeSuccessions(identity.successions) : undefined;
-  const sentAt = performance.now();
-  channel.send({
-    t: 'hello',
-    version: PROTOCOL_VERSION,
-    id,
-    role,
-    nonce,
-    boot,
-    instance,
-    name,
-    successions,
-    relay,
-  });
-  const challenge = expect(await channel.receive(timeoutMs), 'challenge');
-  const roundTripMs = performance.now() - sentAt;
+  const nonce = new Uint8Array(randomBytes(32));
+  const id = identity.publicKey;
+  return { t: 'hello', version: PROTOCOL_VERSION, id, role, nonce, boot, instance, name, successions, relay };
+}
+
+/** Has the rendezvous prove its identity; what remains is to prove ours, and the rendezvous's consent. */
+function answerTo(
+  challenge: MessageTo<ToNode, 'challenge'>,
+  { nonce }: Hello,
+  { identity, role, secret, token }: Registrant,
+  pinned: PeerId | undefined,
+  exporter: Uint8Array,
+): { deployment: PeerId; auth: MessageTo<ToRendezvous, 'auth'> } {
   const deployment = peerIdOf(challenge.id);
   if (pinned !== undefined && pinned !== deployment) throw identityChanged(pinned, deployment);
   const context: AuthContext = { deployment, nonce: challenge.nonce, role, exporter };
@@ -150,7 +146,7 @@ async function greet(
     });
   }
   const auth = { t: 'auth', signature: signAuth(identity, context), proof, secret } as const;
-  return { deployment, auth, roundTripMs };
+  return { deployment, auth };
 }
 
 function expect<Name extends ToNode['t']>(message: ToNode, name: Name): MessageTo<ToNode, Name> {

@@ -1,13 +1,19 @@
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { SallyportError } from '../../src/core/errors.ts';
-import { decodeToNode, encodeMessage } from '../../src/core/protocol/rendezvous.ts';
+import {
+  decodeToNode,
+  encodeMessage,
+  HELLO_HEADER,
+  helloHeaders,
+  type ToNode,
+} from '../../src/core/protocol/rendezvous.ts';
 import { readTicket } from '../../src/core/protocol/ticket.ts';
 import { TinyProxy } from '../net/tiny-proxy.ts';
 import { ManualClock } from '../peer/manual-clock.ts';
@@ -89,6 +95,69 @@ describe('signalling between two nodes', () => {
     const failed = next(signal, 'error');
     signal.send({ t: 'offer', session, to: freshIdentity().publicKey, noise: bytes(96) });
     expect(await failed).toMatchObject({ code: 'PEER_OFFLINE' });
+  });
+});
+
+describe('a hello that travels with the upgrade', () => {
+  const hello = () => ({
+    t: 'hello' as const,
+    version: 1,
+    id: freshIdentity().publicKey,
+    role: 'dial' as const,
+    nonce: bytes(32),
+    boot: bytes(16),
+    instance: bytes(16),
+  });
+
+  it('is answered before its WebSocket says anything, and is nothing new when it comes again', async () => {
+    deployment = await TestDeployment.start();
+    const said = hello();
+    const url = deployment.server.url.replace('http', 'ws') + '/v1/signal';
+    const socket = new WebSocket(url, { headers: helloHeaders(said) });
+    const answers: ToNode[] = [];
+    socket.on('message', (data) => answers.push(decodeToNode(data as Buffer)));
+    await vi.waitFor(() => expect(answers).toHaveLength(1));
+    expect(answers[0]).toMatchObject({ t: 'challenge', admission: 'token' });
+    socket.send(encodeMessage(said));
+    socket.send(encodeMessage(said)); // once is enough
+    await once(socket, 'close');
+    expect(answers.slice(1)).toMatchObject([
+      { t: 'error', code: 'PROTOCOL_ERROR', message: 'hello came out of turn' },
+    ]);
+  });
+
+  it('comes as a message where it is too long for a header, or something on the way keeps that', async () => {
+    deployment = await TestDeployment.start();
+    const relay = { url: `https://${'x'.repeat(200)}/${'y'.repeat(90)}`, stunUdp: [], stunTcp: [] };
+    expect(helloHeaders({ ...hello(), relay })).toHaveProperty(HELLO_HEADER);
+    expect(helloHeaders({ ...hello(), relay, successions: bytes(832) })).toEqual({});
+
+    const { hostname, port } = new URL(deployment.server.url);
+    const keeper = createServer((near) => {
+      const far = connect(Number(port), hostname);
+      far.pipe(near);
+      near.once('data', (request: Buffer) => {
+        far.write(request.toString('latin1').replace(HELLO_HEADER, 'x-lost'), 'latin1');
+        near.pipe(far);
+      });
+    }).listen(0, '127.0.0.1');
+    deployment.onClose(() => void keeper.close());
+    await once(keeper, 'listening');
+    const { signal } = await deployment.node({
+      url: `http://127.0.0.1:${(keeper.address() as AddressInfo).port}`,
+    });
+    expect(signal.grant?.deployment).toBe(deployment.server.id);
+  });
+
+  it('ends a connection whose header is no hello', async () => {
+    deployment = await TestDeployment.start();
+    const url = deployment.server.url.replace('http', 'ws') + '/v1/signal';
+    for (const header of ['', 'rubbish', 'A'.repeat(6_000)]) {
+      const socket = new WebSocket(url, { headers: { [HELLO_HEADER]: header } });
+      const [data] = (await once(socket, 'message')) as [Buffer];
+      expect(decodeToNode(data)).toMatchObject({ t: 'error' });
+      await once(socket, 'close');
+    }
   });
 });
 

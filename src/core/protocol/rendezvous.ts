@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { isAddress } from '../address.ts';
+import { base64url } from '../bytes.ts';
 import { bytesOf, bytesUpTo, decode, encode, milliseconds } from '../codec.ts';
 import { LIMITS } from '../limits.ts';
 import { PEER_NAME } from '../peer-name.ts';
@@ -23,6 +24,12 @@ import { MAX_SUCCESSIONS_BYTES } from '../succession.ts';
  * ```
  */
 export const PROTOCOL_VERSION = 1;
+
+/** The header of the upgrade request in which the first message travels ahead of its WebSocket, which saves a round trip. */
+export const HELLO_HEADER = 'sallyport-hello';
+
+/** A longer one comes as a message alone: some servers on the way take headers of 4 KiB in all. */
+const HEADER_BYTES = 1_024;
 
 const id = bytesOf(32);
 const session = bytesOf(16);
@@ -248,4 +255,10 @@ export function decodeToNode(bytes: Uint8Array): ToNode {
 
 export function encodeMessage(message: ToRendezvous | ToNode): Uint8Array {
   return encode(message);
+}
+
+/** The header that says hello; none where that is too long for one. */
+export function helloHeaders(hello: MessageTo<ToRendezvous, 'hello'>): Record<string, string> {
+  const bytes = encodeMessage(hello);
+  return bytes.length > HEADER_BYTES ? {} : { [HELLO_HEADER]: base64url(bytes) };
 }
