@@ -27,7 +27,7 @@ import { Home } from './home.ts';
 import { Deployment } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import type { ListenPermit } from './listen-permit.ts';
-import { oneself, resolveName } from './names.ts';
+import { oneself, withNamed } from './names.ts';
 import { Network } from './network.ts';
 import type { OfferTerms } from './offering.ts';
 import { prospectOf, type Prospect } from './prospect.ts';
@@ -269,8 +269,8 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   async connect(to: string, options: ConnectOptions = {}): Promise<Session> {
     checkOptions(callOptions, { to, options });
-    const { paths = ALL_PATHS, signal, acceptName = false } = options;
-    return this.#initiate(await this.#idOf(to, acceptName), pathTerms(paths), signal);
+    const { paths = ALL_PATHS } = options;
+    return this.#towards(to, options, (id, signal) => this.#initiate(id, pathTerms(paths), signal));
   }
 
   /**
@@ -280,14 +280,17 @@ export class Peer extends EventEmitter<PeerEvents> {
    */
   async plan(to: string, options: ConnectOptions = {}): Promise<Prospect> {
     checkOptions(callOptions, { to, options });
-    const { paths = ALL_PATHS, signal, acceptName = false } = options;
+    const { paths = ALL_PATHS } = options;
     const { kinds } = pathTerms(paths);
-    return this.#successors.follow(await this.#idOf(to, acceptName), async (id) => {
+    const planWith = async (id: PeerId, signal?: AbortSignal) => {
       const met = await this.#introductions.plan(id, kinds, signal);
       const { here, there } = met;
       const last = this.#history.last({ peer: id, here: here.profile, there: there.profile });
       return prospectOf(id, met, last);
-    });
+    };
+    return this.#towards(to, options, (known, signal) =>
+      this.#successors.follow(known, (id) => planWith(id, signal)),
+    );
   }
 
   /**
@@ -309,9 +312,10 @@ export class Peer extends EventEmitter<PeerEvents> {
     const { paths = ALL_PATHS, signal, services = [] } = options;
     const { inviter, secret } = parseInvite(invite);
     allowRuleText(inviter, services);
-    const id = await this.#idOf(inviter, false);
+    this.#checkOpen();
+    if (inviter === this.id) throw oneself();
     const terms = { ...pathTerms(paths), inviteSecret: secret };
-    const session = await this.#initiate(id, terms, signal).catch((thrown: unknown) => {
+    const session = await this.#initiate(inviter, terms, signal).catch((thrown: unknown) => {
       throw inviteRefusal(thrown);
     });
     try {
@@ -344,11 +348,24 @@ export class Peer extends EventEmitter<PeerEvents> {
     await this.network.close();
   }
 
-  async #idOf(to: string, acceptName: boolean): Promise<PeerId> {
+  /** Acts with a peer, who may be given by a name. */
+  async #towards<Result>(
+    to: string,
+    { acceptName = false, signal }: ConnectOptions,
+    act: (id: PeerId, signal?: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    this.#checkOpen();
+    const actWithOther = (id: PeerId, either = signal) => {
+      if (id === this.id) throw oneself();
+      return act(id, either);
+    };
+    if (isPeerId(to)) return actWithOther(to);
+    const naming = { name: to, acceptName, deployment: this.#deployment, settings: this.settings, signal };
+    return withNamed(naming, actWithOther);
+  }
+
+  #checkOpen(): void {
     if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
-    const id = isPeerId(to) ? to : await resolveName(to, acceptName, this.#deployment, this.settings);
-    if (id === this.id) throw oneself();
-    return id;
   }
 
   /** Opens a session with a peer, which may be up under another id than the one that is known here. */
