@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { Document, LineCounter } from 'yaml';
 import { parseDuration } from '../src/core/duration.ts';
 import { SallyportError } from '../src/core/errors.ts';
+import { outOfFiles } from '../src/net/out-of-files.ts';
 import { PATH_REQUESTS } from '../src/core/punch/situation.ts';
 import { checkPrivate } from '../src/net/private-file.ts';
 
@@ -95,10 +96,9 @@ export async function readConfig(path: string, asked: boolean): Promise<ConfigEn
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (!asked && (code === 'ENOENT' || code === 'ENOTDIR')) return []; // a home that is no folder is told of where it is needed
-    throw new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, {
-      hint: 'check it, or choose another with --config or --home',
-      cause,
-    });
+    const hint = 'check it, or choose another with --config or --home';
+    const failure = new SallyportError('CONFIG_INVALID', `can't read ${path} (${code})`, { hint, cause });
+    throw outOfFiles(cause) ?? failure;
   }
   const { isPair, parseDocument, LineCounter, visit } = await import('yaml'); // most commands have no file to read
   const lines = new LineCounter();

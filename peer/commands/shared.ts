@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { option, withSharedOptions } from '../../src/cli/run.ts';
 import { Reporter } from '../../src/cli/reporter.ts';
 import { SallyportError } from '../../src/core/errors.ts';
+import { outOfFiles } from '../../src/net/out-of-files.ts';
 import type { PeerId } from '../../src/core/identity.ts';
 import { remoteFailure } from '../../src/core/remote-failure.ts';
 import { formatRendezvousUrl, parseRendezvousUrl } from '../../src/core/rendezvous-url.ts';
@@ -172,7 +173,11 @@ export function readToken(file: string): string {
   try {
     return readFileSync(file, 'utf8').trim();
   } catch (cause) {
-    throw new SallyportError('CONFIG_INVALID', `can't read the token file ${file}`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const failure = new SallyportError('CONFIG_INVALID', `can't read the token file ${file} (${code})`, {
+      cause,
+    });
+    throw outOfFiles(cause) ?? failure;
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { SallyportError } from '../core/errors.ts';
+import { outOfFiles } from './out-of-files.ts';
 
 export interface TlsOptions {
   readonly tlsCert?: string | undefined;
@@ -33,13 +34,8 @@ export function readTls({
     createSecureContext(tls);
     return tls;
   } catch (cause) {
-    throw new SallyportError(
-      'CONFIG_INVALID',
-      `can't use ${tlsCert} with ${tlsKey}: ${(cause as Error).message}`,
-      {
-        hint: 'both have to be readable PEM files that belong together',
-        cause,
-      },
-    );
+    const message = `can't use ${tlsCert} with ${tlsKey}: ${(cause as Error).message}`;
+    const hint = 'both have to be readable PEM files that belong together';
+    throw outOfFiles(cause) ?? new SallyportError('CONFIG_INVALID', message, { hint, cause });
   }
 }

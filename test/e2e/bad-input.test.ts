@@ -250,10 +250,9 @@ describe.concurrent('a file that is not as it should be', () => {
       expect(nowhere).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
       expect(nowhere.text).toMatch(/can't write \/proc\/x\/key \(ENOENT\).*--home/);
       const token = ['--rendezvous', NOWHERE, '--token-file', stage.home('missing')];
-      expect(await peerComplaint(stage, 'bob', 'up', ...token)).toMatchObject({
-        status: 2,
-        code: 'CONFIG_INVALID',
-      });
+      const missing = await peerComplaint(stage, 'bob', 'up', ...token);
+      expect(missing).toMatchObject({ status: 2, code: 'CONFIG_INVALID' });
+      expect(missing.text).toMatch(/token file .*missing \(ENOENT\)/);
       const tls = ['--tls-cert', stage.home('file'), '--tls-key', stage.home('file')];
       const args = ['start', '--listen', '127.0.0.1:0', '--open', '--home', stage.home('r'), ...tls];
       expect(await complaintOf(stage, 'rendezvous', args)).toMatchObject({
