@@ -7,6 +7,7 @@ import { formatEndpoint } from '../../src/core/endpoint.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { placeText, type Place } from './forward-spec.ts';
+import { enlargeBuffers } from '../../src/net/enlarge-buffers.ts';
 import { listenFailure } from '../../src/net/listen-failure.ts';
 import { resetConnection } from '../../src/net/reset.ts';
 
@@ -71,6 +72,7 @@ export async function bindUdp(place: { bind: string; port: number }): Promise<Ud
     socket.close();
     throw listenError(place, cause);
   });
+  enlargeBuffers(socket);
   return socket;
 }
 

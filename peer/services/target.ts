@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { familyOfAddress, isAddress } from '../../src/core/address.ts';
 import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
+import { enlargeBuffers } from '../../src/net/enlarge-buffers.ts';
 import { mayDialAddress } from '../exposure.ts';
 import { targetText, type Target } from '../target.ts';
 import { Turns } from '../turns.ts';
@@ -48,6 +49,7 @@ export async function dialUdpTarget(
   try {
     socket.connect(target.port, host);
     await once(socket, 'connect');
+    enlargeBuffers(socket);
     return socket;
   } catch (cause) {
     socket.close();

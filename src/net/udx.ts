@@ -7,6 +7,7 @@ import { familyOf } from '../core/endpoint.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { bindFailure } from './bind-failure.ts';
+import { enlargeBuffers } from './enlarge-buffers.ts';
 import { UdxPipe } from './udx-pipe.ts';
 
 export type { UdxPipe } from './udx-pipe.ts';
@@ -99,16 +100,6 @@ export class UdpSocket extends EventEmitter<UdpSocketEvents> {
   }
 }
 
-/** The kernel clamps these to its limits; a small buffer drops packets while JavaScript is busy. */
-function enlargeBuffers(socket: UDXSocket): void {
-  try {
-    socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
-    socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
-  } catch {
-    // some systems refuse what is above their limit: the default stays
-  }
-}
-
 function isStreamId(id: number): boolean {
   return Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff;
 }
@@ -124,4 +115,3 @@ let instance: UDX | undefined;
 const idsInUse = new Set<number>();
 
 const UDX_MAGIC = 0xff;
-const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
