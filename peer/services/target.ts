@@ -66,10 +66,8 @@ async function addressesOf(
   const addresses = isAddress(host) ? [host] : await lookups.take(() => resolve(host, stream));
   const [first, ...rest] = checked ? addresses : addresses.filter(mayDialAddress);
   if (first === undefined) {
-    throw new SallyportError(
-      'NOT_AUTHORIZED',
-      `${host} is at ${addresses[0]}, which is never reached from outside`,
-    );
+    const where = isAddress(host) ? host : `${host} is at ${addresses[0]}, which`;
+    throw new SallyportError('NOT_AUTHORIZED', `${where} is never reached by \`--expose any\``);
   }
   return [first, ...rest];
 }

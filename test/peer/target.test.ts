@@ -19,3 +19,11 @@ it('so many names of targets are looked up at once, and those of streams that ar
   const aborted = Array.from({ length: streams.length - LIMITS.lookupsAtOnce }, () => 'ABORTED');
   expect(await Promise.all(codes)).toEqual([...unreachable, ...aborted]);
 });
+
+it('an address that `--expose any` leaves out is told as what was asked for', async () => {
+  const target = { via: 'tcp', host: '169.254.169.254', port: 80 } as const;
+  await expect(dialTarget(target, false)).rejects.toMatchObject({
+    code: 'NOT_AUTHORIZED',
+    message: '169.254.169.254 is never reached by `--expose any`',
+  });
+});
