@@ -14,7 +14,8 @@ import {
 import type { Verdict } from '../src/core/punch/verdict.ts';
 import type { PathChoice } from '../src/core/punch/situation.ts';
 import type { PathEvent, PathId, PathInfo, PathKind, SessionEnd } from '../src/core/session/events.ts';
-import { PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
+import { PROCESS_SEND_BUDGET, PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
+import { SendBudget } from '../src/core/session/send-budget.ts';
 import { WindowBudget } from '../src/core/session/window.ts';
 import { otherRole, type SessionKeys, type SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
@@ -81,8 +82,11 @@ const TRACE_LINES = 500;
 
 const ONLY_RELAY: Verdict = { code: 'NOT_ALLOWED', text: 'only the relay is allowed', obstacles: [] };
 
-/** All sessions of this process share it: what they may promise to buffer is bounded together. */
-const budget = new WindowBudget(PROCESS_WINDOW_BUDGET);
+/** All sessions of this process share them: what they may promise to buffer, and what they hold to be sent, is bounded together. */
+const budgets = {
+  budget: new WindowBudget(PROCESS_WINDOW_BUDGET),
+  sendBudget: new SendBudget(PROCESS_SEND_BUDGET),
+};
 
 /** Two peers, one conversation: its streams stay while its paths come and go. */
 export class Session extends EventEmitter<SessionEvents> {
@@ -113,7 +117,7 @@ export class Session extends EventEmitter<SessionEvents> {
     if (!kinds.some((kind) => kind !== 'relay')) this.#relayedBecause = ONLY_RELAY;
     const [sealer, opener] = [keys.datagramSealer(role), keys.datagramOpener(otherRole(role))];
     this.datagrams = new SessionDatagrams(sealer, opener, clock);
-    this.driver = new SessionDriver({ role, sessionId: id, clock, budget });
+    this.driver = new SessionDriver({ role, sessionId: id, clock, ...budgets });
     this.driver.on('check', (path) => this.datagrams.check(path));
     this.datagrams.onAnswered = (path) => this.driver.answered(path);
     this.datagrams.onSilence = (path) => this.driver.question(path);

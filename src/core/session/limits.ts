@@ -16,7 +16,7 @@ export interface SessionLimits {
   controlBytes: number;
   /** A stream's send queue is called drained at or below this many bytes, … */
   sendLowWater: number;
-  /** … and only when it's empty, where so many wait in all queues together. */
+  /** … and only when it's empty, where so many wait in all queues together, or as many as the process has left. */
   sendBuffer: number;
   /** Bytes handed to a path and not yet reported written. */
   pathBuffer: number;
@@ -60,3 +60,6 @@ export const DEFAULT_LIMITS: SessionLimits = {
 
 /** What all sessions of a process may promise to buffer together. */
 export const PROCESS_WINDOW_BUDGET = 256 * MIB;
+
+/** What all sessions of a process hold to be sent, or to be sent again, before each is held back. */
+export const PROCESS_SEND_BUDGET = 256 * MIB;

@@ -9,6 +9,7 @@ import { nextControlFrame, nextDataFrame, windowFrame } from './outgoing.ts';
 import type { Reset } from './payload.ts';
 import type { SentFrame } from './resend.ts';
 import { Scheduler } from './scheduler.ts';
+import type { SendBudget } from './send-budget.ts';
 import { StreamState } from './stream.ts';
 import { ReceiveWindow, type WindowBudget } from './window.ts';
 
@@ -16,6 +17,7 @@ export interface MuxOptions {
   role: SessionRole;
   limits: SessionLimits;
   budget: WindowBudget;
+  sendBudget: SendBudget;
   emit: (output: SessionOutput) => void;
 }
 
@@ -26,6 +28,7 @@ export interface MuxOptions {
 export class Mux {
   readonly #limits: SessionLimits;
   readonly #budget: WindowBudget;
+  readonly #sendBudget: SendBudget;
   readonly #emit: (output: SessionOutput) => void;
   readonly #scheduler = new Scheduler();
   readonly #streams = new Map<StreamId, StreamState>();
@@ -42,9 +45,10 @@ export class Mux {
   /** Why streams are no longer taken, once the session closes. */
   #refusal: { code: ErrorCode; message: string } | undefined;
 
-  constructor({ role, limits, budget, emit }: MuxOptions) {
+  constructor({ role, limits, budget, sendBudget, emit }: MuxOptions) {
     this.#limits = limits;
     this.#budget = budget;
+    this.#sendBudget = sendBudget;
     this.#emit = emit;
     this.#receive = new ReceiveWindow(limits.initialSessionWindow, limits.maxSessionWindow, budget);
     budget.reserve(limits.initialSessionWindow, true);
@@ -77,9 +81,10 @@ export class Mux {
     return this.#receive.size;
   }
 
-  /** Gives the session's share of the process budget back. */
+  /** Gives the session's share of the process budgets back. */
   dispose(): void {
     this.#budget.release(this.#receive.size);
+    this.#sendBudget.release(this.#queued);
   }
 
   /** The id of the next stream to open. Throws `LIMIT` or `SESSION_CLOSED`. */
@@ -105,7 +110,7 @@ export class Mux {
     if (!stream || stream.endRequested || stream.resetRequested || stream.sendClosed) return;
     const before = stream.queue.bytes;
     for (const chunk of chunks) stream.queue.push(chunk);
-    this.#queued += stream.queue.bytes - before;
+    this.#queue(stream.queue.bytes - before);
     stream.awaitsDrain = true;
     this.#scheduler.schedule(stream);
     this.#signalDrain(stream);
@@ -234,7 +239,7 @@ export class Mux {
     const before = stream.sent;
     const frame = nextDataFrame(stream, sequence, max);
     this.#sent += stream.sent - before;
-    this.#queued -= stream.sent - before;
+    this.#unqueue(stream.sent - before);
     this.#scheduler.schedule(stream);
     this.#signalDrain(stream);
     return frame;
@@ -273,14 +278,24 @@ export class Mux {
     this.#receive.discard(unread);
   }
 
+  #queue(bytes: number): void {
+    this.#queued += bytes;
+    this.#sendBudget.hold(bytes);
+  }
+
+  #unqueue(bytes: number): void {
+    this.#queued -= bytes;
+    this.#sendBudget.release(bytes);
+  }
+
   #clearQueue({ queue }: StreamState): void {
-    this.#queued -= queue.bytes;
+    this.#unqueue(queue.bytes);
     queue.clear();
   }
 
   #signalDrain(stream: StreamState): void {
     const { sendLowWater, sendBuffer } = this.#limits;
-    const lowWater = this.#queued < sendBuffer ? sendLowWater : 0;
+    const lowWater = this.#queued < Math.min(sendBuffer, this.#sendBudget.left) ? sendLowWater : 0;
     if (!stream.awaitsDrain || stream.queue.bytes > lowWater) return;
     stream.awaitsDrain = false;
     this.#emit({ type: 'drained', stream: stream.id });

@@ -2,6 +2,7 @@ import assert from 'node:assert';
 import type { Departure } from './delivery-rate.ts';
 import { Fifo } from './fifo.ts';
 import { protocolError } from './frame.ts';
+import type { SendBudget } from './send-budget.ts';
 
 /** A reliable frame as it went out: header first, then the payload by reference. */
 export interface SentFrame extends Departure {
@@ -14,9 +15,15 @@ export interface SentFrame extends Departure {
 
 /** The reliable frames that the peer has not acknowledged, oldest first, ready to be sent again on another path. */
 export class ResendBuffer {
+  readonly #budget: SendBudget;
   readonly #frames = new Fifo<SentFrame>();
   #first = 0;
+  #bytes = 0;
   #controlBytes = 0;
+
+  constructor(budget: SendBudget) {
+    this.#budget = budget;
+  }
 
   /** The sequence number of the oldest unacknowledged frame. */
   get first(): number {
@@ -26,6 +33,11 @@ export class ResendBuffer {
   /** The sequence number that the next new frame gets. */
   get next(): number {
     return this.#first + this.#frames.length;
+  }
+
+  /** Bytes that the process may still hold for all its sessions. */
+  get left(): number {
+    return this.#budget.left;
   }
 
   get controlBytes(): number {
@@ -39,6 +51,8 @@ export class ResendBuffer {
 
   append(frame: SentFrame): void {
     this.#frames.push(frame);
+    this.#bytes += frame.bytes;
+    this.#budget.hold(frame.bytes);
     if (frame.control) this.#controlBytes += frame.bytes;
   }
 
@@ -59,7 +73,14 @@ export class ResendBuffer {
     const frame = this.#frames.shift();
     assert(frame, 'nothing is left to acknowledge');
     this.#first += 1;
+    this.#bytes -= frame.bytes;
+    this.#budget.release(frame.bytes);
     if (frame.control) this.#controlBytes -= frame.bytes;
     return frame;
+  }
+
+  /** Gives the session's share of the process budget back. */
+  dispose(): void {
+    this.#budget.release(this.#bytes);
   }
 }

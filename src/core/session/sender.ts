@@ -60,7 +60,7 @@ export class SequenceSender {
 
   /**
    * First what must be sent again, then new frames, as far as the path's room and its share in flight reach. That share follows what
-   * the peer says of round trip and window, and all of it is kept, so it has a limit of our own. A batch of data ends where a TLS
+   * the peer says of round trip and window, and all of it is kept, so it has limits of our own. A batch of data ends where a TLS
    * record does: a record for what goes beyond costs as much of the processor as a full one.
    */
   addTo(batch: Batch, path: Path, now: Instant): void {
@@ -70,7 +70,7 @@ export class SequenceSender {
       batch.add([encodeHeader(FrameType.ACTIVE, 0, 0, path.cursor)]);
     }
     path.busy = true;
-    while (path.inFlight < Math.min(path.inFlightLimit, this.#limits.maxSessionWindow)) {
+    while (path.inFlight < Math.min(path.inFlightLimit, this.#mostInFlight)) {
       const room = most - batch.bytes - FRAME_HEADER_BYTES;
       if (room < LEAST_PAYLOAD) return;
       const frame = this.#frameFor(path, room);
@@ -101,6 +101,11 @@ export class SequenceSender {
     path?.skipTo(next);
     if (newest) path?.noteProgress(newest, sentHere - 1, now);
     return true;
+  }
+
+  get #mostInFlight(): number {
+    const { initialSessionWindow, maxSessionWindow } = this.#limits;
+    return Math.min(maxSessionWindow, Math.max(initialSessionWindow, this.#buffer.left));
   }
 
   #frameFor(path: Path, room: number): SentFrame | undefined {

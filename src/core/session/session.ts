@@ -16,12 +16,13 @@ import { Farewell } from './farewell.ts';
 import { Fifo } from './fifo.ts';
 import { encodeHeader, FrameType } from './frame.ts';
 import { Incoming } from './incoming.ts';
-import { DEFAULT_LIMITS, PROCESS_WINDOW_BUDGET, type SessionLimits } from './limits.ts';
+import { DEFAULT_LIMITS, PROCESS_SEND_BUDGET, PROCESS_WINDOW_BUDGET, type SessionLimits } from './limits.ts';
 import { Mux } from './mux.ts';
 import { goawayFrame } from './outgoing.ts';
 import { PathSet } from './path-set.ts';
 import type { Path, PathStats } from './path.ts';
 import { ResendBuffer, type SentFrame } from './resend.ts';
+import { SendBudget } from './send-budget.ts';
 import { SequenceSender } from './sender.ts';
 import { WindowBudget } from './window.ts';
 
@@ -32,8 +33,10 @@ export interface SessionOptions {
   /** The handshake that the first paths' keys come from; 0 on a new session. */
   epoch?: number;
   limits?: Partial<SessionLimits>;
-  /** Shared by the sessions of a process. */
+  /** Shared by the sessions of a process, … */
   budget?: WindowBudget;
+  /** … and so is this. */
+  sendBudget?: SendBudget;
 }
 
 export interface SessionStats {
@@ -67,6 +70,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   readonly #limits: SessionLimits;
   readonly #outputs = new Fifo<SessionOutput>();
   readonly #mux: Mux;
+  readonly #unacknowledged: ResendBuffer;
   readonly #sender: SequenceSender;
   readonly #datagrams: DatagramQueue;
   readonly #paths: PathSet;
@@ -79,24 +83,23 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
   #now: Instant;
   #closed = false;
 
-  constructor({ role, sessionId, epoch = 0, limits, budget }: SessionOptions, now: Instant) {
+  constructor({ role, sessionId, epoch = 0, limits, ...budgets }: SessionOptions, now: Instant) {
+    const {
+      budget = new WindowBudget(PROCESS_WINDOW_BUDGET),
+      sendBudget = new SendBudget(PROCESS_SEND_BUDGET),
+    } = budgets;
     this.#epoch = epoch;
     this.#now = now;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#farewell = new Farewell(this.#limits.closeTimeoutMs);
     const emit = (output: SessionOutput): void => this.#outputs.push(output);
-    const unacknowledged = new ResendBuffer();
-    this.#sender = new SequenceSender(this.#limits, unacknowledged, (sequence, frameBytes, room) =>
+    this.#unacknowledged = new ResendBuffer(sendBudget);
+    this.#sender = new SequenceSender(this.#limits, this.#unacknowledged, (sequence, frameBytes, room) =>
       this.#newFrame(sequence, frameBytes, room),
     );
     this.#datagrams = new DatagramQueue(this.#limits.datagrams);
-    this.#paths = new PathSet(unacknowledged, emit, now);
-    this.#mux = new Mux({
-      role,
-      limits: this.#limits,
-      budget: budget ?? new WindowBudget(PROCESS_WINDOW_BUDGET),
-      emit,
-    });
+    this.#paths = new PathSet(this.#unacknowledged, emit, now);
+    this.#mux = new Mux({ role, limits: this.#limits, budget, sendBudget, emit });
     this.#incoming = new Incoming({
       role,
       sessionId,
@@ -381,6 +384,7 @@ export class SessionMachine implements Machine<SessionInput, SessionOutput> {
     this.#outputs.push({ type: 'closed', end });
     this.#closed = true;
     this.#mux.dispose();
+    this.#unacknowledged.dispose();
   }
 }
 

@@ -6,13 +6,14 @@ import { DEFAULT_LIMITS } from '../../../src/core/session/limits.ts';
 import { windowFrame } from '../../../src/core/session/outgoing.ts';
 import { Path } from '../../../src/core/session/path.ts';
 import { ResendBuffer, type SentFrame } from '../../../src/core/session/resend.ts';
+import { SendBudget } from '../../../src/core/session/send-budget.ts';
 import { SequenceSender } from '../../../src/core/session/sender.ts';
 
 const KIB = 1024;
 
 /** A sender with `count` frames to make, each DATA of 4 KiB unless told otherwise. */
 function senderOf(count: number, make = dataFrame, controlBytes = DEFAULT_LIMITS.controlBytes) {
-  const buffer = new ResendBuffer();
+  const buffer = new ResendBuffer(new SendBudget(Infinity));
   const sender = new SequenceSender({ ...DEFAULT_LIMITS, controlBytes }, buffer, (sequence) =>
     sequence < count ? make(sequence) : undefined,
   );
@@ -79,7 +80,7 @@ describe('the sender of reliable frames', () => {
   it('fills a batch to its last byte, where a TLS record ends, and leaves out what is not worth a frame', () => {
     const source = (sequence: number, _frameBytes: unknown, room: number) =>
       dataFrame(sequence, Math.min(64 * KIB, room));
-    const sender = new SequenceSender(DEFAULT_LIMITS, new ResendBuffer(), source);
+    const sender = new SequenceSender(DEFAULT_LIMITS, new ResendBuffer(new SendBudget(Infinity)), source);
     const path = pathFrom(0);
     Object.defineProperty(path, 'inFlightLimit', { value: Infinity });
     const batches = [256 * KIB, 80 * KIB, 17 * KIB].map((room) => {
