@@ -41,6 +41,8 @@ export class AgentSocket {
     const path = socketPath(folder);
     const server = createServer((socket) => {
       socket.on('error', () => socket.destroy());
+      // Whoever asks waits no longer, and while one stays connected the server doesn't close.
+      socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy());
       socket.end(JSON.stringify(status()));
     });
     try {

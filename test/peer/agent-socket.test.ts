@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -51,6 +52,15 @@ describe('agents of one home', () => {
     expect(await runningAgents(folder)).toEqual([{ pid: stopped.pid }]);
     stopped.kill('SIGKILL');
     await once(stopped, 'close');
+  });
+
+  it('end although somebody who asked them stays connected', async () => {
+    const here = await AgentSocket.listen(folder, () => status);
+    const asker = connect({ path: join(folder, `${process.pid}.sock`), allowHalfOpen: true });
+    await once(asker.resume(), 'end');
+    await here.close();
+    expect(asker.closed).toBe(false);
+    asker.destroy();
   });
 
   it('share their folder with whatever else lies there', async () => {
