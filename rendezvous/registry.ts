@@ -45,7 +45,7 @@ type Contender = Extract<Client, { state: 'contending' }>;
 
 /** Leases, handshakes and departures are looked at this often; none of them is shorter than five seconds. */
 const SWEEP_MS = 1_000;
-const MESSAGE_RATE = { perSecond: 200, burst: 1_000 };
+const MESSAGE_RATE = { perSecond: LIMITS.messagesPerSecond, burst: LIMITS.messagesBurst };
 const DRAIN_MIN_MS = 250;
 const DRAIN_SPREAD_MS = 4_750;
 

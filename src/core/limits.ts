@@ -44,6 +44,9 @@ export const LIMITS = {
   /** A server has an eighth of its connections for one address: a carrier or an office may have hundreds of peers behind one, each with two. */
   connectionsPerAddress: 1_024,
   queuedMessagesPerClient: 64,
+  /** Of one instance; it keeps to less by itself. */
+  messagesPerSecond: 200,
+  messagesBurst: 1_000,
   registrations: 8_192,
   instancesPerPeer: 64,
   /** With how many others an instance has introductions that a `gone` would have to reach. */

@@ -8,6 +8,7 @@ import type { ToNode, ToRendezvous } from '../core/protocol/rendezvous.ts';
 import { systemClock, type Clock } from './clock.ts';
 import type { MessageChannel } from './message-channel.ts';
 import type { Origin } from './origin.ts';
+import { PacedMessages } from './paced-messages.ts';
 import { Race } from './race.ts';
 import {
   refusal,
@@ -57,6 +58,8 @@ const STOOD_MS = 10_000;
 /** The first pings come close together: one clock sample may have met a queue. */
 const FIRST_PINGS_MS = [0, 250, 500];
 const PING_MS = 20_000;
+/** However many things wait for what this connection carries, they are checked by one ping. */
+const LEAST_PING_MS = 100;
 /** A ping without an answer for so long has another connection begun beside this one, … */
 const DOUBT_MS = 2_500;
 /** … sooner where something waits for what this one carries (or three round trips), … */
@@ -80,6 +83,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
   readonly #race: Race<Registered>;
   #channel: MessageChannel | undefined;
+  readonly #messages: PacedMessages;
   #grant: Grant | undefined;
   #deployment: PeerId | undefined;
   #restartInMs: number | undefined;
@@ -88,6 +92,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #cancelRetry: (() => void) | undefined;
   #cancelStood: (() => void) | undefined;
   #cancelPing: (() => void) | undefined;
+  #pingedAt = -Infinity;
   /** When a ping without an answer gives rise to doubt; `undefined` while all are answered. */
   #doubtAt: number | undefined;
   #cancelDoubt: (() => void) | undefined;
@@ -100,6 +105,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     super();
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#messages = new PacedMessages(this.#clock, (message) => this.#channel?.send(message));
     this.#deployment = options.deployment;
     const fresh = () => new Uint8Array(randomBytes(16));
     const { boot = fresh(), instance = fresh(), secret = fresh() } = options;
@@ -154,7 +160,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   /** False when there is no registration now; then nothing was sent. */
   send(message: ToRendezvous): boolean {
-    this.#channel?.send(message);
+    if (this.#channel) this.#messages.send(message);
     return this.#channel !== undefined;
   }
 
@@ -185,7 +191,10 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   check(): void {
     if (!this.#channel) return;
     this.#cancelPing?.();
-    this.#ping(FIRST_PINGS_MS.length, Math.max(CHECK_DOUBT_MS, 3 * (this.rttMs ?? 0)));
+    const ping = () => this.#ping(FIRST_PINGS_MS.length, Math.max(CHECK_DOUBT_MS, 3 * (this.rttMs ?? 0)));
+    const wait = this.#pingedAt + LEAST_PING_MS - this.#clock.now();
+    if (wait <= 0) ping();
+    else this.#cancelPing = this.#clock.setTimer(ping, wait);
   }
 
   /** Drops the connection, which may be dead in silence, and opens a new one at once. */
@@ -288,7 +297,8 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #ping(count: number, patienceMs = DOUBT_MS): void {
     const wait = (FIRST_PINGS_MS[count + 1] ?? Infinity) - (FIRST_PINGS_MS[count] ?? 0);
     const now = this.#clock.now();
-    this.#channel?.send({ t: 'ping', sent: now });
+    this.#pingedAt = now;
+    this.#messages.sendNow({ t: 'ping', sent: now });
     this.#cancelSilence ??= this.#clock.setTimer(() => this.#onSilence(), PONG_MS);
     if (this.#doubtAt === undefined || this.#doubtAt > now + patienceMs) {
       this.#doubtAt = now + patienceMs;
@@ -343,6 +353,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#cancelRetry?.();
     this.#cancelStood?.();
     this.#cancelPing?.();
+    this.#messages.clear();
     this.#trust();
   }
 }
