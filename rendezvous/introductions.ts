@@ -26,7 +26,7 @@ export interface IntroductionOptions {
 /** Two peers may begin as many sessions at once as they may have. */
 const OFFERS_PER_PAIR = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
 const OFFERS_PER_CALLEE = { perSecond: 20, burst: 2 * LIMITS.sessionsPerPeer };
-/** Answers, refusals and trickled boxes from one instance to another: four for each session at least. */
+/** Answers, refusals and trickled boxes from one peer, whatever instances it has, to an instance of another: four for each session at least. */
 const FORWARDED_PER_PAIR = { perSecond: 40, burst: 5 * LIMITS.sessionsPerPeer };
 /** Names, and offers to whom isn't there: nobody shall find out by trying who is. */
 const LOOKUPS = { perSecond: 10, burst: 30 };
@@ -197,7 +197,7 @@ export class Introductions {
   ): Registration {
     const registration = this.#options.registrations.get(instanceKey(peerIdOf(to), instance));
     if (!registration) throw offline();
-    if (!this.#forwarded.take(`${from.key} ${registration.key}`, now))
+    if (!this.#forwarded.take(`${from.id} ${registration.key}`, now))
       throw rateLimited('too many messages to this peer');
     return registration;
   }

@@ -65,7 +65,7 @@ describe('introductions', () => {
     expect(told).toEqual([0, ...Array.from({ length: LIMITS.contactsPerInstance }, () => 1)]);
   });
 
-  it('carry some hundred messages at once from one instance to another, then forty a second', () => {
+  it('carry some hundred messages at once from one peer to an instance of another, then forty a second', () => {
     const world = new RegistryWorld();
     const bob = new TestNode(world, 'bob').register();
     const [alice, carol] = [new TestNode(world, 'alice').register(), new TestNode(world, 'carol').register()];
@@ -80,6 +80,8 @@ describe('introductions', () => {
     for (let n = 0; n < 400; n++) trickle(alice, n);
     expect(bob.received('trickle')).toHaveLength(320);
     expect(new Set(alice.errors)).toEqual(new Set(['RATE_LIMITED']));
+    trickle(new TestNode(world, 'alice', { instance: 'another', role: 'dial' }).register(), 1);
+    expect(bob.received('trickle')).toHaveLength(320);
     trickle(carol, 1);
     expect(bob.received('trickle')).toHaveLength(321);
     world.advance(1_000);
