@@ -57,17 +57,27 @@ class SocksClient {
   }
 
   async serve(): Promise<void> {
-    const socket = this.#socket;
-    socket.setTimeout(GREETING_TIMEOUT_MS, () => socket.destroy());
-    const methods = await take(socket, readGreeting, MAX_REQUEST_BYTES);
-    if (!methods.includes(NO_AUTHENTICATION)) return this.#refuse(methodReply(NO_METHOD));
-    socket.write(methodReply(NO_AUTHENTICATION));
-    const { command, address } = await take(socket, readRequest, MAX_REQUEST_BYTES);
-    socket.setTimeout(0);
+    const request = await this.#greet();
+    if (!request) return this.#refuse(methodReply(NO_METHOD));
+    const { command, address } = request;
     if (!address) return this.#refuse(reply(REPLY.addressTypeNotSupported));
     if (command === COMMAND.connect) return this.#connect(address);
     if (command === COMMAND.udpAssociate) return this.#associate(address);
     this.#refuse(reply(REPLY.commandNotSupported));
+  }
+
+  /** Its request, all within its time however slowly it comes; `undefined` where it wants to authenticate. */
+  async #greet() {
+    const socket = this.#socket;
+    const late = setTimeout(() => socket.destroy(), GREETING_TIMEOUT_MS);
+    try {
+      const methods = await take(socket, readGreeting, MAX_REQUEST_BYTES);
+      if (!methods.includes(NO_AUTHENTICATION)) return undefined;
+      socket.write(methodReply(NO_AUTHENTICATION));
+      return await take(socket, readRequest, MAX_REQUEST_BYTES);
+    } finally {
+      clearTimeout(late);
+    }
   }
 
   #refuse(words: Uint8Array): void {

@@ -152,6 +152,18 @@ describe('-D', () => {
     ]);
   });
 
+  it('waits for a request as long as for any, however slowly it comes', async () => {
+    const [forward] = await start({ dynamic: [parseDynamic('0')] });
+    const { address, port } = parseEndpoint(forward!.listen);
+    const socket = connect(port, address).on('error', () => {});
+    closers.push(() => socket.destroy());
+    socket.write(Uint8Array.of(5, 255));
+    const trickling = setInterval(() => socket.write(Uint8Array.of(0)), 1_000);
+    await once(socket.resume(), 'close');
+    clearInterval(trickling);
+    expect(socket.bytesWritten).toBeLessThan(100);
+  }, 60_000);
+
   it('with --expose any reaches everything but what no one may reach, by any name or spelling', async () => {
     bob.addExposure('any');
     const port = await capitals();
