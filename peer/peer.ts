@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { isPeerId, type Identity, type PeerId } from '../src/core/identity.ts';
 import { checkOptions } from '../src/core/check-options.ts';
@@ -9,6 +8,7 @@ import { parseInvite } from '../src/core/invite.ts';
 import { pathTerms, type PathRequest } from '../src/core/punch/situation.ts';
 import type { NatProfile } from '../src/core/nat/behavior.ts';
 import { systemClock } from '../src/net/clock.ts';
+import { Emitter } from '../src/net/emitter.ts';
 import { allowRuleText, DENIED, parseAllowRule } from './allow-list.ts';
 import {
   acceptOptions,
@@ -104,7 +104,7 @@ export interface PeerEvents {
 const ALL_PATHS: readonly PathRequest[] = ['udp', 'tcp', 'relay'];
 
 /** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
-export class Peer extends EventEmitter<PeerEvents> {
+export class Peer extends Emitter<PeerEvents> {
   readonly id: PeerId;
   readonly home: Home;
   readonly settings: SettingsFile;

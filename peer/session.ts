@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { hex } from '../src/core/bytes.ts';
 import { checkOptions } from '../src/core/check-options.ts';
@@ -20,6 +19,7 @@ import { WindowBudget } from '../src/core/session/window.ts';
 import { otherRole, type SessionKeys, type SessionRole } from '../src/core/session/keys.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
+import { Emitter } from '../src/net/emitter.ts';
 import { SessionDriver } from '../src/net/session-driver.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';
 import { pingOptions, waitingOptions, whenDirectOptions } from './check-options.ts';
@@ -89,7 +89,7 @@ const budgets = {
 };
 
 /** Two peers, one conversation: its streams stay while its paths come and go. */
-export class Session extends EventEmitter<SessionEvents> {
+export class Session extends Emitter<SessionEvents> {
   readonly id: string;
   readonly peer: PeerId;
   readonly role: SessionRole;

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { join } from 'node:path';
 import { isAddress } from '../src/core/address.ts';
 import { checkOptions } from '../src/core/check-options.ts';
@@ -6,6 +5,7 @@ import { parseHostPort, type Endpoint } from '../src/core/endpoint.ts';
 import type { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
+import { Emitter } from '../src/net/emitter.ts';
 import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
 import { readJoinToken } from '../src/net/join-token.ts';
@@ -50,7 +50,7 @@ export interface RelayEvents {
 const STUN_PORT = 3478;
 
 /** A relay of its own: takes circuits, answers STUN, and is announced by the rendezvous. */
-export class RelayServer extends EventEmitter<RelayEvents> {
+export class RelayServer extends Emitter<RelayEvents> {
   readonly id: PeerId;
   readonly url: string;
   readonly stun: { readonly udp: readonly Endpoint[]; readonly tcp: readonly Endpoint[] };

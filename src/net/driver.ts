@@ -1,6 +1,7 @@
 import type { Instant, Machine } from '../core/machine.ts';
 import type { Clock } from './clock.ts';
 import { microtask } from './microtask.ts';
+import { uncaught } from './uncaught.ts';
 
 /**
  * Runs a machine: one mutation, drain, arm one timer. What the machine hands out goes to `perform`, which may feed new
@@ -91,7 +92,11 @@ export class Driver<Input, Output> {
   /** @returns when the machine wants to be called after that */
   #performAll(): Instant | undefined {
     for (let output = this.#machine.poll(); output !== undefined; output = this.#machine.poll()) {
-      this.#perform(output);
+      try {
+        this.#perform(output);
+      } catch (thrown) {
+        uncaught(thrown); // by a callback of the program's: the other outputs and the next deadline wait for nobody
+      }
     }
     return this.#machine.deadline;
   }

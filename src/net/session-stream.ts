@@ -3,6 +3,7 @@ import { ZERO } from '../core/zero.ts';
 import { isErrorCode, SallyportError, type ErrorCode } from '../core/errors.ts';
 import type { StreamId } from '../core/session/events.ts';
 import { takesAtOnce } from './takes-at-once.ts';
+import { uncaught } from './uncaught.ts';
 import { Unread } from './unread.ts';
 
 /** What a stream asks of the session that carries it. */
@@ -104,7 +105,11 @@ export class SessionStream extends Duplex {
 
   override push(chunk: Uint8Array | null, encoding?: BufferEncoding): boolean {
     if (chunk === null || !takesAtOnce(this)) return super.push(chunk, encoding);
-    this.emit('data', chunk);
+    try {
+      this.emit('data', chunk);
+    } catch (thrown) {
+      uncaught(thrown); // to whom it is pushed from, `_read`, it would be a failure of the stream's
+    }
     return true;
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Peer, Relay, Rendezvous, Stream, type SallyportError, type Service } from '../../src/index.ts';
+import { uncaughtMessages } from '../uncaught.ts';
 
 let folder: string;
 let rendezvous: Rendezvous;
@@ -70,6 +71,56 @@ describe('the library', () => {
       const stream = await session.open(name);
       await expect(answerTo(stream, 'hello')).rejects.toMatchObject({ code: 'INTERNAL' });
     }
+  });
+
+  // As with net.Server: a program that hears of what is uncaught, and goes on, shall find its other sessions and streams as they were.
+  describe('lets what a listener of the program throws be uncaught, and goes on', () => {
+    const uncaught = uncaughtMessages();
+    const boom = (what: string) => () => {
+      throw new Error(what);
+    };
+
+    it('of a peer or a session', async () => {
+      const bob = await start('bob', ['any']);
+      bob.handle('echo', (stream) => stream.pipe(stream));
+      bob.on('session', boom('their session')).on('stream', boom('record'));
+      const alice = await start('alice');
+      alice.on('session', (session) => {
+        for (const event of ['attached', 'path', 'trace', 'closed'] as const) session.on(event, boom(event));
+        throw new Error('session');
+      });
+      const session = await alice.connect(bob.id);
+      expect(await answerTo(await session.open('echo'), 'hello')).toBe('hello');
+      expect(await session.whenDirect({ timeout: 10_000 })).toMatchObject({ direct: true });
+      await session.close();
+      await expect.poll(() => [...alice.sessions, ...bob.sessions]).toEqual([]);
+      const told = ['session', 'their session', 'record', 'attached', 'path', 'trace', 'closed'];
+      expect(uncaught).toEqual(new Set(told));
+    });
+
+    it.each(['tcp', 'relay'] as const)('of a stream by %s', async (path) => {
+      const bob = await start('bob', ['any']);
+      bob.handle('echo', (stream) => stream.pipe(stream));
+      bob.handle('count', (stream) => {
+        let bytes = 0;
+        stream.pause();
+        setTimeout(() => stream.resume(), 50); // some of it is taken from what waits, some as it comes
+        stream.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          throw new Error('data');
+        });
+        stream.on('end', () => stream.end(String(bytes)));
+      });
+      const session = await (await start('alice')).connect(bob.id, { paths: [path] });
+      const [counted, echoed] = await Promise.all([session.open('count'), session.open('echo')]);
+      echoed.write('before');
+      counted.write('that', boom('written'));
+      counted.on('drain', boom('drain')).write(Buffer.alloc(4 << 20));
+      counted.end();
+      expect(await text(counted)).toBe(String((4 << 20) + 'that'.length));
+      expect(await answerTo(echoed, ' and after')).toBe('before and after');
+      expect(uncaught).toEqual(new Set(['data', 'written']));
+    });
   });
 
   it('says at once that there is no such path', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Instant, Machine } from '../../src/core/machine.ts';
 import { systemClock, type Clock } from '../../src/net/clock.ts';
 import { Driver } from '../../src/net/driver.ts';
+import { uncaughtMessages } from '../uncaught.ts';
 
 /** Gives out what it was handed as one batch, and the instants at which its time was up. */
 class Batches implements Machine<string, string> {
@@ -67,5 +68,29 @@ describe('a driver', () => {
     expect(outputs).toEqual([]);
     await new Promise(setImmediate);
     expect(outputs).toEqual(['connected opened used']);
+  });
+
+  describe('that calls back what throws', () => {
+    const uncaught = uncaughtMessages();
+
+    it('performs what comes after it, and wakes when it would have', async () => {
+      const machine = new Batches();
+      const outputs: string[] = [];
+      const driver = new Driver<string, string>(machine, systemClock, (output) => {
+        outputs.push(output);
+        if (output !== 'first') return;
+        driver.handle('second');
+        throw new Error(output);
+      });
+      machine.deadline = systemClock.now() + 20;
+      const performed = new Promise<void>((resolve) => {
+        machine.handleTimeout = () => resolve();
+      });
+      driver.handle('first');
+      await performed;
+      driver.stop();
+      expect(outputs).toEqual(['first', 'second']);
+      expect(uncaught).toEqual(new Set(['first']));
+    });
   });
 });
