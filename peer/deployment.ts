@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { scopeOf } from '../src/core/address.ts';
-import { SallyportError } from '../src/core/errors.ts';
+import { notWanted, SallyportError } from '../src/core/errors.ts';
 import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
@@ -81,7 +81,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** A rendezvous could name others without end, and with them any host for all its peers to dial. */
   readonly #newRelays: TokenBucket;
   #cancelWarming: (() => void) | undefined;
-  #resolving = new Map<string, Deferred<NameHolder | undefined>>();
+  /** Who waits for an answer, and for which name. */
+  readonly #resolving = new Map<Deferred<NameHolder | undefined>, string>();
   #stopWatching: () => void;
   readonly #closing = new AbortController();
 
@@ -206,10 +207,16 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     return () => cancel();
   }
 
-  /** Whose name this is, by the rendezvous's word; `undefined` for nobody's. */
-  async resolve(name: string): Promise<NameHolder | undefined> {
-    const waiting = this.#resolving.get(name) ?? deferred<NameHolder | undefined>();
-    this.#resolving.set(name, waiting);
+  /**
+   * Whose name this is, by the rendezvous's word; `undefined` for nobody's.
+   * @throws SallyportError `TIMEOUT`, `ABORTED`, `SESSION_CLOSED`
+   */
+  async resolve(name: string, signal?: AbortSignal): Promise<NameHolder | undefined> {
+    if (signal?.aborted) throw notWanted();
+    const waiting = deferred<NameHolder | undefined>();
+    const abort = () => waiting.reject(notWanted());
+    signal?.addEventListener('abort', abort);
+    this.#resolving.set(waiting, name);
     this.send({ t: 'resolve', name });
     const cancel = this.#clock.setTimer(
       () => waiting.reject(new SallyportError('TIMEOUT', 'the rendezvous did not answer')),
@@ -219,7 +226,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
       return await waiting.promise;
     } finally {
       cancel();
-      this.#resolving.delete(name);
+      signal?.removeEventListener('abort', abort);
+      this.#resolving.delete(waiting);
     }
   }
 
@@ -229,6 +237,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#cancelWarming?.();
     this.#signal.close();
     for (const relay of this.#warmed) relay.close();
+    for (const waiting of this.#resolving.keys()) waiting.reject(peerClosed());
   }
 
   get #warmed(): RelayLink[] {
@@ -251,7 +260,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   #onMessage(message: SignalMessage): void {
     if (message.t === 'resolved') {
       const { name, id, successions } = message;
-      this.#resolving.get(name)?.resolve(id && { id: peerIdOf(id), successions });
+      const holder = id && { id: peerIdOf(id), successions };
+      for (const [waiting, asked] of this.#resolving) if (asked === name) waiting.resolve(holder);
     } else {
       this.emit('message', message);
     }
@@ -301,6 +311,11 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
       relay.close();
     }
   }
+}
+
+/** Why nothing is waited for any longer. */
+export function peerClosed(): SallyportError {
+  return new SallyportError('SESSION_CLOSED', 'this peer was closed');
 }
 
 function rendezvousOf({ rendezvous, settings }: JoinOptions): RememberedRendezvous[] {

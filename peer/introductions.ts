@@ -18,6 +18,7 @@ import { withEither } from '../src/net/either-signal.ts';
 import type { SignalMessage } from '../src/net/signal.ts';
 import { Admission, type AdmissionOptions, type ForwardedOffer } from './admission.ts';
 import { Conversation } from './conversation.ts';
+import { peerClosed } from './deployment.ts';
 import { firstPath } from './first-path.ts';
 import type { Network } from './network.ts';
 import { Offering, type OfferTerms } from './offering.ts';
@@ -135,7 +136,7 @@ export class Introductions {
 
   /** Whoever still waits for a peer's answer waits in vain, and new offers are refused; sessions go on. */
   beginNoMore(): void {
-    this.#closing.abort(new SallyportError('SESSION_CLOSED', 'this peer was closed'));
+    this.#closing.abort(peerClosed());
   }
 
   close(): void {

@@ -18,7 +18,7 @@ interface Naming {
 /**
  * Acts with the peer whose name this is. A name is resolved once and pinned: the rendezvous could name somebody else (docs/threat-model.md).
  * That it still names the same peer is asked while `act` is under way with that one, and ends it where it doesn't.
- * @throws SallyportError `USAGE`, `PEER_OFFLINE`, `IDENTITY_CHANGED`, `NAME_UNPINNED`
+ * @throws SallyportError `USAGE`, `PEER_OFFLINE`, `IDENTITY_CHANGED`, `NAME_UNPINNED`, `TIMEOUT`, `ABORTED`
  */
 export async function withNamed<Result>(
   naming: Naming,
@@ -38,9 +38,9 @@ export async function withNamed<Result>(
 /** `undefined` also where the rendezvous says nothing. */
 async function contradiction(
   pinned: PeerId,
-  { name, deployment }: Naming,
+  { name, deployment, signal }: Naming,
 ): Promise<SallyportError | undefined> {
-  const holder = await deployment.resolve(name).catch(() => undefined);
+  const holder = await deployment.resolve(name, signal).catch(() => undefined);
   // The pin follows when that id is in a session, and it is found by the one that was pinned.
   if (!holder || holder.id === pinned || leads(pinned, holder.id, holder.successions ?? new Uint8Array()))
     return undefined;
@@ -49,8 +49,8 @@ async function contradiction(
   return new SallyportError('IDENTITY_CHANGED', message, { hint });
 }
 
-async function resolveName({ name, acceptName, deployment, settings }: Naming): Promise<PeerId> {
-  const named = (await deployment.resolve(name))?.id;
+async function resolveName({ name, acceptName, deployment, settings, signal }: Naming): Promise<PeerId> {
+  const named = (await deployment.resolve(name, signal))?.id;
   if (named === undefined) {
     throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`, {
       hint: looksLikeId(name)

@@ -24,7 +24,7 @@ import {
 import { parseExposure, type Exposure } from './exposure.ts';
 import { History, rememberSuccess } from './history.ts';
 import { Home } from './home.ts';
-import { Deployment } from './deployment.ts';
+import { Deployment, peerClosed } from './deployment.ts';
 import { Introductions } from './introductions.ts';
 import type { ListenPermit } from './listen-permit.ts';
 import { oneself, withNamed } from './names.ts';
@@ -365,7 +365,7 @@ export class Peer extends Emitter<PeerEvents> {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new SallyportError('SESSION_CLOSED', 'this peer was closed');
+    if (this.#closed) throw peerClosed();
   }
 
   /** Opens a session with a peer, which may be up under another id than the one that is known here. */

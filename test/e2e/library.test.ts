@@ -304,7 +304,11 @@ describe('the library', () => {
   it('that is closed lets nobody wait for a peer that has not answered', async () => {
     const bob = await start('bob', ['any']);
     const alice = await start('alice');
-    const calls = [alice.connect(bob.id), alice.connect(bob.id, { signal: new AbortController().signal })];
+    const calls = [
+      alice.connect(bob.id),
+      alice.connect(bob.id, { signal: new AbortController().signal }),
+      alice.connect('bob-by-name'),
+    ];
     const refused = Promise.allSettled([...calls, alice.plan(bob.id)]);
     await alice.close();
     for (const outcome of await refused)
@@ -342,6 +346,21 @@ describe('the library', () => {
     await closed;
     expect(session.end).toMatchObject({ code: 'SESSION_CLOSED' });
     await expect(session.ping({ signal: waiting.signal })).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
+  });
+
+  it('gives up asking whose a name is when told', async () => {
+    const alice = await start('alice');
+    const [first, second] = [new AbortController(), new AbortController()];
+    const connecting = alice.connect('bob', { signal: first.signal });
+    const planning = alice.plan('bob', { signal: second.signal });
+    const other = alice.connect('bob');
+    const outcomes = Promise.allSettled([connecting, planning, other]);
+    first.abort();
+    second.abort();
+    const codes = ['ABORTED', 'ABORTED', 'PEER_OFFLINE'];
+    expect(await outcomes).toMatchObject(codes.map((code) => ({ reason: { code } })));
+    const unwanted = { signal: first.signal };
+    await expect(alice.connect('bob', unwanted)).rejects.toMatchObject({ code: 'ABORTED' });
   });
 
   it('says in whenDirect why a session is relayed', async () => {
