@@ -14,9 +14,11 @@ import {
   acceptOptions,
   callOptions,
   exposeOptions,
+  exposureOptions,
   handlerOptions,
   inviteOptions,
   peerOptions,
+  permitOptions,
   pipeOptions,
   reconfiguration,
   waitingOptions,
@@ -238,11 +240,13 @@ export class Peer extends Emitter<PeerEvents> {
 
   /** @see parseExposure */
   addExposure(exposure: Exposure): void {
+    checkOptions(exposureOptions, { exposure });
     this.#services.exposures.push(exposure);
   }
 
   /** Lets allowed peers have this one listen. @see parsePermit */
   permitListen(permit: ListenPermit): void {
+    checkOptions(permitOptions, { permit });
     this.#services.permits.push(permit);
   }
 

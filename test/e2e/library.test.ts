@@ -146,8 +146,11 @@ describe('the library', () => {
     for (const call of odd) await expect(call()).rejects.toMatchObject({ code: 'USAGE' });
     const bob = await start('bob', ['any']);
     const session = await alice.connect(bob.id);
-    for (const name of ['', 'a'.repeat(254), undefined as unknown as string])
+    for (const name of ['', 'a'.repeat(254), undefined as unknown as string]) {
       await expect(session.open(name)).rejects.toMatchObject({ code: 'USAGE' });
+      const usage = expect.objectContaining({ code: 'USAGE' }) as Error;
+      expect(() => bob.handle(name, () => {})).toThrow(usage);
+    }
   });
 
   // A call without types may hold anything, and none of it may be taken for something else: a text for a list, a word for yes.
@@ -186,6 +189,8 @@ describe('the library', () => {
       () => session.whenDirect({ signal: given }),
       () => session.close({ signal: given }),
       () => stream.reset(given),
+      () => alice.addExposure(given),
+      () => alice.permitListen(given),
       ...['insecure', 'open', 'relay'].map((name) => () => Rendezvous.start({ ...server, [name]: odd })),
       ...['insecure', 'signal'].map((name) => () => Relay.start({ ...relay, [name]: odd })),
       ...options.flatMap((no) => [
