@@ -9,17 +9,18 @@ const INERTIA = 0.7;
 /** Tells how a transfer goes, twice a second: the rate, what is left, and the kind of path, which may change. */
 export class Progress {
   readonly #reporter: Reporter;
-  readonly #session: Session;
+  readonly #session: Pick<Session, 'id' | 'path'>;
   /** Bytes in all; unknown to who receives. */
   readonly #total: number | undefined;
   readonly #began = systemClock.now();
   #cancel: (() => void) | undefined;
   #done = 0;
   #moved = 0;
-  #movedBefore = 0;
+  /** As it was told last: a timer is late, by seconds where this process was held up. */
+  #told = { moved: 0, at: this.#began };
   #rate: number | undefined;
 
-  constructor(reporter: Reporter, session: Session, total?: number) {
+  constructor(reporter: Reporter, session: Pick<Session, 'id' | 'path'>, total?: number) {
     this.#reporter = reporter;
     this.#session = session;
     this.#total = total;
@@ -48,9 +49,12 @@ export class Progress {
   }
 
   #tell(): void {
-    const now = ((this.#moved - this.#movedBefore) * 1_000) / EVERY_MS;
-    this.#movedBefore = this.#moved;
-    this.#rate = this.#rate === undefined ? now : INERTIA * this.#rate + (1 - INERTIA) * now;
+    const [before, now] = [this.#told, { moved: this.#moved, at: systemClock.now() }];
+    this.#told = now;
+    const elapsedMs = now.at - before.at;
+    const current = (1_000 * (now.moved - before.moved)) / elapsedMs;
+    const inertia = INERTIA ** (elapsedMs / EVERY_MS);
+    this.#rate = this.#rate === undefined ? current : inertia * this.#rate + (1 - inertia) * current;
     const rate = Math.round(this.#rate);
     const left = this.#total === undefined ? undefined : this.#total - this.#done;
     const etaSeconds = left === undefined || rate === 0 ? undefined : Math.ceil(left / rate);

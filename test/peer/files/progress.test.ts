@@ -1,0 +1,46 @@
+import { afterEach, expect, it } from 'vitest';
+import { Reporter, type EventFields } from '../../../src/cli/reporter.ts';
+import { Progress } from '../../../peer/files/progress.ts';
+
+const STOPPED_MS = 2_000;
+
+class Listener extends Reporter {
+  #heard: ((fields: EventFields) => void) | undefined;
+
+  override event(_event: string, fields: EventFields): void {
+    this.#heard?.(fields);
+  }
+
+  next(): Promise<EventFields> {
+    return new Promise((resolve) => (this.#heard = resolve));
+  }
+}
+
+const reporter = new Listener();
+let progress: Progress;
+afterEach(() => {
+  progress.stop();
+});
+
+/** As a process that is stopped, or gets no processor. */
+function standStill(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STOPPED_MS);
+}
+
+it('the rate counts the time for which the process stood still', async () => {
+  progress = new Progress(reporter, { id: 'a session', path: undefined }, 9_000_000);
+  progress.add(1_000_000, true);
+  standStill();
+  const { rate, etaSeconds } = await reporter.next();
+  expect(rate).toBeLessThanOrEqual(500_000);
+  expect(etaSeconds).toBeGreaterThanOrEqual(16);
+});
+
+it('what was told before a standstill weighs the less the longer that was', async () => {
+  progress = new Progress(reporter, { id: 'a session', path: undefined });
+  progress.add(50_000_000, true);
+  const before = Number((await reporter.next())['rate']);
+  standStill();
+  const { rate } = await reporter.next();
+  expect(Number(rate)).toBeLessThan(before / 3);
+});
