@@ -7,7 +7,7 @@ import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
-import { watchNetwork } from '../src/net/interfaces.ts';
+import { watchNetwork, type NetworkChange } from '../src/net/interfaces.ts';
 import type { Grant } from '../src/net/register.ts';
 import { RelayLink } from '../src/net/relay-link.ts';
 import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
@@ -47,7 +47,7 @@ interface DeploymentEvents {
   registered: [];
   unregistered: [why: SallyportError];
   message: [message: SignalMessage];
-  /** This host has other addresses or another route, or was asleep, or its NAT has another address: what goes by old ways may be lost. */
+  /** This host has other addresses or another route, or was (or may have been) asleep, or its NAT has another address: what goes by old ways may be lost. */
   moved: [];
   error: [error: SallyportError];
 }
@@ -110,8 +110,10 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     const sources = ([4, 6] as const).map(
       (family) => () => sourceTowards(signal.grant?.stun.udp ?? [], this.#closing.signal, family),
     );
-    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS, sources }, () => this.#onNetworkChange());
-    network.on('moved', () => this.#onNetworkChange());
+    this.#stopWatching = watchNetwork({ clock, everyMs: WATCH_MS, sources }, (change) =>
+      this.#onNetworkChange(change),
+    );
+    network.on('moved', () => this.#onNetworkChange('route'));
     if (signal.grant) this.#onRegistered(signal.grant);
   }
 
@@ -267,9 +269,13 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     }
   }
 
-  #onNetworkChange(): void {
-    this.#signal.reconnectNow();
-    for (const relay of this.#warmed) relay.reset();
+  #onNetworkChange(change: NetworkChange): void {
+    // A time of day that was set ends no connection: each is asked.
+    if (change === 'clock') this.#signal.check();
+    else {
+      this.#signal.reconnectNow();
+      for (const relay of this.#warmed) relay.reset();
+    }
     this.emit('moved');
   }
 

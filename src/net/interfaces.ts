@@ -1,4 +1,4 @@
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, uptime } from 'node:os';
 import { canonicalAddress, familyOfAddress, scopeOf, sourceOf } from '../core/address.ts';
 import type { AddressScope, Family } from '../core/address.ts';
 import type { Instant } from '../core/machine.ts';
@@ -77,7 +77,11 @@ function tunnelsLast(addresses: readonly HostAddress[]): HostAddress[] {
   return addresses.toSorted((a, b) => Number(isInner(a)) - Number(isInner(b)));
 }
 
-export type NetworkChange = 'addresses' | 'route' | 'wake';
+/**
+ * `clock`: the time of day was set, or a virtual machine was held up and has been told the time since; nothing else
+ * tells the one from the other.
+ */
+export type NetworkChange = 'addresses' | 'route' | 'wake' | 'clock';
 
 export interface WatchOptions {
   clock: Clock;
@@ -87,32 +91,42 @@ export interface WatchOptions {
   addresses?: (() => HostAddress[]) | undefined;
   /** The address that packets leave from, one for each family, where that is known: the default route may move while all addresses stay. */
   sources?: readonly (() => Promise<string | undefined>)[] | undefined;
-  /** The time of day in milliseconds, which goes on while the computer sleeps; the monotonic clock stops. */
+  /** Milliseconds since the computer was started, which go on while it sleeps; the monotonic clock stops. */
+  upClock?: (() => number) | undefined;
+  /** The time of day in milliseconds, which may be set. */
   wallClock?: (() => number) | undefined;
 }
 
 /**
  * Calls `onChange` when the host's addresses change (another network, a cable, a VPN), when its packets leave by another one, or the
- * computer was asleep; then old mappings can't be trusted. Returns the function that ends the watch.
+ * computer was, or may have been, asleep; then old mappings can't be trusted. Returns the function that ends the watch.
  */
 export function watchNetwork(options: WatchOptions, onChange: (change: NetworkChange) => void): () => void {
-  const { clock, everyMs = 3_000, addresses = hostAddresses, sources = [], wallClock = Date.now } = options;
+  const { clock, everyMs = 3_000, addresses = hostAddresses, sources = [] } = options;
+  const { upClock = () => 1_000 * uptime(), wallClock = Date.now } = options;
   let stopped = false;
   let leftFrom: readonly (string | undefined)[] = [];
   let known = fingerprint(addresses());
-  let [monotonic, wall] = [clock.now(), wallClock()];
+  let times = readClocks();
   let cancel = clock.setTimer(look, everyMs);
 
   function look(): void {
     cancel = clock.setTimer(look, everyMs);
     const current = fingerprint(addresses());
-    const [nowMonotonic, nowWall] = [clock.now(), wallClock()];
-    const slept = nowWall - wall - everyMs > SLEEP_MS || nowMonotonic - monotonic - everyMs > SLEEP_MS;
+    const now = readClocks();
+    const isFarFrom = (before: Instant, at: Instant) => at - before - everyMs > SLEEP_MS;
+    const slept = isFarFrom(times.monotonic, now.monotonic) || isFarFrom(times.up, now.up);
+    const wasSet = isFarFrom(times.wall, now.wall);
     const changed = current !== known;
-    [known, monotonic, wall] = [current, nowMonotonic, nowWall];
+    [known, times] = [current, now];
     if (changed) onChange('addresses');
     else if (slept) onChange('wake');
+    else if (wasSet) onChange('clock');
     void lookAtSources(changed || slept);
+  }
+
+  function readClocks(): { monotonic: Instant; up: Instant; wall: Instant } {
+    return { monotonic: clock.now(), up: upClock(), wall: wallClock() };
   }
 
   /** @param isTold of a change just now, which this is a part of */

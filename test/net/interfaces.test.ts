@@ -33,7 +33,13 @@ class HandClock implements Clock {
 
 function watched(): {
   clock: HandClock;
-  state: { addresses: HostAddress[]; asleep: number; source: string | undefined; over6: string | undefined };
+  state: {
+    addresses: HostAddress[];
+    asleep: number;
+    setBy: number;
+    source: string | undefined;
+    over6: string | undefined;
+  };
   changes: NetworkChange[];
   stop: () => void;
 } {
@@ -42,17 +48,20 @@ function watched(): {
   const state = {
     addresses: [lan(here)],
     asleep: 0,
+    setBy: 0,
     source: here as string | undefined,
     over6: undefined as string | undefined,
   };
   const changes: NetworkChange[] = [];
-  const wallClock = (): number => clock.time + state.asleep;
+  const upClock = (): number => clock.time + state.asleep;
+  const wallClock = (): number => upClock() + state.setBy;
   const stop = watchNetwork(
     {
       clock,
       everyMs: 1_000,
       addresses: () => state.addresses,
       sources: [() => Promise.resolve(state.source), () => Promise.resolve(state.over6)],
+      upClock,
       wallClock,
     },
     (change) => changes.push(change),
@@ -166,11 +175,29 @@ describe('watching the network', () => {
     expect(changes).toEqual(['addresses']);
   });
 
-  it('notices a sleep by the time of day running ahead', () => {
+  it('notices a sleep by what the computer’s time since its start is ahead', () => {
     const { clock, state, changes } = watched();
     state.asleep = 60_000;
     clock.pass(1_000);
     expect(changes).toEqual(['wake']);
+  });
+
+  it('notices a sleep after which the time of day was set back', () => {
+    const { clock, state, changes } = watched();
+    state.asleep = 60_000;
+    state.setBy = -60_000;
+    clock.pass(1_000);
+    expect(changes).toEqual(['wake']);
+  });
+
+  it('takes a time of day that was set ahead for no sleep, and one that was set back for nothing', () => {
+    const { clock, state, changes } = watched();
+    for (const setBy of [3_600_000, 0]) {
+      state.setBy = setBy;
+      clock.pass(1_000);
+      clock.pass(1_000);
+    }
+    expect(changes).toEqual(['clock']);
   });
 
   it('notices a sleep by its own timer coming late', () => {
