@@ -27,6 +27,8 @@ export interface OpenInvite {
 }
 
 const LIFETIME_MS = 10 * 60_000;
+/** By how much the time of day may be set back and an invite not suffer from it. */
+const CLOCK_TOLERANCE_MS = 60_000;
 
 const schema = v.object({ expires: v.number(), services: v.array(v.string()) });
 type StoredInvite = v.InferOutput<typeof schema>;
@@ -114,8 +116,10 @@ function read(path: string): StoredInvite | undefined {
   }
 }
 
+/** One that would last for longer than any invite does was made before the time of day was set back: nobody knows how old it is. */
 function isOpen(stored: StoredInvite | undefined): stored is StoredInvite {
-  return stored !== undefined && stored.expires > Date.now();
+  const leftMs = (stored?.expires ?? 0) - Date.now();
+  return leftMs > 0 && leftMs <= LIFETIME_MS + CLOCK_TOLERANCE_MS;
 }
 
 /** What the name of an invite's file ends with while it is being used up. */

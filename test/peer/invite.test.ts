@@ -126,6 +126,21 @@ describe('an invite', () => {
     expect(allowedBy(alice)).toEqual([]);
   });
 
+  it('that was made while the time of day was far ahead is no good once that is right', async () => {
+    const made = (aheadMs: number) => {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + aheadMs });
+      try {
+        return bob.invite();
+      } finally {
+        vi.useRealTimers();
+      }
+    };
+    expect(await refusalOf(alice.accept(made(365 * 24 * 3_600_000)))).toBe('NOT_AUTHORIZED');
+    expect(allowedBy(bob)).toEqual([]);
+    expect(await refusalOf(alice.accept(made(30_000)))).toBe('admitted');
+    expect(readdirSync(bob.home.invitesFolder)).toEqual([]);
+  });
+
   it('tells strangers nothing, not even that there is one', () => {
     const sent = sentBy(bob);
     const without = new Caller(meeting, bob, sent).offer();
