@@ -187,6 +187,8 @@ export class PendingOffers {
         });
       case 'LIMIT':
         return new SallyportError('LIMIT', 'the peer has as many sessions with this id as it allows');
+      case 'SESSION_UNKNOWN':
+        return new SallyportError(code, 'the peer has given this session up, or was started anew');
       default:
         return remoteFailure(code, 'the peer refused the session', 'NOT_AUTHORIZED');
     }

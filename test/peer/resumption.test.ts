@@ -81,7 +81,8 @@ describe('a session that lost all its paths', () => {
     loseAllPaths(session, theirs);
     theirs.driver.destroy(); // with no path it can't say so
     expect((await failed)[0]).toMatchObject({ code: 'SESSION_UNKNOWN' });
-    expect(session.end).toMatchObject({ code: 'SESSION_UNKNOWN' });
+    const message = 'the peer has given this session up, or was started anew';
+    expect(session.end).toMatchObject({ code: 'SESSION_UNKNOWN', message });
   });
 
   it('is not gone on with where it has ended before the answer came', async () => {
