@@ -51,7 +51,7 @@ export class TargetFolder {
    * can write to it, whatever its mode.
    * @throws SallyportError `FILE_REFUSED`, `FILE_FAILED`, `DISK_FULL`
    */
-  async makeFolder(path: readonly string[], mode = 0): Promise<{ folder: string; made: boolean }> {
+  async makeFolder(path: readonly string[], mode = 0): Promise<{ made: boolean }> {
     checkPath(path, process.platform === 'win32');
     let folder = this.#root;
     let made = false;
@@ -69,7 +69,7 @@ export class TargetFolder {
         made = false;
       }
     }
-    return { folder, made };
+    return { made };
   }
 
   /** Only for folders that `makeFolder` made: the others are not the sender's to open or close. */
@@ -80,10 +80,19 @@ export class TargetFolder {
   /** Where a file goes. `tag` is the sender's own, so that no two ever write to one part. */
   async place(path: readonly string[], tag: string): Promise<Place> {
     checkPath(path, process.platform === 'win32');
-    const { folder } = await this.makeFolder(path.slice(0, -1));
+    const folder = await this.#folderOf(path);
     const name = path.at(-1)!;
     const part = join(folder, partName(name, tag));
     return { final: join(folder, name), part, text: pathText(path) };
+  }
+
+  /** The folder that a file goes to; most are there, which one look tells however deep they are. */
+  async #folderOf(path: readonly string[]): Promise<string> {
+    const folder = join(this.#root, ...path.slice(0, -1));
+    const real = await realpath(folder).catch(() => undefined);
+    // Through a link it would be another.
+    if (real !== folder) await this.makeFolder(path.slice(0, -1));
+    return folder;
   }
 
   /** Whether a file that may be the same is under the final name. @throws SallyportError `FILE_EXISTS` where it is another */
