@@ -49,31 +49,32 @@ export async function gather(named: readonly string[], options: GatherOptions): 
       });
     }
     tops.add(top);
-    for await (const entry of below(source, [top], options)) entries.push(entry);
+    await gatherBelow(source, [top], look(source, [top]), entries, options);
   }
   return entries;
 }
 
-async function* below(
+async function gatherBelow(
   source: string,
   path: readonly string[],
+  looking: Promise<Stats>,
+  entries: Entry[],
   options: GatherOptions,
-): AsyncGenerator<Entry> {
+): Promise<void> {
   options.signal?.throwIfAborted();
   if (path.length > MAX_PATH_NAMES) throw new SallyportError('FILE_REFUSED', `${source}: is too deep`);
-  const found = await attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
+  const found = await looking;
   if (found.isFile()) {
-    yield { source, path, kind: 'file', size: found.size, ...kept(found) };
+    entries.push({ source, path, kind: 'file', size: found.size, ...kept(found) });
   } else if (found.isDirectory()) {
-    yield { source, path, kind: 'folder', size: 0, ...kept(found) };
+    entries.push({ source, path, kind: 'folder', size: 0, ...kept(found) });
     const names = await attempt(source, () => readdir(source));
-    for (const name of names.sort()) {
-      const inside = join(source, name);
+    for (const inside of lookingInto(source, path, names.sort())) {
       try {
-        yield* below(inside, [...path, name], options);
+        await gatherBelow(...inside, entries, options);
       } catch (thrown) {
         options.signal?.throwIfAborted();
-        options.onFailed(inside, asSallyportError(thrown));
+        options.onFailed(inside[0], asSallyportError(thrown));
       }
     }
   } else if (path.length === 1) {
@@ -81,6 +82,28 @@ async function* below(
   } else {
     options.onSkipped(source);
   }
+}
+
+const LOOKED_AT_ONCE = 64;
+
+type Looked = [source: string, path: readonly string[], looking: Promise<Stats>];
+
+/** What has these names in a folder, several looked at at once: one after the other, each waits for a thread and back. */
+function* lookingInto(source: string, path: readonly string[], names: readonly string[]): Generator<Looked> {
+  for (let at = 0; at < names.length; at += LOOKED_AT_ONCE) {
+    yield* names.slice(at, at + LOOKED_AT_ONCE).map((name): Looked => {
+      const inside = join(source, name);
+      const insidePath = [...path, name];
+      return [inside, insidePath, look(inside, insidePath)];
+    });
+  }
+}
+
+/** A link that is named is followed, others are what they are. */
+function look(source: string, path: readonly string[]): Promise<Stats> {
+  const looking = attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));
+  looking.catch(() => {}); // told when its turn comes
+  return looking;
 }
 
 /** As `Entry.modified`; what is older counts as of 1970. */
