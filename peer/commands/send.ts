@@ -62,7 +62,11 @@ async function transfer(
     tellOutcome(outcome, reporter);
   };
   try {
-    await sendFiles(stream, entries, { onBytes: (count, sent) => progress.add(count, sent), onOutcome });
+    await sendFiles(stream, entries, {
+      onBytes: (count, sent) => progress.add(count, sent),
+      onResized: (change) => progress.resize(change),
+      onOutcome,
+    });
   } catch (thrown) {
     throw goOnLater(asSallyportError(thrown), stop);
   } finally {

@@ -99,6 +99,23 @@ function* lookingInto(source: string, path: readonly string[], names: readonly s
   }
 }
 
+/**
+ * A file as it is by now: a long transfer comes to it hours after it was found.
+ * @throws SallyportError `FILE_FAILED`, `FILE_CHANGED` where something else has its place
+ */
+export async function lookAgain(entry: Entry): Promise<Entry> {
+  if (entry.kind === 'folder') return entry;
+  const found = await look(entry.source, entry.path);
+  if (!found.isFile()) throw changed(entry);
+  return { ...entry, size: found.size, ...kept(found) };
+}
+
+export function changed({ source }: Entry): SallyportError {
+  return new SallyportError('FILE_CHANGED', `${source}: changed while it was being sent`, {
+    hint: 'send it again',
+  });
+}
+
 /** A link that is named is followed, others are what they are. */
 function look(source: string, path: readonly string[]): Promise<Stats> {
   const looking = attempt(source, () => (path.length === 1 ? stat(source) : lstat(source)));

@@ -11,7 +11,7 @@ export class Progress {
   readonly #reporter: Reporter;
   readonly #session: Pick<Session, 'id' | 'path'>;
   /** Bytes in all; unknown to who receives. */
-  readonly #total: number | undefined;
+  #total: number | undefined;
   readonly #began = systemClock.now();
   #cancel: (() => void) | undefined;
   #done = 0;
@@ -31,6 +31,11 @@ export class Progress {
   add(bytes: number, moved: boolean): void {
     this.#done += bytes;
     if (moved) this.#moved += bytes;
+  }
+
+  /** The bytes in all are so many more, or fewer. */
+  resize(change: number): void {
+    if (this.#total !== undefined) this.#total += change;
   }
 
   /** Ends it, and returns what has come of it. */

@@ -9,7 +9,7 @@ import { deferred, type Deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
 import { fileFailure } from './failure.ts';
-import { modifiedAt, type Entry } from './gather.ts';
+import { changed, lookAgain, modifiedAt, type Entry } from './gather.ts';
 
 /** What became of one file or folder. */
 export interface FileOutcome {
@@ -25,6 +25,8 @@ export interface FileOutcome {
 export interface SendEvents {
   /** Bytes that need not be sent any more: just sent, or there before. */
   readonly onBytes: (count: number, sent: boolean) => void;
+  /** By how many bytes a file is longer, or shorter, than it was when it was found. */
+  readonly onResized: (change: number) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
 }
 
@@ -46,12 +48,15 @@ export async function sendFiles(stream: SessionStream, entries: readonly Entry[]
 class Sending {
   readonly #channel: TransferChannel;
   readonly #stream: SessionStream;
-  readonly #entries: readonly Entry[];
+  /** As they were when they were found; those that are named, as they were then. */
+  readonly #entries: Entry[];
   readonly #events: SendEvents;
   /** Answers that are waited for, by entry: first `have` or `exists`, then `saved`. */
   readonly #replies = new Map<number, Deferred<Reply>>();
   /** Why an entry was turned down while its bytes were on the way. */
   readonly #refused = new Map<number, SallyportError>();
+  /** Why an entry was not even named. */
+  readonly #gone = new Map<number, SallyportError>();
   readonly #finished = deferred<void>();
   #named = 0;
   /** Why the transfer was given up. */
@@ -60,7 +65,7 @@ class Sending {
   constructor(stream: SessionStream, entries: readonly Entry[], events: SendEvents) {
     this.#stream = stream;
     this.#channel = new TransferChannel(stream);
-    this.#entries = entries;
+    this.#entries = [...entries];
     this.#events = events;
   }
 
@@ -76,8 +81,9 @@ class Sending {
     this.#finished.promise.catch(() => {}); // whoever waits at that moment is told
     const replies = this.#readReplies();
     const saving: Promise<void>[] = [];
-    for (const [index, entry] of this.#entries.entries()) {
+    for (let index = 0; index < this.#entries.length; index++) {
       await this.#nameUntil(index + AHEAD);
+      const entry = this.#entries[index]!;
       const outcome = await this.#sendOne(index, entry);
       if (!outcome) continue;
       const saved = this.#whenSaved(index, entry, outcome);
@@ -93,22 +99,30 @@ class Sending {
 
   async #nameUntil(end: number): Promise<void> {
     for (; this.#named < Math.min(end, this.#entries.length); this.#named++) {
-      const { path, kind, size, mode, modified } = this.#entries[this.#named]!;
-      this.#expect(this.#named);
-      await this.#channel.send({
-        t: 'entry',
-        index: this.#named,
-        path: [...path],
-        kind,
-        size,
-        mode,
-        modified,
-      });
+      await this.#name(this.#named);
     }
+  }
+
+  async #name(index: number): Promise<void> {
+    const found = this.#entries[index]!;
+    let entry: Entry;
+    try {
+      entry = await lookAgain(found);
+    } catch (thrown) {
+      this.#gone.set(index, asSallyportError(thrown));
+      return;
+    }
+    this.#entries[index] = entry;
+    this.#events.onResized(entry.size - found.size);
+    const { path, kind, size, mode, modified } = entry;
+    this.#expect(index);
+    await this.#channel.send({ t: 'entry', index, path: [...path], kind, size, mode, modified });
   }
 
   /** Returns what becomes of it, where the receiver's word is to be waited for that it is in place. */
   async #sendOne(index: number, entry: Entry): Promise<Outcome | undefined> {
+    const gone = this.#gone.get(index);
+    if (gone) return this.#fail(entry, gone);
     const reply = await this.#replies.get(index)!.promise;
     this.#replies.delete(index);
     if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
@@ -259,11 +273,5 @@ async function notAsLong(file: FileHandle, entry: Entry): Promise<SallyportError
   if (await hasChanged(file, entry)) return changed(entry);
   return new SallyportError('FILE_FAILED', `${entry.source}: is not as long as the system says`, {
     hint: 'copy it, and send the copy',
-  });
-}
-
-function changed({ source }: Entry): SallyportError {
-  return new SallyportError('FILE_CHANGED', `${source}: changed while it was being sent`, {
-    hint: 'send it again',
   });
 }
