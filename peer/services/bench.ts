@@ -62,7 +62,7 @@ export async function measureUp(session: Session, milliseconds: number): Promise
   return { bytes, milliseconds: systemClock.now() - began };
 }
 
-/** How fast the other end can send for a while, by what has arrived here. */
+/** How fast the other end can send for a while, by what has arrived here, in all the time that it took. */
 export async function measureDown(session: Session, milliseconds: number): Promise<Throughput> {
   const stream = await begin(session, 'down', milliseconds);
   stream.end();
@@ -71,7 +71,7 @@ export async function measureDown(session: Session, milliseconds: number): Promi
   let bytes = 0;
   for await (const chunk of stream) {
     bytes += (chunk as Buffer).length;
-    if (systemClock.now() > limit) throw new SallyportError('LIMIT', 'the other side sends on and on');
+    if (systemClock.now() > limit) break; // a path was lost meanwhile, or much was on its way; or it would send for ever
   }
   return { bytes, milliseconds: systemClock.now() - began };
 }
