@@ -8,7 +8,7 @@ import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred, type Deferred } from '../src/net/deferred.ts';
 import { watchNetwork, type NetworkChange } from '../src/net/interfaces.ts';
-import type { Grant } from '../src/net/register.ts';
+import { refusal, type Grant } from '../src/net/register.ts';
 import { RelayLink } from '../src/net/relay-link.ts';
 import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { SignalConnection, type SignalMessage } from '../src/net/signal.ts';
@@ -218,8 +218,9 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     const waiting = deferred<NameHolder | undefined>();
     const abort = () => waiting.reject(notWanted());
     signal?.addEventListener('abort', abort);
+    const isAsked = [...this.#resolving.values()].includes(name); // the rendezvous allows few look-ups
     this.#resolving.set(waiting, name);
-    this.send({ t: 'resolve', name });
+    if (!isAsked) this.send({ t: 'resolve', name });
     const cancel = this.#clock.setTimer(
       () => waiting.reject(new SallyportError('TIMEOUT', 'the rendezvous did not answer')),
       RESOLVE_MS,
@@ -263,10 +264,17 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     if (message.t === 'resolved') {
       const { name, id, successions } = message;
       const holder = id && { id: peerIdOf(id), successions };
-      for (const [waiting, asked] of this.#resolving) if (asked === name) waiting.resolve(holder);
+      this.#settle(name, (waiting) => waiting.resolve(holder));
+    } else if (message.t === 'error' && message.name !== undefined) {
+      this.#settle(message.name, (waiting) => waiting.reject(refusal(message)));
     } else {
       this.emit('message', message);
     }
+  }
+
+  /** For whoever waits to know whose name this is. */
+  #settle(name: string, act: (waiting: Deferred<NameHolder | undefined>) => void): void {
+    for (const [waiting, asked] of this.#resolving) if (asked === name) act(waiting);
   }
 
   #onNetworkChange(change: NetworkChange): void {

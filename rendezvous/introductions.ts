@@ -48,20 +48,19 @@ export class Introductions {
     this.#tickets = new TicketOffice(options.deployment);
   }
 
-  /** A failure is told to `from` alone, bound to the session it is about. */
+  /** A failure is told to `from` alone, bound to the session or the name that it is about. */
   serve(from: Registration, message: Served, now: Instant): void {
     try {
       this.#serve(from, message, now);
     } catch (thrown) {
       const { code, message: text } = asSallyportError(thrown);
-      const session = 'session' in message ? message.session : undefined;
       const successor =
         message.t === 'offer' && code === 'PEER_OFFLINE' ? this.#successorOf(message) : undefined;
       this.#options.reply(from, {
         t: 'error',
         code,
         message: text,
-        session,
+        ...('session' in message ? { session: message.session } : { name: message.name }),
         ...(successor && { successor }),
       });
     }

@@ -275,8 +275,8 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
         this.emit('relays', this.relays);
         break;
       case 'error':
-        if (message.session === undefined) this.#lose(refusal(message));
-        else this.emit('message', message);
+        if (message.session || message.name !== undefined) this.emit('message', message);
+        else this.#lose(refusal(message));
         break;
       case 'restarting':
         this.#restartInMs = message.reconnectInMs;

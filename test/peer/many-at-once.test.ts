@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import type { ConnectOptions, Peer } from '../../src/index.ts';
 import { Meeting } from './meeting.ts';
@@ -39,6 +40,26 @@ describe('sessions with one peer', () => {
 
   it('follow one another faster than the rendezvous lets them', { timeout: 60_000 }, async () => {
     for (let n = 0; n < LIMITS.sessionsPerPeer + 8; n++) expect(await echoed()).toBe('here');
+  });
+});
+
+describe('names', () => {
+  /** The codes with which a hundred connections at once failed, and with which the registration did. */
+  async function failures(nameOf: (n: number) => string): Promise<string[]> {
+    const codes = new Set<string>();
+    const failed = ({ code }: SallyportError) => void codes.add(code);
+    alice.on('unregistered', ({ code }) => codes.add(`unregistered ${code}`));
+    await Promise.all(Array.from({ length: 100 }, (_, n) => alice.connect(nameOf(n)).then(() => {}, failed)));
+    expect(await echoed()).toBe('here');
+    return [...codes].toSorted();
+  }
+
+  it('are looked up once for all sessions that begin at once', async () => {
+    expect(await failures(() => 'nobody')).toEqual(['PEER_OFFLINE']);
+  });
+
+  it('beyond what the rendezvous allows are refused, and nothing else suffers', async () => {
+    expect(await failures((n) => `nobody-${n}`)).toEqual(['PEER_OFFLINE', 'RATE_LIMITED']);
   });
 });
 

@@ -172,6 +172,9 @@ describe('rates', () => {
     const { world, alice } = pair();
     for (let i = 0; i < 40; i++) alice.send({ t: 'resolve', name: `name-${i}` });
     expect(alice.received('resolved')).toHaveLength(30);
+    expect(alice.received('error').map(({ code, name }) => `${code} ${name}`)).toEqual(
+      Array.from({ length: 10 }, (_, i) => `RATE_LIMITED name-${30 + i}`),
+    );
     alice.offer(new TestNode(world, 'anybody'));
     expect(alice.errors.slice(-1)).toEqual(['RATE_LIMITED']);
     world.advance(1_000);

@@ -203,12 +203,13 @@ const resolved = v.object({
 /** The node leaves by itself: the lease ends at once. */
 const bye = v.object({ t: v.literal('bye') });
 
-/** `session` names the offer that failed; without it the connection itself is refused. */
+/** `session` names the offer that failed, `name` the look-up; without either the connection itself is refused. */
 const error = v.object({
   t: v.literal('error'),
   code,
   message: text,
   session: v.optional(session),
+  name: v.optional(v.pipe(v.string(), v.maxLength(63))),
   /** The peer that the offer was for is up under another id, to which its successions lead. */
   successor: v.optional(v.object({ id, successions })),
 });
