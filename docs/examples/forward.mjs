@@ -17,8 +17,12 @@ bob.expose('web', `127.0.0.1:${web.address().port}`);
 const alice = await Peer.start({ home: 'alice', rendezvous: rendezvous.url });
 const session = await alice.connect(bob.id);
 const port = createServer({ allowHalfOpen: true }, async (socket) => {
-  const stream = await session.open('web');
-  await Promise.all([pipeline(socket, stream), pipeline(stream, socket)]).catch(() => socket.destroy());
+  try {
+    const stream = await session.open('web');
+    await Promise.all([pipeline(socket, stream), pipeline(stream, socket)]);
+  } catch {
+    socket.destroy(); // either end broke off, or the session is over
+  }
 }).listen(0, '127.0.0.1');
 await once(port, 'listening');
 
