@@ -257,6 +257,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#warmRelays();
     this.#presumed?.close();
     this.#presumed = undefined;
+    // What was asked by the connection that died may have died with it.
+    for (const name of new Set(this.#resolving.values())) this.send({ t: 'resolve', name });
     this.emit('registered');
   }
 

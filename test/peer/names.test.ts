@@ -44,3 +44,11 @@ it('a name that nobody has any more is still whose it was', async () => {
   await bob.close();
   await expect(alice.connect('desk')).rejects.toMatchObject({ code: 'PEER_OFFLINE' });
 });
+
+it('whose a name is, is asked again where the question may have been lost with its connection', async () => {
+  const { deployment } = alice;
+  const before = deployment.resolve('desk');
+  alice.network.emit('moved'); // it registers anew
+  const meanwhile = deployment.resolve('desk');
+  expect(await Promise.all([before, meanwhile])).toMatchObject([{ id: bob.id }, { id: bob.id }]);
+});
