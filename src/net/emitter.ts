@@ -5,6 +5,7 @@ import { uncaught } from './uncaught.ts';
 export class Emitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {
   override emit: EventEmitter<Events>['emit'] = (name, ...given) => {
     const listeners: Function[] = this.rawListeners(name);
+    if (listeners.length === 0) return super.emit(name, ...given); // which throws an 'error'
     for (const listener of listeners) {
       try {
         listener.apply(this, given);
@@ -12,6 +13,6 @@ export class Emitter<Events extends Record<keyof Events, unknown[]>> extends Eve
         uncaught(thrown);
       }
     }
-    return listeners.length > 0;
+    return true;
   };
 }
