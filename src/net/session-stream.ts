@@ -100,7 +100,7 @@ export class SessionStream extends Duplex {
     }
     this.#refused = true;
     this.once('end', () => this.destroy(error));
-    this.drained();
+    process.nextTick(() => this.drained()); // others fail at the same time, whatever this one's writer throws
   }
 
   override push(chunk: Uint8Array | null, encoding?: BufferEncoding): boolean {

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { SessionEnd } from '../../src/core/session/events.ts';
 import { SessionDriver } from '../../src/net/session-driver.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
+import { uncaughtMessages } from '../uncaught.ts';
 
 const MIB = 1024 * 1024;
 
@@ -341,5 +342,25 @@ describe('SessionDriver', () => {
     pair.initiator.destroy('NOT_AUTHORIZED', 'denied');
     await expect(ping).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
     expect(await failures).toMatchObject([[{ code: 'NOT_AUTHORIZED' }], [{ code: 'NOT_AUTHORIZED' }]]);
+  });
+
+  describe('of which a callback of the program throws as it ends', () => {
+    const uncaught = uncaughtMessages();
+
+    it('fails its other streams, and says that it has ended', async () => {
+      const pair = loopback();
+      await pair.addPath();
+      const [stream, answering] = await pair.open();
+      const [other] = await pair.open();
+      answering.end('an answer that nobody reads');
+      await expect.poll(() => stream.bytesReceived).toBeGreaterThan(0);
+      stream.write(Buffer.alloc(16 * MIB), () => {
+        throw new Error('written');
+      });
+      const ended = [once(pair.initiator, 'closed'), once(other, 'error')];
+      pair.initiator.destroy();
+      await Promise.all(ended);
+      expect(uncaught).toEqual(new Set(['written']));
+    });
   });
 });
