@@ -156,7 +156,7 @@ export class Introductions {
     work: (either: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     const closing = this.#closing.signal;
-    return withEither(signal ? [signal, closing] : [closing], work);
+    return withEither([signal, closing], work);
   }
 
   /** Offers a session that lost all its paths anew; both ends have new keys then. */

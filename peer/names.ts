@@ -29,8 +29,8 @@ export async function withNamed<Result>(
   if (pinned === undefined) return act(await resolveName(naming), signal);
   const contradicted = new AbortController();
   void contradiction(pinned, naming).then((why) => why && contradicted.abort(why));
-  const signals = signal ? [signal, contradicted.signal] : [contradicted.signal];
-  return withEither(signals, (either) => act(pinned, either)).catch((thrown: unknown) => {
+  const acting = withEither([signal, contradicted.signal], (either) => act(pinned, either));
+  return acting.catch((thrown: unknown) => {
     throw contradicted.signal.reason ?? thrown;
   });
 }

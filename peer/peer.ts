@@ -316,10 +316,9 @@ export class Peer extends Emitter<PeerEvents> {
     const { paths = ALL_PATHS, signal, services = [] } = options;
     const { inviter, secret } = parseInvite(invite);
     allowRuleText(inviter, services);
-    this.#checkOpen();
-    if (inviter === this.id) throw oneself();
     const terms = { ...pathTerms(paths), inviteSecret: secret };
-    const session = await this.#initiate(inviter, terms, signal).catch((thrown: unknown) => {
+    const initiating = this.#towards(inviter, { signal }, (id) => this.#initiate(id, terms, signal));
+    const session = await initiating.catch((thrown: unknown) => {
       throw inviteRefusal(thrown);
     });
     try {
@@ -358,18 +357,14 @@ export class Peer extends Emitter<PeerEvents> {
     { acceptName = false, signal }: ConnectOptions,
     act: (id: PeerId, signal?: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
-    this.#checkOpen();
-    const actWithOther = (id: PeerId, either = signal) => {
+    if (this.#closed) throw peerClosed();
+    const actWithOther = (id: PeerId, either?: AbortSignal) => {
       if (id === this.id) throw oneself();
       return act(id, either);
     };
-    if (isPeerId(to)) return actWithOther(to);
+    if (isPeerId(to)) return actWithOther(to, signal);
     const naming = { name: to, acceptName, deployment: this.#deployment, settings: this.settings, signal };
     return withNamed(naming, actWithOther);
-  }
-
-  #checkOpen(): void {
-    if (this.#closed) throw peerClosed();
   }
 
   /** Opens a session with a peer, which may be up under another id than the one that is known here. */

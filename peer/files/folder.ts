@@ -47,11 +47,11 @@ export class TargetFolder {
   }
 
   /**
-   * Makes a folder of the sender's, and those above it; `made` is whether it was not there before. Until `setMode` we
-   * can write to it, whatever its mode.
+   * Makes a folder of the sender's, and those above it. Until `setMode` we can write to it, whatever its mode.
+   * @returns whether it was not there before
    * @throws SallyportError `FILE_REFUSED`, `FILE_FAILED`, `DISK_FULL`
    */
-  async makeFolder(path: readonly string[], mode = 0): Promise<{ made: boolean }> {
+  async makeFolder(path: readonly string[], mode = 0): Promise<boolean> {
     checkPath(path, process.platform === 'win32');
     let folder = this.#root;
     let made = false;
@@ -69,7 +69,7 @@ export class TargetFolder {
         made = false;
       }
     }
-    return { made };
+    return made;
   }
 
   /** Only for folders that `makeFolder` made: the others are not the sender's to open or close. */

@@ -184,7 +184,7 @@ class Receiving {
     const bytes = staysOpen(mode) ? 0 : FOLDER_BYTES + Buffer.byteLength(path.join('/'));
     if (this.#folderBytes + bytes > LIMITS.folderNameBytes)
       throw new SallyportError('LIMIT', 'too many read-only folders in one transfer');
-    const { made } = await this.#options.folder.makeFolder(path, mode);
+    const made = await this.#options.folder.makeFolder(path, mode);
     if (made && bytes > 0) {
       this.#folders.push({ path, mode });
       this.#folderBytes += bytes;
