@@ -1,17 +1,17 @@
 import { EventEmitter } from 'node:events';
 import { scopeOf } from '../src/core/address.ts';
-import { notWanted, SallyportError } from '../src/core/errors.ts';
-import { peerIdOf, type Identity, type PeerId } from '../src/core/identity.ts';
+import { SallyportError } from '../src/core/errors.ts';
+import type { Identity, PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { ToRendezvous } from '../src/core/protocol/rendezvous.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
-import { deferred, type Deferred } from '../src/net/deferred.ts';
 import { watchNetwork, type NetworkChange } from '../src/net/interfaces.ts';
-import { refusal, type Grant } from '../src/net/register.ts';
+import type { Grant } from '../src/net/register.ts';
 import { RelayLink } from '../src/net/relay-link.ts';
 import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { SignalConnection, type SignalMessage } from '../src/net/signal.ts';
+import { LookUps } from './look-ups.ts';
 import type { Network } from './network.ts';
 import type { RememberedRendezvous, SettingsFile } from './settings.ts';
 import { sourceTowards } from './source-address.ts';
@@ -37,12 +37,6 @@ interface Registration {
   readonly firstSeen: PeerId | undefined;
 }
 
-/** Whose a name is, and what may prove that this is who had it before. */
-interface NameHolder {
-  readonly id: PeerId;
-  readonly successions: Uint8Array | undefined;
-}
-
 interface DeploymentEvents {
   registered: [];
   unregistered: [why: SallyportError];
@@ -51,8 +45,6 @@ interface DeploymentEvents {
   moved: [];
   error: [error: SallyportError];
 }
-
-const RESOLVE_MS = 5_000;
 
 /** How often this host's addresses, its route and its clocks are looked at. */
 const WATCH_MS = 1_000;
@@ -81,8 +73,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** A rendezvous could name others without end, and with them any host for all its peers to dial. */
   readonly #newRelays: TokenBucket;
   #cancelWarming: (() => void) | undefined;
-  /** Who waits for an answer, and for which name. */
-  readonly #resolving = new Map<Deferred<NameHolder | undefined>, string>();
+  readonly #lookUps: LookUps;
   #stopWatching: () => void;
   readonly #closing = new AbortController();
 
@@ -101,6 +92,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#signal = signal;
     this.#network = network;
     this.#clock = clock;
+    this.#lookUps = new LookUps(clock, (message) => this.send(message));
     this.#newRelays = new TokenBucket(1_000 / NEW_RELAY_MS, 2 * LIMITS.relaysPerDeployment, clock.now());
     signal.on('registered', (grant) => this.#onRegistered(grant));
     signal.on('relays', () => this.#warmRelays());
@@ -213,25 +205,8 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
    * Whose name this is, by the rendezvous's word; `undefined` for nobody's.
    * @throws SallyportError `TIMEOUT`, `ABORTED`, `SESSION_CLOSED`
    */
-  async resolve(name: string, signal?: AbortSignal): Promise<NameHolder | undefined> {
-    if (signal?.aborted) throw notWanted();
-    const waiting = deferred<NameHolder | undefined>();
-    const abort = () => waiting.reject(notWanted());
-    signal?.addEventListener('abort', abort);
-    const isAsked = [...this.#resolving.values()].includes(name); // the rendezvous allows few look-ups
-    this.#resolving.set(waiting, name);
-    if (!isAsked) this.send({ t: 'resolve', name });
-    const cancel = this.#clock.setTimer(
-      () => waiting.reject(new SallyportError('TIMEOUT', 'the rendezvous did not answer')),
-      RESOLVE_MS,
-    );
-    try {
-      return await waiting.promise;
-    } finally {
-      cancel();
-      signal?.removeEventListener('abort', abort);
-      this.#resolving.delete(waiting);
-    }
+  resolve(name: string, signal?: AbortSignal): ReturnType<LookUps['ask']> {
+    return this.#lookUps.ask(name, signal);
   }
 
   close(): void {
@@ -240,7 +215,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#cancelWarming?.();
     this.#signal.close();
     for (const relay of this.#warmed) relay.close();
-    for (const waiting of this.#resolving.keys()) waiting.reject(peerClosed());
+    this.#lookUps.close(peerClosed());
   }
 
   get #warmed(): RelayLink[] {
@@ -257,26 +232,12 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.#warmRelays();
     this.#presumed?.close();
     this.#presumed = undefined;
-    // What was asked by the connection that died may have died with it.
-    for (const name of new Set(this.#resolving.values())) this.send({ t: 'resolve', name });
+    this.#lookUps.askAgain();
     this.emit('registered');
   }
 
   #onMessage(message: SignalMessage): void {
-    if (message.t === 'resolved') {
-      const { name, id, successions } = message;
-      const holder = id && { id: peerIdOf(id), successions };
-      this.#settle(name, (waiting) => waiting.resolve(holder));
-    } else if (message.t === 'error' && message.name !== undefined) {
-      this.#settle(message.name, (waiting) => waiting.reject(refusal(message)));
-    } else {
-      this.emit('message', message);
-    }
-  }
-
-  /** For whoever waits to know whose name this is. */
-  #settle(name: string, act: (waiting: Deferred<NameHolder | undefined>) => void): void {
-    for (const [waiting, asked] of this.#resolving) if (asked === name) act(waiting);
+    if (!this.#lookUps.take(message)) this.emit('message', message);
   }
 
   #onNetworkChange(change: NetworkChange): void {
