@@ -55,7 +55,7 @@ export class BusyPolling {
     this.#waits.add(wait);
     this.#rapid += 1;
     if (this.#rapid < this.#wanted) return;
-    this.#asleepMs = this.#waits.mean;
+    if (this.#waits.count >= RAPID) this.#asleepMs = this.#waits.mean; // of fewer it says little
     this.#waits.clear();
     this.#credit = MOST_CREDIT;
     this.#paid = false;
@@ -77,11 +77,12 @@ export class BusyPolling {
     if (this.#waits.count < VERDICT) return;
     this.#paid = this.#waits.mean < this.#asleepMs * WORTH_IT;
     this.#waits.clear();
-    if (!this.#paid) this.#giveUp();
+    if (this.#paid) this.#wanted = RAPID;
+    else this.#giveUp();
   }
 
   #giveUp(): void {
-    this.#wanted = this.#paid ? RAPID : Math.min(this.#wanted * 2, MOST_WANTED);
+    this.#wanted = this.#paid ? AGAIN : Math.min(this.#wanted * 2, MOST_WANTED);
     this.#sleep();
   }
 
@@ -116,6 +117,8 @@ class Waits {
 const QUICK_MS = 0.3;
 /** So many quick answers are a rapid exchange. */
 const RAPID = 8;
+/** So many show that what had paid until a moment ago goes on. */
+const AGAIN = 2;
 /** A slow one takes away so many. */
 const SLOW = 4;
 /** So many times as long as an answer took asleep. */
