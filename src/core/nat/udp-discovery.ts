@@ -76,6 +76,10 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   #hasWidened = false;
   #usesFilteringSocket = false;
   #isComplete = false;
+  /** How often this diagnosis was begun anew since this process had been kept from running. */
+  #restarts = 0;
+  /** This process ran whenever it was to send or to listen. */
+  #hasListened = true;
   #refreshAt: Instant | undefined;
 
   constructor(options: UdpDiscoveryOptions) {
@@ -108,9 +112,12 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   handle(input: UdpDiscoveryInput, now: Instant): void {
+    if (input.type !== 'start' && this.#hasOverslept(now)) this.#beginAnew(now);
     switch (input.type) {
       case 'start':
         this.#reporter.reset();
+        this.#restarts = 0;
+        this.#hasListened = true;
         this.#start(now);
         break;
       case 'refresh':
@@ -127,6 +134,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   handleTimeout(now: Instant): void {
+    if (this.#hasOverslept(now)) this.#beginAnew(now);
     if (!this.#refresh && isDue(this.#refreshAt, now)) this.#startRefresh(now);
     this.#advance(now);
   }
@@ -149,6 +157,18 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     if (this.#options.canChangeOrigin === false) return;
     if (others.some(({ address }) => address !== primary.address)) this.#add('other-address', primary, now);
     if (others.some(({ address }) => address === primary.address)) this.#add('other-port', primary, now);
+  }
+
+  /** While it is being measured: what was due then was not sent, and what has come since was not read. */
+  #hasOverslept(now: Instant): boolean {
+    const { deadline } = this;
+    return !this.#isComplete && deadline !== undefined && now - deadline > OVERSLEPT_MS;
+  }
+
+  /** On a host that is short of processor time silence may be our own: it proves something only where this end has listened. */
+  #beginAnew(now: Instant): void {
+    if (this.#restarts++ < MOST_RESTARTS) this.#start(now);
+    else this.#hasListened = false;
   }
 
   /** Asks the server that has answered before; without one, everything is measured again. */
@@ -248,7 +268,8 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     this.#isComplete ||= isTimeUp || (isMappingKnown && areSettled('filtering'));
     if (areSettled('filtering')) this.#release();
     if (!isMappingKnown && !this.#isComplete) return;
-    const report = this.#reporter.report(judgeUdp(tests, this.#options), this.#isComplete);
+    const evidence = { ...this.#options, hasListened: this.#hasListened };
+    const report = this.#reporter.report(judgeUdp(tests, evidence), this.#isComplete);
     if (report) this.#outputs.push(report);
     if (this.#isComplete) this.#refreshAt ??= now + REFRESH_MS;
   }
@@ -273,3 +294,7 @@ function keyOf(transactionId: Uint8Array): string {
 
 /** Without an answer from the first server the others are asked all the same. */
 const WIDEN_AFTER_MS = 300;
+
+/** Later than timers are on a host that merely has much to do. */
+const OVERSLEPT_MS = 200;
+const MOST_RESTARTS = 3;

@@ -7,23 +7,25 @@ import { judgeMapping, type LocalSocket, type MappingObservation } from './mappi
 interface UdpEvidenceOptions {
   readonly localAddresses: readonly string[];
   readonly localPort: number;
+  /** Silence was heard by this end, and is not its own. */
+  readonly hasListened: boolean;
 }
 
 /** What the tests' answers say by now. Where there were tests and no answer at all, UDP can't leave this network. */
 export function judgeUdp(
   tests: readonly BindingTest[],
-  { localAddresses, localPort }: UdpEvidenceOptions,
+  { localAddresses, localPort, hasListened }: UdpEvidenceOptions,
 ): TransportProfile {
   if (tests.length === 0) return UNMEASURED;
   const own = observations(tests, 'mapping');
-  if (own.length === 0) return { ...UNMEASURED, reachable: false };
+  if (own.length === 0) return { ...UNMEASURED, reachable: hasListened ? false : undefined };
   const observed = [...own, ...observations(tests, 'witness')];
   const local: LocalSocket = { addresses: localAddresses, port: localPort };
   const { mapping, provisional } = judgeMapping(observed, local);
   const hasOtherAddress = otherAddressWorks(tests);
   const evidence = {
-    otherAddress: answerOf(tests, 'other-address'),
-    otherPort: answerOf(tests, 'other-port'),
+    otherAddress: answerOf(tests, 'other-address', hasListened),
+    otherPort: answerOf(tests, 'other-port', hasListened),
     hasOtherAddress,
   };
   // Whom another port of the same address can't reach, another address can't either.
@@ -53,10 +55,14 @@ function observations(tests: readonly BindingTest[], by: 'mapping' | 'witness'):
   );
 }
 
-function answerOf(tests: readonly BindingTest[], purpose: BindingTestPurpose): FilteringAnswer {
+function answerOf(
+  tests: readonly BindingTest[],
+  purpose: BindingTestPurpose,
+  hasListened: boolean,
+): FilteringAnswer {
   const test = tests.find((other) => other.purpose === purpose);
   if (test?.reply) return test.reply.class === 'success' ? 'answered' : 'unknown';
-  const isProof = test?.isSilent && lossRate(tests) ** test.transaction.transmissions < DOUBT;
+  const isProof = hasListened && test?.isSilent && lossRate(tests) ** test.transaction.transmissions < DOUBT;
   return isProof ? 'silent' : 'unknown';
 }
 
