@@ -44,7 +44,7 @@ const DEFAULT_PRIMER_TTL = 2;
 
 /**
  * Opens direct paths for one session: plans from both ends' NATs, runs UDP checks and TCP opening side by side, and
- * says what it does and why. One round lasts at most 10 s; another round is another agent.
+ * says what it does and why. One round lasts at most 10 s, not counting what this end was kept from running; another round is another agent.
  *
  * ```
  *  local, remote ─▶ Agenda ─┬▶ ConnectivityChecks ─▶ send, path (udp)

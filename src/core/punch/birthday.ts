@@ -2,9 +2,9 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import { PortOrder } from './port-order.ts';
 import type { PortProbes } from './port-probes.ts';
+import { LATE_MS } from './schedule.ts';
 
 const PROBES_PER_MS = 1;
-const CATCH_UP_MS = 50;
 
 /** After refusals, for one port: longer than from one row to the next. And for all together. */
 const REPEATS_PER_PORT = 8;
@@ -116,7 +116,7 @@ export class Birthday {
   #spray(now: Instant): void {
     const { probes, addresses } = this.#options;
     const late = now - this.#nextProbe!;
-    if (late > CATCH_UP_MS) this.#startAt += late;
+    if (late > LATE_MS) this.#startAt += late;
     while (this.#nextProbe !== undefined && this.#nextProbe <= now) {
       const port = this.#ports.next();
       if (port === undefined) return;

@@ -10,6 +10,7 @@ import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import type { PacingTerms } from './probe-pacing.ts';
+import { LATE_MS } from './schedule.ts';
 import { Spray } from './spray.ts';
 
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
@@ -47,6 +48,8 @@ export class ConnectivityChecks implements PortProbes {
   /** A transaction is honoured once per source. */
   #honoured = new Set<string>();
   #startAt: Instant | undefined;
+  /** T0, or when this end came to know of it or could act upon it: the search has its time from then on. */
+  #searchesFrom: Instant = 0;
   #nomination: Nomination;
   #ended = false;
 
@@ -75,9 +78,13 @@ export class ConnectivityChecks implements PortProbes {
 
   get deadline(): Instant | undefined {
     if (this.#ended) return undefined;
-    const end =
-      this.#startAt !== undefined && !this.isSettled ? this.#startAt + this.#options.roundMs() : undefined;
-    return earliest(this.#nomination.deadline, this.#nextProbe(), end);
+    return earliest(this.#nomination.deadline, this.#nextProbe(), this.#endsAt);
+  }
+
+  /** When the search is given up. */
+  get #endsAt(): Instant | undefined {
+    if (this.#startAt === undefined || this.isSettled) return undefined;
+    return this.#searchesFrom + this.#options.roundMs();
   }
 
   /** Requests sent, all pairs together. */
@@ -109,7 +116,7 @@ export class ConnectivityChecks implements PortProbes {
     }
     const pair = this.#create(0, endpoint, type, attested);
     if (this.#startAt !== undefined && !this.isSettled)
-      pair.pacing.search(this.#startAt, this.#termsOf(pair), now);
+      pair.pacing.search(Math.max(this.#startAt, now), this.#termsOf(pair), now);
   }
 
   /** Sends one probe that dies soon after it has opened this end's filter, to every attested address. */
@@ -125,10 +132,11 @@ export class ConnectivityChecks implements PortProbes {
 
   start(at: Instant, now: Instant): void {
     this.#startAt = at;
+    this.#searchesFrom = Math.max(at, now);
     this.#nomination.begin(at);
     if (this.isSettled) return;
     for (const pair of this.#pairs.values()) {
-      pair.pacing.search(at, this.#termsOf(pair), Math.max(at, now));
+      pair.pacing.search(this.#searchesFrom, this.#termsOf(pair), this.#searchesFrom);
     }
   }
 
@@ -141,12 +149,13 @@ export class ConnectivityChecks implements PortProbes {
 
   handleTimeout(now: Instant): void {
     if (this.#ended) return;
+    const lateMs = now - (this.deadline ?? now);
+    if (lateMs > LATE_MS) this.#searchesFrom += lateMs;
     for (const pair of this.#pairs.values()) {
       if ((pair.pacing.nextAt ?? Infinity) <= now) this.#probeOnSchedule(pair, now);
     }
     if ((this.#nomination.deadline ?? Infinity) <= now) this.#settle(now);
-    if (this.#startAt !== undefined && !this.isSettled && now >= this.#startAt + this.#options.roundMs())
-      this.end();
+    if ((this.#endsAt ?? Infinity) <= now) this.end();
   }
 
   /** Stops searching; probes are still answered. */
@@ -289,8 +298,7 @@ export class ConnectivityChecks implements PortProbes {
   }
 
   #probeOnSchedule(pair: CandidatePair, now: Instant): void {
-    pair.pacing.stop();
-    if (!pair.mayProbe) return;
+    if (!pair.mayProbe) return pair.pacing.stop();
     this.#probe(pair, now);
     pair.pacing.next(this.#termsOf(pair), now);
   }

@@ -1,5 +1,5 @@
 import type { Instant } from '../machine.ts';
-import { jittered, probeOffset, repeatOffset } from './schedule.ts';
+import { jittered, LATE_MS, probeOffset, repeatOffset } from './schedule.ts';
 
 /** What a pair's probes depend on when the next one is planned. */
 export interface PacingTerms {
@@ -38,8 +38,13 @@ export class ProbePacing {
     this.#plan(terms, contactAt);
   }
 
-  /** The probe that was due was sent. */
+  /**
+   * The probe that was due was sent. Where that was late, as in a process that was kept from running, those that follow
+   * are as much later: all that are overdue at once would be lost, or of no use, together.
+   */
   next(terms: PacingTerms, now: Instant): void {
+    const lateMs = now - (this.#nextAt ?? now);
+    if (lateMs > LATE_MS) this.#origin += lateMs;
     this.#step++;
     this.#plan(terms, now);
   }

@@ -1,10 +1,13 @@
 import type { Transport } from './candidate.ts';
 
-/** A transport's search gives up this long after T0. */
+/** A transport's search gives up this long after T0, or after it could begin where that is later. */
 export const ROUND_MS = 10_000;
 
 /** The same where only local addresses can be tried. */
 export const LOCAL_ROUND_MS = 3_000;
+
+/** What is due and comes later than this was kept back by a process that did not run: schedules go on from there, and catch up with less. */
+export const LATE_MS = 50;
 
 /** What the two ends of a birthday spend. With what else they send in a round, either stays below 2,048. */
 export interface BirthdaySize {

@@ -6,7 +6,7 @@ import { HeldPort, type HeldPortOptions, type HeldPortUse } from './held-port.ts
 import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
-import { patienceOf } from './schedule.ts';
+import { LATE_MS, patienceOf } from './schedule.ts';
 import { isLocal } from './target.ts';
 import { TcpConnections, type TcpConnection } from './tcp-connections.ts';
 import { TcpShots } from './tcp-shots.ts';
@@ -43,6 +43,8 @@ export class TcpOpening implements PortProbes {
   /** Connected and not yet secured. */
   #connections: TcpConnections;
   #startAt: Instant | undefined;
+  /** T0, or when this end came to know of it or could act upon it: the search has its time from then on. */
+  #searchesFrom: Instant = 0;
   #patience = 0;
   #ended = false;
   #dialed = 0;
@@ -88,8 +90,12 @@ export class TcpOpening implements PortProbes {
 
   get deadline(): Instant | undefined {
     if (this.#ended || this.#startAt === undefined) return undefined;
-    const end = this.#startAt + this.#options.roundMs();
-    return earliest(this.#targets.deadline, this.#held.deadline, this.#shots.deadline, end);
+    return earliest(this.#targets.deadline, this.#held.deadline, this.#shots.deadline, this.#endsAt);
+  }
+
+  /** When the search is given up. */
+  get #endsAt(): Instant {
+    return this.#searchesFrom + this.#options.roundMs();
   }
 
   describe(): string {
@@ -117,6 +123,7 @@ export class TcpOpening implements PortProbes {
   /** @param confirmMs the responder begins so much later than T0, or than now if that is over */
   start(at: Instant, roundTripMs: number, now: Instant, confirmMs = 0): void {
     this.#startAt = at;
+    this.#searchesFrom = Math.max(at, now);
     this.#held.start(at, roundTripMs, now, confirmMs);
     this.#shots.start(roundTripMs);
     this.#patience = patienceOf(roundTripMs);
@@ -168,7 +175,9 @@ export class TcpOpening implements PortProbes {
 
   handleTimeout(now: Instant): void {
     if (this.#ended || this.#startAt === undefined || now < this.#startAt) return;
-    if (now >= this.#startAt + this.#options.roundMs()) return this.end();
+    const lateMs = now - (this.deadline ?? now);
+    if (lateMs > LATE_MS) this.#searchesFrom += lateMs;
+    if (now >= this.#endsAt) return this.end();
     for (const id of this.#targets.overdue(now)) this.#giveUp(id, now);
     this.#shots.handleTimeout(now);
     this.#arrangeHeldPort(now);

@@ -1,0 +1,71 @@
+import { expect, it } from 'vitest';
+import { UNMEASURED, type NatProfile } from '../../../src/core/nat/behavior.ts';
+import { PunchAgent } from '../../../src/core/punch/agent.ts';
+import type { PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
+
+const NAT = {
+  ...UNMEASURED,
+  reachable: true,
+  provisional: false,
+  mapping: 'endpoint-independent',
+  filtering: 'address-and-port-dependent',
+} as const;
+const EASY: NatProfile = { version: 1, udp: NAT, tcp: NAT };
+const PEER: RemoteCandidate = {
+  type: 'srflx',
+  transport: 'udp',
+  endpoint: { address: '198.51.100.20', port: 40_000 },
+  attested: true,
+};
+
+/** An agent for T0 = 0 that nobody answers, and what it has done at which instant. `runs`: no timer goes off while that is false. */
+function searching({ startsAt = 0, runs = (_: number): boolean => true, candidates = [PEER] }) {
+  const done: { at: number; output: PunchOutput }[] = [];
+  const agent = new PunchAgent({
+    role: 'initiator',
+    kinds: ['udp'],
+    credentials: { username: 'u', sendKey: new Uint8Array(32), receiveKey: new Uint8Array(32).fill(1) },
+  });
+  const drain = (at: number) => {
+    for (let output = agent.poll(); output; output = agent.poll()) done.push({ at, output });
+  };
+  agent.handle({ type: 'local', profile: EASY }, startsAt);
+  agent.handle({ type: 'remote', profile: EASY, kinds: ['udp'], candidates }, startsAt);
+  agent.handle({ type: 'start', at: 0, roundTripMs: 80 }, startsAt);
+  drain(startsAt);
+  for (let now = startsAt; now < 40_000; now += 5) {
+    if (!runs(now)) continue;
+    for (let turns = 0; turns < 100 && (agent.deadline ?? Infinity) <= now; turns++) agent.handleTimeout(now);
+    drain(now);
+  }
+  const sends = done.filter(({ output }) => output.type === 'send').map(({ at }) => at);
+  const failedAt = done.find(({ output }) => output.type === 'failed' && output.transport === 'udp')?.at;
+  return { sends, failedAt };
+}
+
+it('has as much time and as many probes where it hears of T0 long after that', () => {
+  const onTime = searching({});
+  const late = searching({ startsAt: 9_000 });
+  expect(onTime.failedAt).toBe(10_000);
+  expect(late.failedAt).toBe(19_000);
+  expect(late.sends.length).toBe(onTime.sends.length);
+  expect(late.sends.filter((at) => at === 9_000)).toHaveLength(1);
+});
+
+it('does not give up for having been asleep, nor send all at once then', () => {
+  const { sends, failedAt } = searching({ runs: (now) => now < 100 || now >= 12_000 });
+  expect(failedAt).toBeGreaterThan(20_000);
+  expect(sends.filter((at) => at === 12_000)).toHaveLength(1);
+});
+
+it('keeps the ten probes to an address that nobody vouched for apart, however late it comes to begin', () => {
+  const nearby: RemoteCandidate = {
+    ...PEER,
+    type: 'host',
+    endpoint: { address: '192.168.1.9', port: 5_000 },
+    attested: false,
+  };
+  const { sends } = searching({ startsAt: 5_000, candidates: [nearby] });
+  expect(sends).toHaveLength(10);
+  expect(new Set(sends).size).toBe(10);
+});
