@@ -18,8 +18,15 @@ const PEER: RemoteCandidate = {
   attested: true,
 };
 
-/** An agent for T0 = 0 that nobody answers, and what it has done at which instant. `runs`: no timer goes off while that is false. */
-function searching({ startsAt = 0, runs = (_: number): boolean => true, candidates = [PEER] }) {
+interface Search {
+  readonly startsAt?: number;
+  /** No timer goes off while this is false. */
+  readonly runs?: (now: number) => boolean;
+  readonly candidates?: readonly RemoteCandidate[];
+}
+
+/** An agent for T0 = 0 that nobody answers, and what it has done at which instant. */
+function searching({ startsAt = 0, runs = () => true, candidates = [PEER] }: Search) {
   const done: { at: number; output: PunchOutput }[] = [];
   const agent = new PunchAgent({
     role: 'initiator',
