@@ -99,13 +99,21 @@ it('stays on a path by UDP whose stream is held up by loss, since the other end 
 it('has so many direct paths and no more, the newest and the one in use among them', async () => {
   const [alice, bob] = [end('initiator'), end('responder')];
   const path = { kind: 'udp', local: undefined, remote: 'x', technique: 'x', lan: false, rttMs: 1 } as const;
+  // On a busy machine another one may be the quicker one for a while, and be moved to.
+  let inUse: number | undefined;
+  const left: { id: number; wasInUse: boolean }[] = [];
+  alice.driver.on('path', ({ path: { id }, state }) => {
+    if (state === 'active') inUse = id;
+    if (state === 'down') left.push({ id, wasInUse: id === inUse });
+  });
   for (let count = 1; count <= LIMITS.directPaths + 4; count++) {
     const { near, far } = memoryPair();
     alice.addDirectPath({ ...path, pipe: near, abandon: undefined, messages: undefined });
     bob.addDirectPath({ ...path, pipe: far, abandon: undefined, messages: undefined });
     await expect.poll(() => alice.paths.length).toBe(Math.min(count, LIMITS.directPaths));
   }
-  expect(alice.driver.paths.map(({ id }) => id)).toEqual([1, 6, 7, 8, 9, 10, 11, 12]);
+  expect(left).toHaveLength(4);
+  expect(left.filter(({ id, wasInUse }) => wasInUse || id > 5)).toEqual([]);
   expect(alice.path).toMatchObject({ direct: true, state: 'active' });
   await expect(alice.ping()).resolves.toMatchObject({ path: { direct: true } });
 });
