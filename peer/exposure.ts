@@ -49,19 +49,24 @@ export function parseExposure(text: string): Exposure {
  * @throws SallyportError `USAGE`
  */
 export function collectExposure(text: string, before: readonly Exposure[]): Exposure[] {
-  const exposure = parseExposure(text);
+  return withExposure(parseExposure(text), before);
+}
+
+/** @throws SallyportError `USAGE` where the name stands for another target of that kind */
+export function withExposure(exposure: Exposure, before: readonly Exposure[]): Exposure[] {
   if (exposure !== 'any') {
     const { name, target } = exposure;
     const isUdp = target.via === 'udp';
     const other = named(before, name, (via) => (via === 'udp') === isUdp);
-    if (other && !sameTarget(other, target)) {
-      const targets = `${targetText(other)} and ${targetText(target)}`;
-      throw new SallyportError('USAGE', `${JSON.stringify(name)} would stand for both ${targets}`, {
-        hint: 'give each a name of its own',
-      });
-    }
+    if (other && !sameTarget(other, target)) throw ambiguous(name, targetText(other), targetText(target));
   }
   return [...before, exposure];
+}
+
+/** @throws SallyportError `USAGE` where streams to the service `name` go to a target and would never reach a handler */
+export function checkUnexposed(name: string, exposures: readonly Exposure[]): void {
+  const target = named(exposures, name, (via) => via !== 'udp');
+  if (target) throw ambiguous(name, targetText(target), 'a service in this process');
 }
 
 /**
@@ -182,6 +187,12 @@ function authorizeAccepted(listener: number, { asked }: Offering): Destination {
   const target = asked.get(listener);
   if (!target) throw new SallyportError('NOT_AUTHORIZED', 'nobody here asked for this to be listened for');
   return { to: 'target', target, checked: true };
+}
+
+function ambiguous(name: string, one: string, other: string): SallyportError {
+  return new SallyportError('USAGE', `${JSON.stringify(name)} would stand for both ${one} and ${other}`, {
+    hint: 'give each a name of its own',
+  });
 }
 
 function unknownService(name: string): SallyportError {

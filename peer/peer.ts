@@ -226,16 +226,22 @@ export class Peer extends Emitter<PeerEvents> {
     return this.network.profile;
   }
 
-  /** A service in this process: `handler` is given each stream that a peer opens to `name`. */
+  /**
+   * A service in this process: `handler` is given each stream that a peer opens to `name` from now on, instead of the one before.
+   * @throws SallyportError `USAGE` where the name is exposed
+   */
   handle(name: string, handler: ServiceHandler): void {
     checkOptions(handlerOptions, { name, handler });
-    this.#services.handlers.set(name, handler);
+    this.#services.handle(name, handler);
   }
 
-  /** A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`. */
+  /**
+   * A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`.
+   * @throws SallyportError `USAGE` also where the name stands for another such target, or is handled
+   */
   expose(name: string, target: string): void {
     checkOptions(exposeOptions, { name, target });
-    this.addExposure(parseExposure(`${name}=${target}`));
+    this.#services.expose(parseExposure(`${name}=${target}`));
   }
 
   /** @see parseExposure */

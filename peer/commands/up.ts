@@ -87,10 +87,10 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('session', (session) => {
     if (command.opts<UpOptions>().explain) explain(session, reporter);
   });
+  peer.handle(BENCH_SERVICE, new BenchService().handle); // before the exposures: one may take that name
   for (const exposure of options.expose) peer.addExposure(exposure);
   for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
-  peer.handle(BENCH_SERVICE, new BenchService().handle);
   if (folder) takeFiles(peer, folder, reporter);
   peer.on('stream', (record) => reportStream(record, reporter));
   peer.on('guest', (guest) =>

@@ -5,7 +5,14 @@ import { LIMITS } from '../../src/core/limits.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { DENIED, type AllowList } from '../allow-list.ts';
-import { authorize, sameDestination, type Destination, type Exposure } from '../exposure.ts';
+import {
+  authorize,
+  checkUnexposed,
+  sameDestination,
+  withExposure,
+  type Destination,
+  type Exposure,
+} from '../exposure.ts';
 import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
 import type { Session } from '../session.ts';
 import type { Listening } from './forward.ts';
@@ -25,7 +32,7 @@ interface Served {
 /** What this peer lets others reach, and the streams that do: allowed when they open, and asked again when rules change. */
 export class ServiceProvider {
   /** Services that this process handles itself, by name. */
-  readonly handlers = new Map<string, ServiceHandler>();
+  readonly #handlers = new Map<string, ServiceHandler>();
   exposures: Exposure[] = [];
   /** Where peers may have us listen. */
   permits: ListenPermit[] = [];
@@ -50,6 +57,19 @@ export class ServiceProvider {
     };
   }
 
+  /** @throws SallyportError `USAGE` where the name is exposed: nothing would reach the handler */
+  handle(name: string, handler: ServiceHandler): void {
+    checkUnexposed(name, this.exposures);
+    this.#handlers.set(name, handler);
+  }
+
+  /** @throws SallyportError `USAGE` where the name stands for something else already */
+  expose(exposure: Exposure): void {
+    const exposures = withExposure(exposure, this.exposures);
+    for (const name of this.#handlers.keys()) checkUnexposed(name, exposures);
+    this.exposures = exposures;
+  }
+
   /** Takes a stream that a peer opened to where it may go. */
   serve(session: Session, stream: SessionStream, purpose: StreamPurpose): void {
     const served: Served = { session, purpose, destination: undefined };
@@ -60,7 +80,7 @@ export class ServiceProvider {
       purpose,
       datagrams: session.datagrams,
       allow: () => (served.destination = this.#authorize(served)),
-      handle: (name) => this.handlers.get(name)?.(stream, session),
+      handle: (name) => this.#handlers.get(name)?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
       record: (state, reason) => {
@@ -90,7 +110,7 @@ export class ServiceProvider {
     if (this.#allowList.isDenied(peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
     return authorize(purpose, this.#allowList.grantOf(peer), {
       exposures: this.exposures,
-      handlers: new Set(this.handlers.keys()),
+      handlers: new Set(this.#handlers.keys()),
       pipe: this.pipe !== undefined,
       permits: this.permits,
       asked,
