@@ -30,7 +30,11 @@ export const acceptOptions = v.object({
 export const inviteOptions = optionsOf({ services: v.optional(texts) });
 
 export const waitingOptions = optionsOf({ signal });
-export const pingOptions = optionsOf({ timeoutMs: v.optional(waitingMs), signal });
+export const pingOptions = optionsOf({
+  timeout: v.optional(waitingMs),
+  timeoutMs: v.optional(waitingMs),
+  signal,
+});
 export const whenDirectOptions = optionsOf({ timeout: v.optional(waitingMs), signal });
 
 export const handlerOptions = v.object({ name: serviceName, handler: aFunction });

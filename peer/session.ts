@@ -171,13 +171,19 @@ export class Session extends Emitter<SessionEvents> {
     return this.driver.open(encodePurpose(purpose), { signal });
   }
 
-  /** One round trip on the path in use. @throws SallyportError `USAGE`, `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED` */
-  async ping(options: Waiting & { timeoutMs?: number | undefined } = {}): Promise<{
+  /**
+   * One round trip on the path in use, within `timeout` milliseconds; `timeoutMs` is an older name of that.
+   * @throws SallyportError `USAGE`, `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED`
+   */
+  async ping(
+    options: Waiting & { timeout?: number | undefined; timeoutMs?: number | undefined } = {},
+  ): Promise<{
     rttMs: number;
     path: PathReport;
   }> {
     checkOptions(pingOptions, options);
-    const { rttMs, path } = await this.driver.ping(options);
+    const { timeout, timeoutMs = timeout, signal } = options;
+    const { rttMs, path } = await this.driver.ping({ timeoutMs, signal });
     return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
   }
 

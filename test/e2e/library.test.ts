@@ -123,6 +123,37 @@ describe('the library', () => {
     });
   });
 
+  it('tells a second meaning of a name, which nothing would reach', async () => {
+    const bob = await start('bob');
+    const usage = (message: RegExp) =>
+      expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(message) as string }) as Error;
+    bob.expose('web', '127.0.0.1:3000');
+    bob.expose('web', '127.0.0.1:3000');
+    bob.expose('web', '127.0.0.1:3000/udp');
+    expect(() => bob.expose('web', '127.0.0.1:3001')).toThrow(
+      usage(/"web" would stand for both .*3000 and .*3001/),
+    );
+    expect(() => bob.handle('web', () => {})).toThrow(usage(/"web" would stand for both/));
+    bob.handle('echo', () => {});
+    expect(() => bob.expose('echo', '127.0.0.1:7')).toThrow(usage(/"echo" would stand for both/));
+    bob.expose('echo', '127.0.0.1:7/udp');
+  });
+
+  it('gives a service to whoever handled it last', async () => {
+    const bob = await start('bob', ['any']);
+    bob.handle('name', (stream) => stream.end('first'));
+    bob.handle('name', (stream) => stream.end('second'));
+    const session = await (await start('alice')).connect(bob.id);
+    expect(await answerTo(await session.open('name'), '')).toBe('second');
+  });
+
+  it.each(['timeout', 'timeoutMs'])('waits for an answer to a ping as long as %s says', async (name) => {
+    const bob = await start('bob', ['any']);
+    const session = await (await start('alice')).connect(bob.id, { paths: ['relay'] });
+    expect(await session.ping({ [name]: 10_000 })).toMatchObject({ path: { direct: false } });
+    await expect(session.ping({ [name]: 0 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+  });
+
   it('says at once that there is no such path', async () => {
     const alice = await start('alice');
     for (const paths of [[], ['fax' as 'udp']]) {
@@ -256,7 +287,7 @@ describe('the library', () => {
       [/^options\.Paths: .*mean paths\?$/, () => alice.plan(bob.id, given({ Paths: ['udp'] }))],
       [/^service: .*mean services\?$/, () => alice.invite(given({ service: ['web'] }))],
       [/^permit: .*mean permits\?$/, () => alice.reconfigure(given({ permit: [] }))],
-      [/^timeout: .*mean timeoutMs\?$/, () => session.ping(given({ timeout: 5 }))],
+      [/^timeoutMS: .*mean timeoutMs\?$/, () => session.ping(given({ timeoutMS: 5 }))],
       [/^timeoutMs: .*mean timeout\?$/, () => session.whenDirect(given({ timeoutMs: 5 }))],
       [/^sinal: .*mean signal\?$/, () => session.close(given({ sinal: undefined }))],
       [/^tokenfile: .*mean tokenFile\?$/, () => Rendezvous.start(given({ ...server, tokenfile: 'x' }))],
