@@ -25,7 +25,7 @@ export interface FileOutcome {
 export interface SendEvents {
   /** Bytes that need not be sent any more: just sent, or there before. */
   readonly onBytes: (count: number, sent: boolean) => void;
-  /** By how many bytes a file is longer, or shorter, than it was when it was found. */
+  /** By how many bytes there is more to do, or less: a file has another length than when it was found, or the rest of it won't be sent. */
   readonly onResized: (change: number) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
 }
@@ -59,6 +59,8 @@ class Sending {
   readonly #gone = new Map<number, SallyportError>();
   readonly #finished = deferred<void>();
   #named = 0;
+  /** Of the file whose turn it is, the bytes that `onBytes` has been told of. */
+  #passed = 0;
   /** Why the transfer was given up. */
   #failure: SallyportError | undefined;
 
@@ -121,6 +123,7 @@ class Sending {
 
   /** Returns what becomes of it, where the receiver's word is to be waited for that it is in place. */
   async #sendOne(index: number, entry: Entry): Promise<Outcome | undefined> {
+    this.#passed = 0;
     const gone = this.#gone.get(index);
     if (gone) return this.#fail(entry, gone);
     const reply = await this.#replies.get(index)!.promise;
@@ -141,7 +144,7 @@ class Sending {
     } catch (thrown) {
       if (this.#stream.errored) throw this.#stream.errored;
       await this.#channel.send({ t: 'skip', index });
-      return this.#fail(entry, fileFailure(thrown, entry.source));
+      return this.#fail(entry, fileFailure(thrown, entry.source), entry.size - this.#passed);
     } finally {
       await file?.close();
     }
@@ -152,7 +155,7 @@ class Sending {
     const hash = createHash('sha256');
     let offset = await this.#resumeAt(entry, file, hash, have);
     const resumedAt = offset;
-    this.#events.onBytes(offset, false);
+    this.#pass(offset, false);
     await this.#channel.send({ t: 'start', index, offset });
     const whole = offset === 0 ? createHash('sha256') : hash;
     while (offset < entry.size) {
@@ -163,7 +166,7 @@ class Sending {
       whole.update(bytes);
       offset += bytes.length;
       await this.#channel.sendBytes(bytes);
-      this.#events.onBytes(bytes.length, true);
+      this.#pass(bytes.length, true);
     }
     if (await hasChanged(file, entry)) throw changed(entry);
     await this.#channel.send({ t: 'end', index, sha256: new Uint8Array(whole.digest()) });
@@ -196,7 +199,8 @@ class Sending {
   async #whenSaved(index: number, entry: Entry, outcome: Outcome): Promise<void> {
     const reply = await this.#replies.get(index)!.promise;
     this.#replies.delete(index);
-    if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
+    if (reply.t === 'failed')
+      return this.#fail(entry, failureOf(reply), outcome.state === 'unchanged' ? entry.size : 0);
     if (outcome.state === 'unchanged') this.#events.onBytes(entry.size, false);
     this.#tell(entry, outcome);
   }
@@ -207,8 +211,17 @@ class Sending {
     this.#replies.set(index, reply);
   }
 
-  /** @throws SallyportError `DISK_FULL`: nothing else would fit either */
-  #fail(entry: Entry, error: SallyportError): undefined {
+  #pass(bytes: number, sent: boolean): void {
+    this.#passed += bytes;
+    this.#events.onBytes(bytes, sent);
+  }
+
+  /**
+   * @param left bytes of it that `onBytes` will not be told of
+   * @throws SallyportError `DISK_FULL`: nothing else would fit either
+   */
+  #fail(entry: Entry, error: SallyportError, left = entry.size): undefined {
+    this.#events.onResized(-left);
     this.#events.onOutcome({
       path: pathText(entry.path),
       state: 'failed',

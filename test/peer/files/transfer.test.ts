@@ -239,6 +239,37 @@ describe('files that are sent', () => {
     expect({ moved, total }).toEqual({ moved: 1_021, total: 1_021 });
   });
 
+  it('leave nothing to be done where they fail, early or late', async () => {
+    for (const name of ['exists', 'same length', 'gone', 'shrinks', 'z'])
+      write(name, Buffer.alloc(1_000_000));
+    writeFileSync(join(there, 'exists'), 'another');
+    writeFileSync(join(there, 'same length'), Buffer.alloc(1_000_000, 'x'));
+    const entries = await gather(
+      ['exists', 'same length', 'gone', 'shrinks', 'z'].map((name) => join(here, name)),
+      UNHEARD,
+    );
+    rmSync(join(here, 'gone'));
+    const outcomes: FileOutcome[] = [];
+    let [done, total] = [0, 5_000_000];
+    await sendFiles(await session.open('files'), entries, {
+      onBytes: (count) => {
+        if (done === 0) write('shrinks', '');
+        done += count;
+      },
+      onResized: (change) => void (total += change),
+      onOutcome: (outcome) => outcomes.push(outcome),
+    });
+    expect(states({ outcomes, moved: 0 })).toEqual({
+      exists: 'FILE_EXISTS',
+      'same length': 'FILE_EXISTS',
+      gone: 'FILE_FAILED',
+      shrinks: 'FILE_CHANGED',
+      z: 'saved',
+    });
+    expect(done).toBeGreaterThanOrEqual(1_000_000);
+    expect(total).toBe(done);
+  });
+
   it.runIf(process.platform !== 'win32')(
     'fail where a pipe has their place by then, for whose writer nobody waits',
     async () => {
