@@ -8,7 +8,15 @@ import type { PathRequest } from '../../src/core/punch/situation.ts';
 import type { Peer } from '../peer.ts';
 import { measureDown, measureUp, type Throughput } from '../services/bench.ts';
 import type { Session } from '../session.ts';
-import { connectTo, parsePaths, reporterOf, startPeer, withPeerOptions, type DialOptions } from './shared.ts';
+import {
+  connectTo,
+  parsePaths,
+  patiently,
+  reporterOf,
+  startPeer,
+  withPeerOptions,
+  type DialOptions,
+} from './shared.ts';
 
 interface BenchOptions extends DialOptions {
   seconds: number;
@@ -100,13 +108,13 @@ async function measure(
     const stopped = () => session?.driver.destroy('ABORTED', 'stopped');
     signal.addEventListener('abort', stopped);
     reporter.live('measuring round trips …');
-    result.idle = await idleLatency(session);
+    result.idle = await idleLatency(session, reporter);
     result.path = session.path?.kind;
     reporter.live(`measuring up, for ${seconds} s …`);
-    result.up = await underLoad(session, measureUp(session, seconds * 1_000));
+    result.up = await underLoad(session, measureUp(session, seconds * 1_000), reporter);
     result.path = session.path?.kind;
     reporter.live(`measuring down, for ${seconds} s …`);
-    result.down = await underLoad(session, measureDown(session, seconds * 1_000));
+    result.down = await underLoad(session, measureDown(session, seconds * 1_000), reporter);
     result.path = session.path?.kind;
     signal.removeEventListener('abort', stopped);
   } catch (thrown) {
@@ -119,21 +127,27 @@ async function measure(
   }
 }
 
-async function idleLatency(session: Session): Promise<Latency> {
+async function idleLatency(session: Session, reporter: Reporter): Promise<Latency> {
   const times: number[] = [];
   for (let n = 0; n < IDLE_PINGS; n++) {
-    times.push((await session.ping({ timeoutMs: PING_TIMEOUT_MS })).rttMs);
+    const answer = session.ping({ timeout: PING_TIMEOUT_MS });
+    times.push((await patiently('peer', answer, reporter)).rttMs);
   }
   return latencyOf(times);
 }
 
-async function underLoad(session: Session, load: Promise<Throughput>): Promise<Rate> {
+async function underLoad(session: Session, load: Promise<Throughput>, reporter: Reporter): Promise<Rate> {
   const times: number[] = [];
   const ended = new AbortController();
+  let told = false;
   const pinging = (async () => {
     while (!ended.signal.aborted) {
-      const answer = session.ping({ timeoutMs: PING_TIMEOUT_MS }).catch(() => undefined);
-      times.push((await answer)?.rttMs ?? PING_TIMEOUT_MS);
+      const answer = await session.ping({ timeout: PING_TIMEOUT_MS }).catch(() => undefined);
+      if (!answer && !told && !ended.signal.aborted) {
+        told = true; // the load may wait until the session's time is over
+        reporter.event('waiting', { for: 'peer' }, 'no answer from the peer; going on if it comes back');
+      }
+      times.push(answer?.rttMs ?? PING_TIMEOUT_MS);
       await sleep(PING_EVERY_MS);
     }
   })();

@@ -3,6 +3,8 @@ import { systemClock } from '../../src/net/clock.ts';
 import type { Session } from '../session.ts';
 
 const EVERY_MS = 500;
+/** Without a byte, until that is told. */
+const STANDS_MS = 5_000;
 /** How much of the rate's last value stays with each half second. */
 const INERTIA = 0.7;
 
@@ -19,6 +21,8 @@ export class Progress {
   /** As it was told last: a timer is late, by seconds where this process was held up. */
   #told = { moved: 0, at: this.#began };
   #rate: number | undefined;
+  /** When a byte was last sent, or found to be there already; `Infinity` once it was told that none is. */
+  #wentOnAt = this.#began;
 
   constructor(reporter: Reporter, session: Pick<Session, 'id' | 'path'>, total?: number) {
     this.#reporter = reporter;
@@ -30,6 +34,7 @@ export class Progress {
   /** @param moved false for bytes that were there before */
   add(bytes: number, moved: boolean): void {
     this.#done += bytes;
+    this.#wentOnAt = systemClock.now();
     if (moved) this.#moved += bytes;
   }
 
@@ -72,7 +77,15 @@ export class Progress {
       etaSeconds,
       path,
     });
+    if (now.at - this.#wentOnAt > STANDS_MS && left !== undefined) this.#tellThatItStands(path);
     this.#reporter.live(this.#words(rate, etaSeconds, path));
+  }
+
+  /** To who sends: whoever looks at no bar would see nothing at all. */
+  #tellThatItStands(path: string | undefined): void {
+    this.#wentOnAt = Infinity;
+    const why = path ? 'the other side is busy, or what is there is being compared' : 'there is no path';
+    this.#reporter.event('waiting', { for: 'peer' }, `nothing was sent for ${STANDS_MS / 1_000} s: ${why}`);
   }
 
   #words(rate: number, etaSeconds: number | undefined, path: string | undefined): string {

@@ -44,6 +44,30 @@ describe.concurrent('peer bench', () => {
   );
 
   it(
+    'says so where no answer comes any more',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      const { id, up } = await upPeer(stage, url);
+      const bench = stage.peer(
+        'alice',
+        'bench',
+        id,
+        '--rendezvous',
+        url,
+        '--seconds',
+        '30',
+        '--paths',
+        'relay',
+      );
+      await up.event('stream', ({ state }) => state === 'opened');
+      up.child.kill('SIGSTOP');
+      expect(await bench.event('waiting')).toMatchObject({ for: 'peer' });
+      up.child.kill('SIGCONT');
+      await bench.stop();
+    }),
+  );
+
+  it(
     'of several kinds tells of each why it could not be had, and in the end that none could',
     staged(async (stage) => {
       const { url } = await stage.rendezvous();

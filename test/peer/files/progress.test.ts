@@ -7,7 +7,10 @@ const STOPPED_MS = 2_000;
 class Listener extends Reporter {
   #heard: ((fields: EventFields) => void) | undefined;
 
-  override event(_event: string, fields: EventFields): void {
+  readonly heard: string[] = [];
+
+  override event(event: string, fields: EventFields): void {
+    this.heard.push(event);
     this.#heard?.(fields);
   }
 
@@ -44,3 +47,20 @@ it('what was told before a standstill weighs the less the longer that was', asyn
   const { rate } = await reporter.next();
   expect(Number(rate)).toBeLessThan(before / 3);
 });
+
+it(
+  'a sender says once that nothing is sent any more, and again after it went on',
+  { timeout: 60_000 },
+  async () => {
+    const own = new Listener();
+    const told = () => own.heard.filter((event) => event === 'waiting').length;
+    progress = new Progress(own, { id: 'a session', path: undefined }, 1_000);
+    for (const times of [1, 2]) {
+      await expect.poll(told, { timeout: 20_000 }).toBe(times);
+      const standing = own.heard.length;
+      await expect.poll(() => own.heard.length, { timeout: 20_000 }).toBeGreaterThan(standing + 3);
+      expect(told()).toBe(times);
+      progress.add(100, true);
+    }
+  },
+);
