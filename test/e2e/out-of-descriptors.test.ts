@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -108,6 +108,27 @@ describe.runIf(process.platform === 'linux')('a command that may not open all th
     }),
   );
 });
+
+// A command that can't open this file has mostly failed to load its own code before.
+it.runIf(process.platform === 'linux')(
+  'a configuration file that can not be opened for want of descriptors is no wrong one',
+  () => {
+    const script = `
+    import { openSync } from 'node:fs';
+    import { readConfig } from ${JSON.stringify(new URL('../../dist/peer/config.js', import.meta.url).href)};
+    try { for (;;) openSync('/dev/null'); } catch {}
+    for (const asked of [true, false])
+      await readConfig('/dev/null', asked).then(console.log, ({ code, hint }) => console.log(code, hint));`;
+    const args = ['--input-type=module', '--eval', script];
+    const { stdout } = spawnSync('sh', [
+      '-c',
+      `ulimit -n ${MOST} && exec "$0" "$@"`,
+      process.execPath,
+      ...args,
+    ]);
+    expect(stdout.toString()).toMatch(/^(LIMIT .*ulimit -n.*\n){2}$/);
+  },
+);
 
 /** A command by its name, its line, and what it says once it does what it is for. */
 type Case = readonly [string, (url: string, bob: string) => readonly [CommandName, ...string[]], string];
