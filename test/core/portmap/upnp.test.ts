@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SallyportError } from '../../../src/core/errors.ts';
 import {
@@ -87,6 +88,42 @@ describe('UPnP', () => {
     for (const wrong of ['', '0x7f.1', 'router.example', '44.128.1.1:80']) {
       expect(() => address(wrong)).toThrow(/no external address/);
     }
+  });
+
+  it('throws nothing untyped, whatever a router sends', () => {
+    const head = 'HTTP/1.1 200 OK\r\nLocation: ';
+    const marks = [
+      '<URLBase>',
+      '<s:controlURL>',
+      '<serviceType>',
+      '</',
+      '<',
+      '>',
+      '&amp;',
+      '//',
+      '[',
+      '%',
+      '\0',
+    ];
+    const type = 'urn:schemas-upnp-org:service:WANIPConnection:1';
+    const piece = fc.constantFrom(head, LOCATION.href, type, description('/ctl'), ...marks);
+    const text = fc.array(fc.oneof(piece, fc.string()), { maxLength: 12 }).map((parts) => parts.join(''));
+    const readers = [
+      (xml: string) => readSsdpAnswer(new Uint8Array(Buffer.from(xml)), GATEWAY),
+      (xml: string) => readDescription(xml, LOCATION),
+      readExternalAddress,
+      (xml: string) => checkSoapAnswer(500, xml),
+    ];
+    const attempt = (xml: string): void => {
+      for (const read of readers) {
+        try {
+          read(xml);
+        } catch (thrown) {
+          if (!(thrown instanceof SallyportError)) throw thrown;
+        }
+      }
+    };
+    expect(() => fc.assert(fc.property(text, attempt), { numRuns: 2_000 })).not.toThrow();
   });
 });
 

@@ -1,5 +1,7 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encode } from '../../../src/core/codec.ts';
+import { SallyportError } from '../../../src/core/errors.ts';
 import { profileFields } from '../../../src/core/nat/profile-schema.ts';
 import { decodeAnswer, decodeOffer, decodeUpdate } from '../../../src/core/session/introduction.ts';
 import { profileOf } from '../punch/nat-profile.ts';
@@ -57,5 +59,30 @@ describe('what a peer says of itself', () => {
     const spelled = { ...candidate, endpoint: { address: '0:0:0:0:0:FFFF:7f00:1', port: 4_000 } };
     const [read] = decodeOffer(encode({ ...offer, candidates: [spelled] })).candidates;
     expect(read!.endpoint.address).toBe('127.0.0.1');
+  });
+
+  it('is refused typed whatever the bytes, most of them as they should be or none', () => {
+    const valid = [
+      encode(offer),
+      encode({ ...offer, start }),
+      encode({ candidates: [candidate], profile, round: { number: 1, start } }),
+    ];
+    const flips = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 });
+    const spoilt = fc.tuple(fc.constantFrom(...valid), flips).map(([bytes, places]) => {
+      const copy = Uint8Array.from(bytes);
+      for (const [at, value] of places) copy[at % copy.length] = value;
+      return copy;
+    });
+    const attempt = (bytes: Uint8Array): void => {
+      for (const read of [decodeOffer, decodeAnswer, decodeUpdate]) {
+        try {
+          read(bytes);
+        } catch (thrown) {
+          if (!(thrown instanceof SallyportError)) throw thrown;
+        }
+      }
+    };
+    const bytes = fc.oneof(spoilt, fc.uint8Array({ maxLength: 400 }));
+    expect(() => fc.assert(fc.property(bytes, attempt), { numRuns: 2_000 })).not.toThrow();
   });
 });
