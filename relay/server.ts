@@ -4,7 +4,7 @@ import { checkOptions } from '../src/core/check-options.ts';
 import { parseHostPort, type Endpoint } from '../src/core/endpoint.ts';
 import type { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
-import { parseRendezvousUrl } from '../src/core/rendezvous-url.ts';
+import { parseRendezvousUrl, type RendezvousUrl } from '../src/core/rendezvous-url.ts';
 import { Emitter } from '../src/net/emitter.ts';
 import { Front } from '../src/net/front.ts';
 import { loadIdentity } from '../src/net/identity-file.ts';
@@ -59,20 +59,25 @@ export class RelayServer extends Emitter<RelayEvents> {
   readonly #circuits: CircuitServer;
   readonly #signal: SignalConnection;
 
-  private constructor(options: RelayOptions, identity: Identity, front: Front, stun: StunServer) {
+  private constructor(
+    options: RelayOptions,
+    rendezvous: RendezvousUrl,
+    identity: Identity,
+    front: Front,
+    stun: StunServer,
+  ) {
     super();
-    const { url: rendezvousUrl, id, token } = parseRendezvousUrl(options.rendezvous);
     this.id = identity.id;
     this.#front = front;
     this.#stun = stun;
     this.stun = stun;
     this.url = publicUrlOf(options, front);
     this.#signal = new SignalConnection({
-      url: rendezvousUrl,
+      url: rendezvous.url,
       identity,
       role: 'relay',
-      token: options.tokenFile === undefined ? token : readJoinToken(options.tokenFile),
-      deployment: id,
+      token: rendezvous.token,
+      deployment: rendezvous.id,
       relay: { url: this.url, stunUdp: [...stun.udp], stunTcp: [...stun.tcp] },
       clock: serverClock,
     });
@@ -94,13 +99,14 @@ export class RelayServer extends Emitter<RelayEvents> {
   static async start(options: RelayOptions): Promise<RelayServer> {
     checkOptions(relayOptions, options);
     const tls = readTls(options);
-    parseRendezvousUrl(options.rendezvous);
+    // A token file that can't be read is told of before anything is opened.
+    const rendezvous = rendezvousOf(options);
     const identity = loadIdentity(join(stateHome(options.home), 'relay.key'));
     const { host, port } = parseHostPort(options.listen ?? `0.0.0.0:${options.insecure ? 80 : 443}`);
     const front = await Front.listen({ host, port, tls, about: `Sallyport relay ${identity.id}` });
     try {
       const stun = await startStun(options, identity, front);
-      const relay = new RelayServer(options, identity, front, stun);
+      const relay = new RelayServer(options, rendezvous, identity, front, stun);
       await relay.#registered(options.signal);
       return relay;
     } catch (error) {
@@ -123,6 +129,11 @@ export class RelayServer extends Emitter<RelayEvents> {
       throw error;
     }
   }
+}
+
+function rendezvousOf({ rendezvous, tokenFile }: RelayOptions): RendezvousUrl {
+  const named = parseRendezvousUrl(rendezvous);
+  return tokenFile === undefined ? named : { ...named, token: readJoinToken(tokenFile) };
 }
 
 function publicUrlOf({ publicUrl }: RelayOptions, front: Front): string {
