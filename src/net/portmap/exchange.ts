@@ -23,6 +23,7 @@ export async function exchange<Answer>(options: ExchangeOptions<Answer>): Promis
   const settled = new AbortController();
   try {
     return await new Promise<Answer>((resolve, reject) => {
+      if (signal.aborted) return reject(aborted(signal)); // while the socket was made
       socket.on('message', (bytes) => {
         try {
           const answer = read(bytes);
