@@ -5,7 +5,7 @@ import { asSallyportError, SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import { peekTicket, type Ticket } from '../src/core/protocol/ticket.ts';
-import type { SessionKeys, SessionRole } from '../src/core/session/keys.ts';
+import type { PathKeys, SessionKeys, SessionRole } from '../src/core/session/keys.ts';
 import type { CircuitKind } from '../src/core/session/events.ts';
 import type { Leg } from '../src/net/circuit.ts';
 import type { RelayLink } from '../src/net/relay-link.ts';
@@ -13,7 +13,7 @@ import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { pause } from '../src/net/pause.ts';
 import { forsake } from '../src/net/reset.ts';
-import { secure, type PathKeys } from '../src/net/secure.ts';
+import { secure } from '../src/net/secure.ts';
 import type { EarlyLeg } from './early-leg.ts';
 
 /** A relay circuit, secured end to end and ready for the session. */

@@ -17,7 +17,7 @@ import { SessionKeys } from '../src/core/session/keys.ts';
 import { withEither } from '../src/net/either-signal.ts';
 import type { SignalMessage } from '../src/net/signal.ts';
 import { Admission, type AdmissionOptions, type ForwardedOffer } from './admission.ts';
-import { Conversation } from './conversation.ts';
+import { Conversation, type ConversationOptions } from './conversation.ts';
 import { peerClosed } from './deployment.ts';
 import { firstPath } from './first-path.ts';
 import type { Network } from './network.ts';
@@ -342,20 +342,7 @@ export class Introductions {
   }
 
   #converse(
-    options: Pick<
-      ConstructorParameters<typeof Conversation>[0],
-      | 'role'
-      | 'id'
-      | 'peer'
-      | 'instance'
-      | 'keys'
-      | 'kinds'
-      | 'circuits'
-      | 'tickets'
-      | 'earlyLeg'
-      | 'told'
-      | 'answerAgain'
-    >,
+    options: Omit<ConversationOptions, 'identity' | 'network' | 'deployment' | 'clock' | 'reoffer'>,
   ): Conversation {
     const { identity, network, deployment, clock } = this.#options;
     const reoffer = (conversation: Conversation, signal: AbortSignal) => this.#reoffer(conversation, signal);

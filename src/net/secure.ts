@@ -4,20 +4,10 @@ import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
 import type { ConnectionOptions, SecureContext, TlsOptions, TLSSocketOptions } from 'node:tls';
 import { SallyportError } from '../core/errors.ts';
+import type { PathKeys } from '../core/session/keys.ts';
 import { handshakeError, pipeStep } from './step.ts';
 import type { StepOptions } from './step.ts';
 import { checkTag, dropTag, readTag } from './tag.ts';
-
-/** What both ends of one path derive from the session secret (docs/protocol.md, "Attaching a path"). */
-export interface PathKeys {
-  /** 16 bytes that this end writes first. */
-  tagOut: Uint8Array;
-  /** 16 bytes that the other end writes first. */
-  tagIn: Uint8Array;
-  /** 32 bytes. */
-  psk: Uint8Array;
-  identity: string;
-}
 
 export interface SecureOptions extends StepOptions {
   /** The session's initiator is the TLS client on every path, whoever dialled. */

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { secure } from '../../src/net/secure.ts';
-import type { PathKeys } from '../../src/net/secure.ts';
+import type { PathKeys } from '../../src/core/session/keys.ts';
 import { readTag } from '../../src/net/tag.ts';
 import { http2Pair, memoryPair, tcpPair, udxPair, webSocketPair } from './pipes.ts';
 import type { PipePair } from './pipes.ts';
