@@ -101,12 +101,12 @@ async function measure(
 ): Promise<void> {
   const { asked } = result;
   let session: Session | undefined;
+  const stopped = () => session?.driver.destroy('ABORTED', 'stopped');
+  signal.addEventListener('abort', stopped);
   try {
     session = await connectTo(peer, to, { paths: asked, accept }, reporter, signal);
     const direct = asked.some((kind) => !kind.startsWith('relay'));
     if (direct) await session.whenDirect({ timeout: DIRECT_MS, signal }).catch(() => {});
-    const stopped = () => session?.driver.destroy('ABORTED', 'stopped');
-    signal.addEventListener('abort', stopped);
     reporter.live('measuring round trips …');
     result.idle = await idleLatency(session, reporter);
     result.path = session.path?.kind;
@@ -116,12 +116,12 @@ async function measure(
     reporter.live(`measuring down, for ${seconds} s …`);
     result.down = await underLoad(session, measureDown(session, seconds * 1_000), reporter);
     result.path = session.path?.kind;
-    signal.removeEventListener('abort', stopped);
   } catch (thrown) {
     if (signal.aborted) throw signal.reason;
     const { code, message } = asSallyportError(thrown);
     result.error = { code, message };
   } finally {
+    signal.removeEventListener('abort', stopped);
     reporter.endLive();
     await session?.close();
   }
