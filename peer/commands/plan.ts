@@ -27,7 +27,7 @@ export function addPlanCommand(program: Command): void {
     program
       .command('plan')
       .argument('<id|name>', 'the peer to plan for')
-      .description('what would be tried with that peer, and how likely it is to be direct; sends it nothing'),
+      .description('what would be tried with that peer, and how likely it is to be direct; sends no probe'),
   )
     .option('--paths <kinds>', 'restrict which kinds of path may be used: udp,tcp,relay', parsePaths)
     .option('--accept', 'trust a name that was not met before')

@@ -203,7 +203,7 @@ const resolved = v.object({
 /** The node leaves by itself: the lease ends at once. */
 const bye = v.object({ t: v.literal('bye') });
 
-/** `session` names the offer that failed, `name` the look-up; without either the connection itself is refused. */
+/** `session` names that of the message that failed, `name` the look-up; without either the connection itself is refused. */
 const error = v.object({
   t: v.literal('error'),
   code,

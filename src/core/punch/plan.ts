@@ -55,9 +55,10 @@ export interface Plan {
  *    tried out of 64,512, all miss with probability e^(−k·n / 64,512), which for 256 and 1,650 is one time in 700
  *    (*birthday*).
  * 4. *Both depend.* Each try leaves by a port that the other end can't know either. Nothing is tried unless both NATs
- *    count; or one filter lets everybody in and the other doesn't ask for the port; or one mapping depends on the address
- *    alone and its filter doesn't ask for the port: of many that this end holds open, one is met by chance, from whatever
- *    port, and the answer leaves by that very mapping.
+ *    count; or both filters let everybody in; or one mapping depends on the address alone and its filter doesn't ask for
+ *    the port: of many that this end holds open, one is met by chance, from whatever port, and the answer leaves by that
+ *    very mapping. Where one of the filters then lets everybody in, and the other doesn't ask for the port, it needs no
+ *    chance.
  *
  * TCP asks the same two questions and has more ways to fail (RFC 5128 §3.4, RFC 5382). `planUdp` and `planTcp` answer
  * them case by case, each with its table.
