@@ -1,6 +1,5 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { SallyportError } from '../../src/core/errors.ts';
 import { resetConnection } from '../../src/net/reset.ts';
 
 /**
@@ -76,7 +75,7 @@ function onClose(this: Joined): void {
 
 function onEnd(this: Joined): void {
   const to = this[PAIR]!.otherThan(this);
-  if (this instanceof Socket && wasReset(this)) breakOff(to, brokenOff());
+  if (this instanceof Socket && wasReset(this)) breakOff(to, resetByPeer());
   else to.end();
 }
 
@@ -101,8 +100,9 @@ function wasReset({ writableEnded, localAddress, remoteAddress }: Socket): boole
   return !writableEnded && localAddress !== undefined && remoteAddress === undefined;
 }
 
-function brokenOff(): SallyportError {
-  return new SallyportError('STREAM_RESET', 'the connection broke off');
+/** Node's own words, as where libuv tells it: a client that breaks off is no failure of ours either. */
+function resetByPeer(): Error {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
 }
 
 /** Node's own words: whoever hung up is no failure of ours. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseEndpoint } from '../../src/core/endpoint.ts';
 import { startForward, type Listening } from '../../peer/services/forward.ts';
-import type { Peer, Session } from '../../src/index.ts';
+import type { Peer, SallyportError, Session } from '../../src/index.ts';
 import { Meeting } from './meeting.ts';
 
 // A TCP client here, a TCP server there, a session between them: what one end does, the other end sees.
@@ -16,6 +16,7 @@ const PLACE = { bind: '127.0.0.1', port: 0 };
 let meeting: Meeting;
 let server: Server;
 let forward: Listening;
+let errors: Error[];
 let bob: Peer;
 let session: Session;
 
@@ -28,7 +29,9 @@ beforeEach(async () => {
   bob.expose('target', `127.0.0.1:${port}`);
   const alice = await meeting.peer('alice');
   session = await alice.connect(bob.id);
-  forward = await startForward(PLACE, { for: 'service', name: 'target' }, session, () => {});
+  errors = [];
+  const onError = (error: Error) => errors.push(error);
+  forward = await startForward(PLACE, { for: 'service', name: 'target' }, session, onError);
 });
 
 afterEach(async () => {
@@ -110,6 +113,18 @@ describe.each(['client', 'server'] as const)('what the %s does', (who) => {
   });
 });
 
+it('a client that breaks off with its last words is told to nobody, a target that does is', async () => {
+  for (const who of ['client', 'served'] as const) {
+    const ends = await connected();
+    const [near, far] = who === 'client' ? [ends.client, ends.served] : [ends.served, ends.client];
+    const ended = endOf(far);
+    // What is read before an RST has libuv tell that as an end.
+    near.write('last', () => near.resetAndDestroy());
+    expect(await ended).toBe('RST');
+    expect(errors.map(codeOf)).toEqual(who === 'client' ? [] : ['STREAM_RESET']);
+  }
+});
+
 it('the end of a Unix socket, which has no addresses, is not taken for an RST', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-splice-'));
   const path = join(folder, 'target.sock');
@@ -128,3 +143,7 @@ it('the end of a Unix socket, which has no addresses, is not taken for an RST', 
   target.close();
   rmSync(folder, { recursive: true });
 });
+
+function codeOf(error: Error): string {
+  return (error as SallyportError).code;
+}
