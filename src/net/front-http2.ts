@@ -4,13 +4,13 @@ import {
   type Http2Server,
   type Http2Session,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../core/endpoint.ts';
-import type { SallyportError } from '../core/errors.ts';
 import { TokenBucket } from '../core/token-bucket.ts';
 import type { Page } from './front.ts';
 import { ERROR_HEADER, exporterOf, remoteOf, statusOf, type Knock } from './knock.ts';
@@ -35,6 +35,14 @@ const SESSION_OPTIONS = {
 const IDLE_MS = 60_000;
 const RESETS = { perSecond: 10, burst: 100 };
 const CONTROL_FRAMES = { perSecond: 10, burst: 50 };
+/** Pages that a client may leave untaken, as by a window of zero: each keeps its stream. */
+const UNTAKEN_PAGES = 8;
+
+interface Arrival {
+  readonly remote: Endpoint;
+  readonly exporter: Uint8Array;
+  untakenPages: number;
+}
 
 interface ConnectRoute {
   readonly protocol: string;
@@ -45,7 +53,7 @@ interface ConnectRoute {
 export class Http2Front {
   readonly #server: Http2Server;
   readonly #routes = new Map<string, ConnectRoute>();
-  readonly #sessions = new Map<Http2Session, { remote: Endpoint; exporter: Uint8Array }>();
+  readonly #sessions = new Map<Http2Session, Arrival>();
   readonly #page: (path: string) => Page;
   readonly #settled: (socket: Duplex) => void;
 
@@ -62,7 +70,7 @@ export class Http2Front {
   }
 
   take(socket: Socket): void {
-    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket) };
+    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket), untakenPages: 0 };
     this.#server.once('session', (session) => {
       this.#sessions.set(session, arrival);
       session.once('close', () => this.#sessions.delete(session));
@@ -86,29 +94,44 @@ export class Http2Front {
       stream.destroy();
       return;
     }
-    if (headers[':method'] === 'GET') return answer(stream, this.#page(path));
+    if (headers[':method'] === 'GET') {
+      if (isOver(stream)) return;
+      arrival.untakenPages += 1;
+      stream.once('close', () => (arrival.untakenPages -= 1));
+      if (arrival.untakenPages > UNTAKEN_PAGES) return refuse(stream, 503);
+      return show(stream, this.#page(path));
+    }
     const route = this.#routes.get(path);
     if (headers[':method'] !== 'CONNECT' || !route || headers[':protocol'] !== route.protocol) {
-      return answer(stream, { status: 404, text: '' });
+      return refuse(stream, 404);
     }
+    const { remote, exporter } = arrival;
     route.handler({
-      ...arrival,
+      remote,
+      exporter,
       headers,
       accept: () => {
         if (isOver(stream)) return undefined;
         stream.respond({ ':status': 200 });
         return stream;
       },
-      refuse: (error) => answer(stream, { status: statusOf(error.code), text: '' }, error),
+      refuse: ({ code }) => refuse(stream, statusOf(code), { [ERROR_HEADER]: code }),
     });
   }
 }
 
-function answer(stream: ServerHttp2Stream, { status, text }: Page, error?: SallyportError): void {
-  if (isOver(stream)) return;
-  stream.respond({ ':status': status, ...(error && { [ERROR_HEADER]: error.code }) });
+function show(stream: ServerHttp2Stream, { status, text }: Page): void {
+  stream.respond({ ':status': status });
   stream.end(text);
   stream.close(constants.NGHTTP2_NO_ERROR); // whatever else it sends is not read
+}
+
+/** Without a frame of data, for which an empty one would have to wait where the client grants no window. */
+function refuse(stream: ServerHttp2Stream, status: number, headers?: OutgoingHttpHeaders): void {
+  if (isOver(stream)) return;
+  stream.respond({ ':status': status, ...headers }, { endStream: true });
+  // Sent in the turn in which its headers are read, this has killed Node 20 where the client resets its streams at once.
+  setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
 }
 
 /**

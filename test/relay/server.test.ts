@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { connect as connectHttp2, constants } from 'node:http2';
+import { connect as connectHttp2, constants, type OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectTcp, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
@@ -515,6 +515,26 @@ describe('abuse', () => {
     const [a, b] = await openBoth();
     a.end('fine');
     expect((await readAll(b)).toString()).toBe('fine');
+  });
+
+  it('of HTTP/2 is no place for answers that a stranger never takes', async () => {
+    await start();
+    const session = connectHttp2(deployment.server.url, { settings: { initialWindowSize: 0 } });
+    session.on('error', () => undefined);
+    await once(session, 'remoteSettings');
+    const ask = (headers: OutgoingHttpHeaders) => session.request(headers).on('error', () => undefined);
+    const circuit = {
+      ':method': 'CONNECT',
+      ':protocol': 'sallyport',
+      ':path': '/v1/circuit',
+      ':scheme': 'http',
+    };
+    await once(ask(circuit).resume(), 'close'); // a refusal needs no window
+    const pages = Array.from({ length: 8 }, () => ask({ ':path': '/' }));
+    await Promise.all(pages.map((page) => once(page, 'response')));
+    await once(ask({ ':path': '/' }).resume(), 'close');
+    expect(pages.filter(({ closed }) => closed)).toEqual([]);
+    session.destroy();
   });
 
   it('of a stranger’s window: 64 KiB until a ticket is accepted', async () => {
