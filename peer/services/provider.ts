@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import type { PeerId } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { purposeText, type StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
@@ -17,6 +16,7 @@ import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
 import type { Session } from '../session.ts';
 import type { Listening } from './forward.ts';
 import { listenFor } from './reverse.ts';
+import { Quota } from './quota.ts';
 import { serveStream, type StreamRecord } from './serve.ts';
 
 /** One that throws, or rejects, resets the stream. */
@@ -40,8 +40,9 @@ export class ServiceProvider {
   pipe: (() => Duplex | undefined) | undefined;
   readonly #allowList: AllowList;
   readonly #record: (record: StreamRecord) => void;
-  /** How many listeners each peer has us keep. */
-  readonly #listeners = new Map<PeerId, number>();
+  readonly #listeners = new Quota(LIMITS.listenersPerPeer);
+  /** In all its sessions together. */
+  readonly #connections = new Quota(LIMITS.connectionsPerPeer);
   /** Each live stream that wasn't refused, and what it is allowed by. */
   readonly #served = new Map<SessionStream, Served>();
   /** One for all streams: an idle one shall hold little. */
@@ -79,12 +80,12 @@ export class ServiceProvider {
       stream,
       purpose,
       datagrams: session.datagrams,
-      allow: () => (served.destination = this.#authorize(served)),
+      allow: () => this.#admit(served),
       handle: (name) => this.#handlers.get(name)?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
       record: (state, reason) => {
-        if (state === 'refused') this.#served.delete(stream);
+        if (state === 'refused') this.#forget(stream, served);
         this.#tell(stream, served, state, reason);
       },
     });
@@ -104,6 +105,14 @@ export class ServiceProvider {
     }
   }
 
+  /** @throws SallyportError `LIMIT`, `NOT_AUTHORIZED`, `SERVICE_UNKNOWN` */
+  #admit(served: Served): Destination {
+    const destination = this.#authorize(served);
+    if (destination.to === 'target' && !this.#connections.take(served.session.peer))
+      throw new SallyportError('LIMIT', 'the other side has as many connections for this peer as it allows');
+    return (served.destination = destination);
+  }
+
   /** @throws SallyportError `NOT_AUTHORIZED`, `SERVICE_UNKNOWN` */
   #authorize({ session, purpose }: Served): Destination {
     const { peer, asked } = session;
@@ -120,8 +129,13 @@ export class ServiceProvider {
   #closed(stream: SessionStream): void {
     const served = this.#served.get(stream);
     if (!served) return;
-    this.#served.delete(stream);
+    this.#forget(stream, served);
     this.#tell(stream, served, 'closed', stream.errored?.message);
+  }
+
+  #forget(stream: SessionStream, { session, destination }: Served): void {
+    this.#served.delete(stream);
+    if (destination?.to === 'target') this.#connections.giveBack(session.peer);
   }
 
   /** For the audit: who, what, when, bytes. */
@@ -136,16 +150,11 @@ export class ServiceProvider {
 
   async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {
     const { peer } = session;
-    const count = this.#listeners.get(peer) ?? 0;
-    if (count >= LIMITS.listenersPerPeer) {
-      throw new SallyportError('LIMIT', `the other side listens for this peer in ${count} places already`);
+    if (!this.#listeners.take(peer)) {
+      const places = LIMITS.listenersPerPeer;
+      throw new SallyportError('LIMIT', `the other side listens for this peer in ${places} places already`);
     }
-    this.#listeners.set(peer, count + 1);
-    stream.once('close', () => {
-      const left = this.#listeners.get(peer)! - 1;
-      if (left > 0) this.#listeners.set(peer, left);
-      else this.#listeners.delete(peer);
-    });
+    stream.once('close', () => this.#listeners.giveBack(peer));
     return listenFor(request, stream, session);
   }
 }

@@ -18,6 +18,8 @@ export const LIMITS = {
   flowIdleMs: 60_000,
   /** Datagrams of one flow that wait for a stream to take them; the oldest is dropped for the next. */
   queuedDatagrams: 64,
+  /** To targets of ours, at a time, in all sessions of one peer: each holds up to a chunk or two that the peer doesn't read. */
+  connectionsPerPeer: 4_096,
   /** What one peer may have us listen on at a time. */
   listenersPerPeer: 16,
   /** Transfers of files that one peer may have under way, and what one may have remembered of the read-only folders that it makes. */
