@@ -76,9 +76,9 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   #hasWidened = false;
   #usesFilteringSocket = false;
   #isComplete = false;
-  /** How often this diagnosis was begun anew since this process had been kept from running. */
+  /** How often this diagnosis was begun anew because this process had been kept from running. */
   #restarts = 0;
-  /** This process ran whenever it was to send or to listen. */
+  /** In this diagnosis, this process ran whenever it was to send or to listen. */
   #hasListened = true;
   #refreshAt: Instant | undefined;
 
@@ -116,8 +116,6 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
     switch (input.type) {
       case 'start':
         this.#reporter.reset();
-        this.#restarts = 0;
-        this.#hasListened = true;
         this.#start(now);
         break;
       case 'refresh':
@@ -144,6 +142,12 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
   }
 
   #start(now: Instant): void {
+    this.#restarts = 0;
+    this.#hasListened = true;
+    this.#begin(now);
+  }
+
+  #begin(now: Instant): void {
     this.#tests.clear();
     this.#release();
     this.#refresh = undefined;
@@ -167,7 +171,7 @@ export class UdpDiscovery implements Machine<UdpDiscoveryInput, UdpDiscoveryOutp
 
   /** On a host that is short of processor time silence may be our own: it proves something only where this end has listened. */
   #beginAnew(now: Instant): void {
-    if (this.#restarts++ < MOST_RESTARTS) this.#start(now);
+    if (this.#restarts++ < MOST_RESTARTS) this.#begin(now);
     else this.#hasListened = false;
   }
 

@@ -125,6 +125,13 @@ it('doubts its own silence where it never gets to listen, and is done all the sa
   expect(reports.at(-1)).toMatchObject({ complete: true, profile: { reachable: undefined } });
 });
 
+it('doubts it no longer once it measures again, and listens', () => {
+  const asleep = every(1_800, 18_000);
+  const awake = every(10, 60_000).map((ms) => 18_000 + ms);
+  const reports = reportsOfWaking([...asleep, ...awake], false);
+  expect(reports.at(-1)).toMatchObject({ complete: true, profile: { reachable: false } });
+});
+
 it('hears that nothing gets out where it was awake', () => {
   const reports = reportsOfWaking(every(10, 2_000), false);
   expect(reports.at(-1)).toMatchObject({ complete: true, profile: { reachable: false } });
