@@ -85,10 +85,10 @@ export class Nomination {
 
   /** @returns the pair that is used from now on, where that is another than before */
   settle(pairs: readonly CandidatePair[], now: Instant): CandidatePair | undefined {
+    this.#settleAt = undefined;
     const best = this.#best(pairs, now);
     if (!best || best === this.#settled) return undefined;
     this.#settled = best;
-    this.#settleAt = undefined;
     this.#agreed = false;
     return best;
   }

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { UNMEASURED, type NatProfile } from '../../../src/core/nat/behavior.ts';
 import { PunchAgent } from '../../../src/core/punch/agent.ts';
 import type { PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
+import { ProbeCodec } from '../../../src/core/punch/probe.ts';
 
 const NAT = {
   ...UNMEASURED,
@@ -75,4 +77,32 @@ it('keeps the ten probes to an address that nobody vouched for apart, however la
   const { sends } = searching({ startsAt: 5_000, candidates: [nearby] });
   expect(sends).toHaveLength(10);
   expect(new Set(sends).size).toBe(10);
+});
+
+it('ends at a responder whose first answer came just before it met the peer over a socket of its own', () => {
+  const [here, there] = [new Uint8Array(32), new Uint8Array(32).fill(1)];
+  const random = (count: number) => new Uint8Array(randomBytes(count));
+  const peer = new ProbeCodec({ username: 'u', sendKey: there, receiveKey: here }, random);
+  const credentials = { username: 'u', sendKey: here, receiveKey: there };
+  const agent = new PunchAgent({ role: 'responder', kinds: ['udp'], credentials });
+  const outputs: PunchOutput[] = [];
+  const drain = () => {
+    for (let output = agent.poll(); output; output = agent.poll()) outputs.push(output);
+  };
+  agent.handle({ type: 'local', profile: EASY }, 0);
+  agent.handle({ type: 'remote', profile: EASY, kinds: ['udp'], candidates: [PEER] }, 0);
+  agent.handle({ type: 'start', at: 0, roundTripMs: 80 }, 0);
+  agent.handleTimeout(0);
+  drain();
+  const probe = outputs.find((output) => output.type === 'send')!.bytes;
+  const from = PEER.endpoint;
+  const answer = peer.answer(Buffer.from(probe.subarray(8, 20)).toString('hex'), false);
+  agent.handle({ type: 'datagram', socket: 0, bytes: answer, from }, 10);
+  agent.handle({ type: 'datagram', socket: 7, bytes: peer.request(false).bytes, from }, 20);
+  for (let now = 20; now < 40_000; now += 5) {
+    if ((agent.deadline ?? Infinity) <= now) agent.handleTimeout(now);
+    drain();
+  }
+  expect(outputs).toContainEqual(expect.objectContaining({ type: 'failed', transport: 'udp' }));
+  expect(agent.deadline).toBeUndefined();
 });

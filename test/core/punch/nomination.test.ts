@@ -66,6 +66,15 @@ describe('the pair that is used', () => {
     expect(nomination.settle([found], T0 + 100)).toBe(found);
   });
 
+  it('is not waited for any more by a responder that has come to have several sockets', () => {
+    const nomination = nominationOf('responder');
+    const [far, found] = [pair('srflx'), pair('prflx', { socket: 7, valid: false })];
+    expect(nomination.settle([far], T0 + 10)).toBeUndefined();
+    expect(nomination.deadline).toBe(T0 + 30);
+    expect(nomination.settle([far, found], T0 + 30)).toBeUndefined();
+    expect(nomination.deadline).toBeUndefined();
+  });
+
   it('may be named before it has answered where it was searched for, and has a second for that', () => {
     const nomination = nominationOf('initiator');
     const [found, other] = [pair('prflx', { valid: false }), pair('srflx')];
