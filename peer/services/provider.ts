@@ -67,7 +67,7 @@ export class ServiceProvider {
   /** @throws SallyportError `USAGE` where the name stands for something else already */
   expose(exposure: Exposure): void {
     const exposures = withExposure(exposure, this.exposures);
-    for (const name of this.#handlers.keys()) checkUnexposed(name, exposures);
+    for (const name of this.#handlers.keys()) checkUnexposed(name, [exposure]);
     this.exposures = exposures;
   }
 

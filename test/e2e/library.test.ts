@@ -137,6 +137,8 @@ describe('the library', () => {
     bob.handle('echo', () => {});
     expect(() => bob.expose('echo', '127.0.0.1:7')).toThrow(usage(/"echo" would stand for both/));
     bob.expose('echo', '127.0.0.1:7/udp');
+    bob.addExposure({ name: 'echo', target: { via: 'tcp', host: '127.0.0.1', port: 7 } });
+    bob.expose('other', '127.0.0.1:3000');
   });
 
   it('gives a service to whoever handled it last', async () => {
