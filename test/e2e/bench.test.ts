@@ -63,7 +63,7 @@ describe.concurrent('peer bench', () => {
       await up.event('stream', ({ state }) => state === 'opened');
       up.child.kill('SIGSTOP');
       // A slow connection may have been waited for as well, before.
-      const waiting = await bench.event('waiting', ({ ms }) => Number(ms) > Number(path['ms']));
+      const waiting = await bench.event('waiting', ({ ms }) => ms > path.ms);
       expect(waiting).toMatchObject({ for: 'peer' });
       up.child.kill('SIGCONT');
       await bench.stop();
