@@ -6,9 +6,10 @@ import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { parsePeerName } from '../../src/core/peer-name.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { parseAllowRule } from '../allow-list.ts';
-import { collectExposure, type Exposure } from '../exposure.ts';
+import { checkUnexposed, collectExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
 import { TargetFolder } from '../files/folder.ts';
+import { FILES_SERVICE } from '../files/receiver.ts';
 import type { Peer } from '../peer.ts';
 import { BenchService } from '../services/bench.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
@@ -96,7 +97,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
-  reload = reloader(peer, command, reporter);
+  reload = reloader(peer, command, reporter, folder !== undefined);
   const agent = await answerStatus(peer, 'up', () => [], reporter);
   reportUp(peer, reporter);
   if (isAsked) reload();
@@ -112,13 +113,14 @@ async function up(options: UpOptions, command: Command): Promise<void> {
 /** What SIGHUP changes while sessions go on; the rest is needed to register, or would end them. */
 const RELOADED = new Set(['allow', 'expose', 'permit-listen', 'explain', 'quiet', 'verbose']);
 
-/** Reads the configuration file again. One that can't be used changes nothing. */
-function reloader(peer: Peer, command: Command, reporter: Reporter): () => void {
+/** Reads the configuration file again. One that can't be used, be it at the next start, changes nothing. */
+function reloader(peer: Peer, command: Command, reporter: Reporter, takesFiles: boolean): () => void {
   const started = valuesOf(command);
   let last = started;
   const reload = async () => {
     await configure(command);
     const { allow, expose, permitListen, ...level } = command.opts<UpOptions>();
+    if (takesFiles) checkUnexposed(FILES_SERVICE, expose);
     peer.reconfigure({ allow, exposures: expose, permits: permitListen });
     reporter.setLevel(level);
     const now = valuesOf(command);

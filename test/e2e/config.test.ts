@@ -106,6 +106,30 @@ describe.concurrent('the configuration file', () => {
   );
 
   it(
+    'changes nothing on SIGHUP where files could be sent no more, and the next start would fail',
+    staged(async (stage) => {
+      const { url } = await stage.rendezvous();
+      mkdirSync(stage.home('bob'), { recursive: true });
+      const file = join(stage.home('bob'), 'config.yaml');
+      const configure = (expose: string[]) =>
+        writeFileSync(
+          file,
+          JSON.stringify({ rendezvous: url, up: { receive: stage.home('taken'), expose } }),
+        );
+      configure([]);
+      const up = stage.peer('bob', 'up');
+      await up.event('up');
+      configure(['files=127.0.0.1:1']);
+      up.child.kill('SIGHUP');
+      const { hint } = await up.event('error', ({ code }) => code === 'USAGE');
+      expect(hint).toMatch(/; what was in force still is$/);
+      await up.stop();
+      const again = await stage.peer('bob', 'up').ended;
+      expect(again.status).toBe(2);
+    }),
+  );
+
+  it(
     'is read again although SIGHUP came before the rendezvous had answered',
     staged(async (stage) => {
       const { url, command } = await stage.rendezvous();
