@@ -149,13 +149,6 @@ describe('the library', () => {
     expect(await answerTo(await session.open('name'), '')).toBe('second');
   });
 
-  it.each(['timeout', 'timeoutMs'])('waits for an answer to a ping as long as %s says', async (name) => {
-    const bob = await start('bob', ['any']);
-    const session = await (await start('alice')).connect(bob.id, { paths: ['relay'] });
-    expect(await session.ping({ [name]: 10_000 })).toMatchObject({ path: { direct: false } });
-    await expect(session.ping({ [name]: 0 })).rejects.toMatchObject({ code: 'TIMEOUT' });
-  });
-
   it('says at once that there is no such path', async () => {
     const alice = await start('alice');
     for (const paths of [[], ['fax' as 'udp']]) {

@@ -96,6 +96,20 @@ it('stays on a path by UDP whose stream is held up by loss, since the other end 
   expect(moves).toEqual([]);
 });
 
+it.each(['timeout', 'timeoutMs'])('waits for an answer to a ping as long as %s says', async (name) => {
+  const [alice, bob] = [end('initiator'), end('responder')];
+  const { near, far } = memoryPair();
+  const { pipe, hold } = holdable(near);
+  const path = { kind: 'udp', local: undefined, remote: 'x', technique: 'x', lan: false, rttMs: 1 } as const;
+  alice.addDirectPath({ ...path, pipe, abandon: undefined, messages: undefined });
+  bob.addDirectPath({ ...path, pipe: far, abandon: undefined, messages: undefined });
+  await expect.poll(() => alice.path?.state).toBe('active');
+  expect(await alice.ping({ [name]: 60_000 })).toMatchObject({ path: { direct: true } });
+  hold();
+  const late = { code: 'TIMEOUT', message: 'no answer to a ping in 50 ms' };
+  await expect(alice.ping({ [name]: 50 })).rejects.toMatchObject(late);
+});
+
 it('has so many direct paths and no more, the newest and the one in use among them', async () => {
   const [alice, bob] = [end('initiator'), end('responder')];
   const path = { kind: 'udp', local: undefined, remote: 'x', technique: 'x', lan: false, rttMs: 1 } as const;
