@@ -3,6 +3,7 @@ import type { PeerId } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
+import { Quota } from '../quota.ts';
 import type { Session } from '../session.ts';
 import type { TargetFolder } from './folder.ts';
 import { receiveFiles } from './receive.ts';
@@ -33,8 +34,8 @@ export class FileReceiver {
   readonly #folder: TargetFolder;
   readonly #watch: (session: Session) => ReceptionEvents;
   readonly #claims = new Map<string, Claim>();
-  /** How many are under way, by sender. */
-  readonly #receptions = new Map<PeerId, number>();
+  /** Those that are under way. */
+  readonly #receptions = new Quota(LIMITS.receptionsPerPeer);
   /** Those that wait until there is room for another, by sender. */
   readonly #waiting = new Map<PeerId, Map<SessionStream, Session>>();
 
@@ -46,9 +47,7 @@ export class FileReceiver {
   /** A service's handler (`Peer.handle`). */
   readonly handle = (stream: SessionStream, session: Session): void => {
     const { peer } = session;
-    const underWay = this.#receptions.get(peer) ?? 0;
-    if (underWay >= LIMITS.receptionsPerPeer) return this.#wait(stream, session);
-    this.#receptions.set(peer, underWay + 1);
+    if (!this.#receptions.take(peer)) return this.#wait(stream, session);
     const { onEnd, ...events } = this.#watch(session);
     const gone = new AbortController();
     stream.once('close', () =>
@@ -85,9 +84,7 @@ export class FileReceiver {
   }
 
   #leave(peer: PeerId): void {
-    const left = this.#receptions.get(peer)! - 1;
-    if (left > 0) this.#receptions.set(peer, left);
-    else this.#receptions.delete(peer);
+    this.#receptions.giveBack(peer);
     const [next] = this.#waiting.get(peer) ?? [];
     if (!next) return;
     this.#waitNoMore(next[0], peer);

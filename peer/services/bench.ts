@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { concat, uint64 } from '../../src/core/bytes.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
-import type { PeerId } from '../../src/core/identity.ts';
 import {
   BENCH_LIMITS,
   BENCH_REQUEST_BYTES,
@@ -11,6 +10,7 @@ import {
 } from '../../src/core/protocol/bench.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
+import { Quota } from '../quota.ts';
 import type { Session } from '../session.ts';
 import { take } from './take.ts';
 
@@ -29,24 +29,16 @@ const CHUNK = Buffer.alloc(256 * 1024);
 
 /** The service that answers `peer bench`, bounded in time, bytes and streams. */
 export class BenchService {
-  readonly #streams = new Map<PeerId, number>();
+  readonly #streams = new Quota(BENCH_LIMITS.streamsPerPeer);
 
   readonly handle = (stream: SessionStream, { peer }: Session): void => {
-    const running = this.#streams.get(peer) ?? 0;
-    if (running >= BENCH_LIMITS.streamsPerPeer) return stream.reset('LIMIT', 'enough benchmarks are running');
-    this.#streams.set(peer, running + 1);
-    stream.once('close', () => this.#ended(peer));
+    if (!this.#streams.take(peer)) return stream.reset('LIMIT', 'enough benchmarks are running');
+    stream.once('close', () => this.#streams.giveBack(peer));
     answer(stream).catch((thrown: unknown) => {
       const { code, message } = asSallyportError(thrown);
       stream.reset(code, message);
     });
   };
-
-  #ended(peer: PeerId): void {
-    const left = this.#streams.get(peer)! - 1;
-    if (left > 0) this.#streams.set(peer, left);
-    else this.#streams.delete(peer);
-  }
 }
 
 /** How fast this end can send for a while, by what has arrived over there. */

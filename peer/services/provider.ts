@@ -13,10 +13,10 @@ import {
   type Exposure,
 } from '../exposure.ts';
 import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
+import { Quota } from '../quota.ts';
 import type { Session } from '../session.ts';
 import type { Listening } from './forward.ts';
 import { listenFor } from './reverse.ts';
-import { Quota } from './quota.ts';
 import { serveStream, type StreamRecord } from './serve.ts';
 
 /** One that throws, or rejects, resets the stream. */

@@ -1,4 +1,4 @@
-import type { PeerId } from '../../src/core/identity.ts';
+import type { PeerId } from '../src/core/identity.ts';
 
 /** How many of one kind each peer has us keep, and how many it may. */
 export class Quota {
