@@ -2,7 +2,7 @@ import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
 import { PortOrder } from './port-order.ts';
 import type { PortProbes } from './port-probes.ts';
-import { LATE_MS } from './schedule.ts';
+import { heldUpMs } from './schedule.ts';
 
 const PROBES_PER_MS = 1;
 
@@ -115,8 +115,7 @@ export class Birthday {
   /** All that are due by now: a timer that fires late is caught up with, but a pause is not. */
   #spray(now: Instant): void {
     const { probes, addresses } = this.#options;
-    const late = now - this.#nextProbe!;
-    if (late > LATE_MS) this.#startAt += late;
+    this.#startAt += heldUpMs(this.#nextProbe, now);
     while (this.#nextProbe !== undefined && this.#nextProbe <= now) {
       const port = this.#ports.next();
       if (port === undefined) return;

@@ -10,7 +10,7 @@ import type { PortProbes } from './port-probes.ts';
 import type { ProbeCodec } from './probe.ts';
 import type { ProbeBudget } from './probe-budget.ts';
 import type { PacingTerms } from './probe-pacing.ts';
-import { LATE_MS } from './schedule.ts';
+import { heldUpMs } from './schedule.ts';
 import { Spray } from './spray.ts';
 
 /** Peer-reflexive addresses that are taken from one session; a replayed probe from more is dropped. */
@@ -116,7 +116,7 @@ export class ConnectivityChecks implements PortProbes {
     }
     const pair = this.#create(0, endpoint, type, attested);
     if (this.#startAt !== undefined && !this.isSettled)
-      pair.pacing.search(Math.max(this.#startAt, now), this.#termsOf(pair), now);
+      pair.pacing.search(Math.max(this.#startAt, now), this.#termsOf(pair));
   }
 
   /** Sends one probe that dies soon after it has opened this end's filter, to every attested address. */
@@ -136,7 +136,7 @@ export class ConnectivityChecks implements PortProbes {
     this.#nomination.begin(at);
     if (this.isSettled) return;
     for (const pair of this.#pairs.values()) {
-      pair.pacing.search(this.#searchesFrom, this.#termsOf(pair), this.#searchesFrom);
+      pair.pacing.search(this.#searchesFrom, this.#termsOf(pair));
     }
   }
 
@@ -149,8 +149,7 @@ export class ConnectivityChecks implements PortProbes {
 
   handleTimeout(now: Instant): void {
     if (this.#ended) return;
-    const lateMs = now - (this.deadline ?? now);
-    if (lateMs > LATE_MS) this.#searchesFrom += lateMs;
+    this.#searchesFrom += heldUpMs(this.deadline, now);
     for (const pair of this.#pairs.values()) {
       if ((pair.pacing.nextAt ?? Infinity) <= now) this.#probeOnSchedule(pair, now);
     }

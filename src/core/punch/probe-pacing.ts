@@ -1,5 +1,5 @@
 import type { Instant } from '../machine.ts';
-import { jittered, LATE_MS, probeOffset, repeatOffset } from './schedule.ts';
+import { heldUpMs, jittered, probeOffset, repeatOffset } from './schedule.ts';
 
 /** What a pair's probes depend on when the next one is planned. */
 export interface PacingTerms {
@@ -27,9 +27,10 @@ export class ProbePacing {
     return this.#nextAt;
   }
 
-  search(startAt: Instant, terms: PacingTerms, now: Instant): void {
+  /** @param startAt not over yet */
+  search(startAt: Instant, terms: PacingTerms): void {
     this.#begin(false, startAt, 0);
-    this.#plan(terms, now);
+    this.#plan(terms, startAt);
   }
 
   /** The contact itself was repetition 0. */
@@ -43,8 +44,7 @@ export class ProbePacing {
    * are as much later: all that are overdue at once would be lost, or of no use, together.
    */
   next(terms: PacingTerms, now: Instant): void {
-    const lateMs = now - (this.#nextAt ?? now);
-    if (lateMs > LATE_MS) this.#origin += lateMs;
+    this.#origin += heldUpMs(this.#nextAt, now);
     this.#step++;
     this.#plan(terms, now);
   }

@@ -1,3 +1,4 @@
+import type { Instant } from '../machine.ts';
 import type { Transport } from './candidate.ts';
 
 /** A transport's search gives up this long after T0, or after it could begin where that is later. */
@@ -6,8 +7,14 @@ export const ROUND_MS = 10_000;
 /** The same where only local addresses can be tried. */
 export const LOCAL_ROUND_MS = 3_000;
 
-/** What is due and comes later than this was kept back by a process that did not run: schedules go on from there, and catch up with less. */
-export const LATE_MS = 50;
+/** What comes later than this was kept back by a process that did not run; with less a schedule catches up. */
+const LATE_MS = 50;
+
+/** By how much all that follows in a schedule is to be later, of which something was due at `dueAt` and comes only now. */
+export function heldUpMs(dueAt: Instant | undefined, now: Instant): number {
+  const lateMs = now - (dueAt ?? now);
+  return lateMs > LATE_MS ? lateMs : 0;
+}
 
 /** What the two ends of a birthday spend. With what else they send in a round, either stays below 2,048. */
 export interface BirthdaySize {

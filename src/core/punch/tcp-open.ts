@@ -6,7 +6,7 @@ import { HeldPort, type HeldPortOptions, type HeldPortUse } from './held-port.ts
 import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { ProbeBudget } from './probe-budget.ts';
-import { LATE_MS, patienceOf } from './schedule.ts';
+import { heldUpMs, patienceOf } from './schedule.ts';
 import { isLocal } from './target.ts';
 import { TcpConnections, type TcpConnection } from './tcp-connections.ts';
 import { TcpShots } from './tcp-shots.ts';
@@ -175,8 +175,7 @@ export class TcpOpening implements PortProbes {
 
   handleTimeout(now: Instant): void {
     if (this.#ended || this.#startAt === undefined || now < this.#startAt) return;
-    const lateMs = now - (this.deadline ?? now);
-    if (lateMs > LATE_MS) this.#searchesFrom += lateMs;
+    this.#searchesFrom += heldUpMs(this.deadline, now);
     if (now >= this.#endsAt) return this.end();
     for (const id of this.#targets.overdue(now)) this.#giveUp(id, now);
     this.#shots.handleTimeout(now);
