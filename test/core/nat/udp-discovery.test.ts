@@ -11,14 +11,9 @@ const SERVERS = ['203.0.113.1', '203.0.113.2'].flatMap((address) => [
   { address, port: 3479 },
 ]);
 
-/** What filtering is measured where replies from elsewhere come in by this socket. */
-function filteringWhenRepliesReach(socket: DiscoverySocket): string | undefined {
-  let [transactions, filtering] = [0, undefined as string | undefined];
-  const responder = new StunResponder({
-    deployment,
-    lookup: () => ({ peer: peer.id, key: credentials.key }),
-    seed: 1,
-  });
+/** One, and a server's answers to it. */
+function discovery(): { machine: UdpDiscovery; responder: StunResponder } {
+  let transactions = 0;
   const machine = new UdpDiscovery({
     servers: SERVERS,
     credentials,
@@ -26,6 +21,18 @@ function filteringWhenRepliesReach(socket: DiscoverySocket): string | undefined 
     localPort: 5000,
     random: (length) => new Uint8Array(length).fill(++transactions),
   });
+  const responder = new StunResponder({
+    deployment,
+    lookup: () => ({ peer: peer.id, key: credentials.key }),
+    seed: 1,
+  });
+  return { machine, responder };
+}
+
+/** What filtering is measured where replies from elsewhere come in by this socket. */
+function filteringWhenRepliesReach(socket: DiscoverySocket): string | undefined {
+  const { machine, responder } = discovery();
+  let filtering: string | undefined;
   machine.handle({ type: 'start' }, 0);
   for (let now = 0; now < 3_000; now += 10) {
     if (machine.deadline !== undefined && machine.deadline <= now) machine.handleTimeout(now);
@@ -74,20 +81,8 @@ it('has no part in what answers none of its tests', () => {
 
 /** A discovery whose process runs at these instants alone: what it sends is answered, if at all, before it runs the next time but one. */
 function reportsOfWaking(at: readonly number[], isAnswered: boolean) {
-  let transactions = 0;
+  const { machine, responder } = discovery();
   const reports: ({ readonly now: number } & ProfileReport)[] = [];
-  const machine = new UdpDiscovery({
-    servers: SERVERS,
-    credentials,
-    localAddresses: ['192.168.1.2'],
-    localPort: 5000,
-    random: (length) => new Uint8Array(length).fill(++transactions),
-  });
-  const responder = new StunResponder({
-    deployment,
-    lookup: () => ({ peer: peer.id, key: credentials.key }),
-    seed: 1,
-  });
   const answers: { readonly bytes: Uint8Array; readonly on: Endpoint }[] = [];
   const drain = (now: number) => {
     for (let output = machine.poll(); output; output = machine.poll()) {
