@@ -1,6 +1,7 @@
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
+import { TokenBucket } from '../../src/core/token-bucket.ts';
 import { systemClock, type Clock } from '../../src/net/clock.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { SessionDatagrams } from '../session-datagrams.ts';
@@ -22,19 +23,23 @@ export interface DatagramFlowsOptions {
 
 interface Flow {
   readonly opening: Promise<DatagramFlow | undefined>;
-  /** When a datagram last went either way. */
-  usedAt: number;
+  /** Something has come back on it. */
+  answered: boolean;
 }
 
 /**
  * The flows of one UDP listener, by who sends and where to: each a stream of its own, begun by its first datagram. At
- * the limit the one that has been silent longest makes room: most clients ask once, get their answer and are gone.
+ * the limit the one that has been silent longest makes room: most clients ask once, get their answer and are gone. Of
+ * those that never had an answer only so many a second do, which ends a datagram that is led back to itself.
  */
 export class DatagramFlows {
   readonly #options: DatagramFlowsOptions;
   readonly #clock: Clock;
   /** In order of use. */
   readonly #flows = new Map<string, Flow>();
+  /** Flows without an answer that may still make room. */
+  readonly #unanswered: TokenBucket;
+  readonly #limit: number;
   #full = false;
   /** Where answers went is closed as well. */
   #closed = false;
@@ -42,6 +47,9 @@ export class DatagramFlows {
   constructor(options: DatagramFlowsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#limit = options.limit ?? LIMITS.flowsPerForward;
+    const perSecond = Math.max(1, this.#limit / ANSWER_WITHIN_S);
+    this.#unanswered = new TokenBucket(perSecond, perSecond, this.#clock.now());
   }
 
   get size(): number {
@@ -69,16 +77,15 @@ export class DatagramFlows {
   #use(key: string): void {
     const flow = this.#flows.get(key);
     if (!flow) return;
-    flow.usedAt = this.#clock.now();
     this.#flows.delete(key);
     this.#flows.set(key, flow);
   }
 
   #begin(key: string, purpose: StreamPurpose, answer: (bytes: Uint8Array) => void): Flow | undefined {
-    const { limit = LIMITS.flowsPerForward } = this.#options;
-    if (this.#flows.size < limit) this.#full = false;
-    else if (!this.#makeRoom()) return this.#refuse(limit);
+    if (this.#flows.size < this.#limit) this.#full = false;
+    else if (!this.#makeRoom()) return this.#refuse();
     const onDatagram = (bytes: Uint8Array) => {
+      flow.answered = true;
       this.#use(key);
       if (!this.#closed) answer(bytes);
     };
@@ -86,15 +93,15 @@ export class DatagramFlows {
       if (this.#flows.get(key) === flow) this.#flows.delete(key); // else another one has its key by now
     };
     const opening = this.#open(purpose, onDatagram, onEnd);
-    const flow: Flow = { opening, usedAt: this.#clock.now() };
+    const flow: Flow = { opening, answered: false };
     this.#flows.set(key, flow);
     return flow;
   }
 
-  /** Whether one has been silent for long enough to be closed for another. */
+  /** Whether one could be closed for another. */
   #makeRoom(): boolean {
-    const [key, { opening, usedAt }] = this.#flows.entries().next().value!;
-    if (this.#clock.now() - usedAt < SILENT_MS) return false;
+    const [key, { opening, answered }] = this.#flows.entries().next().value!;
+    if (!answered && !this.#unanswered.take(this.#clock.now())) return false;
     this.#flows.delete(key);
     void opening.then((opened) => opened?.close());
     return true;
@@ -126,15 +133,15 @@ export class DatagramFlows {
   }
 
   /** Told once until there is room again. */
-  #refuse(limit: number): undefined {
+  #refuse(): undefined {
     if (this.#full) return;
     this.#full = true;
-    const hint = 'one that is silent for a second makes room for it';
+    const hint = 'nothing answers there; if nobody sent so many, the forward leads back to itself';
     this.#options.onError(
-      new SallyportError('LIMIT', `${limit} UDP flows at once: a new client is not served`, { hint }),
+      new SallyportError('LIMIT', `${this.#limit} UDP flows at once: a new client is not served`, { hint }),
     );
   }
 }
 
-/** Who waited for an answer mostly has it by then. */
-const SILENT_MS = 1_000;
+/** All that had no answer make room for others within this time: for so long most resolvers wait for theirs. */
+const ANSWER_WITHIN_S = 5;

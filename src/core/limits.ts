@@ -13,7 +13,7 @@ export const LIMITS = {
   /** At once of one forward: one that leads back to itself ends here. */
   connectionsPerForward: 1_024,
   /** At once of one UDP forward; the one that is silent longest makes room for another. */
-  flowsPerForward: 256,
+  flowsPerForward: 1_024,
   /** A UDP flow without a datagram in either direction ends. */
   flowIdleMs: 60_000,
   /** Datagrams of one flow that wait for a stream to take them; the oldest is dropped for the next. */

@@ -333,50 +333,69 @@ describe('-L …/udp', () => {
     expect(await ask(client, 'hi', parseEndpoint(good!.listen))).toBe('HI');
   });
 
-  /** Two flows at once, by the name of who sends; what comes back, whom bob's target has heard, and what bob tells of its streams. */
+  /** Five flows at once, by the name of who sends; what comes back, whom bob's target has heard, and what bob tells of its streams. */
   const flowsToCapitals = async (options: { idleMs?: number; clock?: ManualClock }) => {
     const { port, askers } = await udpCapitals();
     bob.addExposure(parseExposure(`echo=127.0.0.1:${port}/udp`));
     const onError = (error: SallyportError) => errors.push(error);
-    const flows = new DatagramFlows({ opener: session, onError, limit: 2, ...options });
+    const flows = new DatagramFlows({ opener: session, onError, limit: 5, ...options });
     const records: StreamRecord[] = [];
     bob.on('stream', (record) => records.push(record));
-    const answers: string[] = [];
-    const send = (key: string) =>
-      flows.send(key, { for: 'udp-service', name: 'echo' }, utf8(key), (bytes) =>
-        answers.push(Buffer.from(bytes).toString()),
-      );
-    return { flows, send, answers, askers, records };
+    const answers = new Set<string>();
+    const send = (keys: string) => {
+      for (const key of keys) {
+        flows.send(key, { for: 'udp-service', name: 'echo' }, utf8(key), (bytes) =>
+          answers.add(Buffer.from(bytes).toString()),
+        );
+      }
+    };
+    const answered = (keys: string) =>
+      expect
+        .poll(() => keys.split('').filter((key) => !answers.has(key)), { timeout: 15_000 })
+        .toEqual([])
+        .then(() => answers.clear());
+    return { flows, send, answered, askers, records };
   };
 
-  it('ends flows that stand idle, at both ends, and begins new ones up to a limit', async () => {
-    const { flows, send, answers, askers, records } = await flowsToCapitals({ idleMs: 300 });
-    for (const key of ['a', 'b', 'c', 'd']) send(key);
-    await expect.poll(() => answers.toSorted()).toEqual(['A', 'B']);
-    expect(errors.map(({ code }) => code)).toEqual(['LIMIT']);
+  it('ends flows that stand idle, at both ends', async () => {
+    const { flows, send, answered, askers, records } = await flowsToCapitals({ idleMs: 300 });
+    send('ab');
+    await answered('AB');
     await expect.poll(() => flows.size).toBe(0);
     await expect.poll(() => records.filter(({ state }) => state === 'closed').length).toBe(2);
-    send('c');
-    await expect.poll(() => answers).toContain('C');
+    send('b');
+    await answered('B');
     expect(askers.size).toBe(3);
     await flows.close();
   });
 
-  it('at the limit ends the flow that is silent longest for a new client, but none that was used just now', async () => {
-    const clock = new ManualClock();
-    const { flows, send, answers, askers, records } = await flowsToCapitals({ clock });
-    for (const key of ['a', 'b']) send(key);
-    await expect.poll(() => answers.toSorted(), { timeout: 15_000 }).toEqual(['A', 'B']);
-    await clock.pass(1_000);
-    for (const key of ['a', 'c', 'd']) send(key);
-    await expect.poll(() => answers.toSorted(), { timeout: 15_000 }).toEqual(['A', 'A', 'B', 'C']);
-    expect(errors.map(({ code }) => code)).toEqual(['LIMIT']);
+  it('at the limit ends the answered flow that is silent longest for a new client, at once', async () => {
+    const { flows, send, answered, askers, records } = await flowsToCapitals({ clock: new ManualClock() });
+    for (const keys of ['abcde', 'afghi', 'ajklm']) {
+      send(keys);
+      await answered(keys.toUpperCase());
+    }
+    expect([askers.size, flows.size, errors]).toEqual([13, 5, []]);
     const closed = () => records.filter(({ state }) => state === 'closed');
-    await expect.poll(closed, { timeout: 15_000 }).toHaveLength(1);
+    await expect.poll(closed, { timeout: 15_000 }).toHaveLength(8);
+    await flows.close();
+  });
+
+  it('ends one flow without an answer a second, of five, so that a datagram that is led back to itself stops', async () => {
+    const clock = new ManualClock();
+    const { flows, send, answered } = await flowsToCapitals({ clock });
+    send('abcdefgh'); // before any answer
+    expect(errors.map(({ code }) => code)).toEqual(['LIMIT']);
+    await answered('BCDEF');
+    send('g');
+    await answered('G');
+    const silent = await udp();
+    bob.addExposure(parseExposure(`silent=127.0.0.1:${silent.address().port}/udp`));
+    const ask = (key: string) => flows.send(key, { for: 'udp-service', name: 'silent' }, utf8(key), () => {});
+    for (const key of '12345') ask(key);
     await clock.pass(1_000);
-    send('b');
-    await expect.poll(() => answers.at(-1), { timeout: 15_000 }).toBe('B');
-    expect([askers.size, flows.size]).toEqual([4, 2]);
+    send('h');
+    await answered('H');
     await flows.close();
   });
 });
