@@ -5,15 +5,18 @@ import type { Registration } from './registrations.ts';
 /** How long a node whose connection was closed may take to come back before its partners hear that it is gone. */
 const RETURN_MS = 10_000;
 
+/** As much of a registration as its end is told by: what was passed on to it is long, and nobody waits for it any more. */
+type Departed = Pick<Registration, 'id' | 'idBytes' | 'key' | 'instance' | 'boot' | 'role'>;
+
 /** A departed instance and those who have to hear of its end. */
 export interface Farewell {
-  readonly departed: Registration;
+  readonly departed: Departed;
   /** Keys of instances. */
   readonly contacts: ReadonlySet<string>;
 }
 
 interface Departure {
-  readonly departed: Registration;
+  readonly departed: Departed;
   /** With evidence: when it counts as gone. After mere silence: when it is forgotten. */
   readonly due: Instant;
   readonly evidence: boolean;
@@ -33,14 +36,20 @@ export class Departures {
     this.#addContact(b.key, a.key);
   }
 
-  leave(departed: Registration, evidence: boolean, now: Instant): void {
-    if (!this.#contacts.has(departed.key)) return;
+  leave(registration: Registration, evidence: boolean, now: Instant): void {
+    const { id, idBytes, key, instance, boot, role } = registration;
+    if (!this.#contacts.has(key)) return;
+    const departed = { id, idBytes, key, instance, boot, role };
     const due = now + (evidence ? RETURN_MS : LIMITS.resumeTimeoutMs);
-    this.#departures.set(departed.key, { departed, due, evidence });
+    this.#departures.delete(key); // and in again at the end, as the last to leave
+    this.#departures.set(key, { departed, due, evidence });
+    if (this.#departures.size <= LIMITS.departures) return;
+    const [oldest] = this.#departures.values();
+    this.bury(oldest!.departed);
   }
 
   /** The node said good-bye, nothing is left to wait for. */
-  bury(departed: Registration): Farewell {
+  bury(departed: Departed): Farewell {
     const contacts = this.#contacts.get(departed.key) ?? new Set();
     for (const contact of contacts) this.#contacts.get(contact)?.delete(departed.key);
     this.#contacts.delete(departed.key);

@@ -4,7 +4,7 @@ import { publicKeyOf } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant, Machine } from '../src/core/machine.ts';
 import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
-import { RateLimiter } from '../src/core/token-bucket.ts';
+import { RateLimiter, TokenBucket } from '../src/core/token-bucket.ts';
 import { admit, challenge } from './admission.ts';
 import { Departures, type Farewell } from './departures.ts';
 import { Introductions } from './introductions.ts';
@@ -46,6 +46,10 @@ type Contender = Extract<Client, { state: 'contending' }>;
 /** Leases, handshakes and departures are looked at this often; none of them is shorter than five seconds. */
 const SWEEP_MS = 1_000;
 const MESSAGE_RATE = { perSecond: LIMITS.messagesPerSecond, burst: LIMITS.messagesBurst };
+const ANNOUNCEMENTS = {
+  perSecond: 1_000 / LIMITS.relayAnnouncementEveryMs,
+  burst: LIMITS.relayAnnouncementsBurst,
+};
 const DRAIN_MIN_MS = 250;
 const DRAIN_SPREAD_MS = 4_750;
 
@@ -59,6 +63,10 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   readonly #introductions: Introductions;
   readonly #messages = new RateLimiter(MESSAGE_RATE);
   readonly #outputs: RegistryOutput[] = [];
+  /** One relay that comes and goes costs as many messages as there are registrations. */
+  readonly #announcements = new TokenBucket(ANNOUNCEMENTS.perSecond, ANNOUNCEMENTS.burst, 0);
+  /** The relays are others than was announced. */
+  #relaysChanged = false;
   #nextSweep: Instant | undefined;
 
   constructor(options: RegistryOptions) {
@@ -113,6 +121,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     for (const [connection, client] of this.#clients) this.#expire(connection, client, now);
     for (const farewell of this.#departures.due(now)) this.#tell(farewell);
     this.registrations.forgetNames(now);
+    if (this.#relaysChanged) this.#announceRelays(now);
     this.#nextSweep = undefined;
     this.#schedule(now);
   }
@@ -218,7 +227,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     for (const message of registration.recent.since(now)) this.#send(connection, message);
     this.#outputs.push({ type: 'joined', id: registration.id, role: registration.role });
     for (const farewell of this.#departures.arrive(registration)) this.#tell(farewell);
-    if (registration.role === 'relay') this.#announceRelays(registration);
+    if (registration.role === 'relay') this.#announceRelays(now);
   }
 
   #welcome(registration: Registration, arrival: Arrival, now: Instant): ToNode {
@@ -299,7 +308,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     this.registrations.remove(registration, now);
     this.#departures.leave(registration, evidence, now);
     this.#outputs.push({ type: 'left', id: registration.id, role: registration.role });
-    if (registration.role === 'relay') this.#announceRelays(registration);
+    if (registration.role === 'relay') this.#announceRelays(now);
     if (evidence) this.#admitContenders(registration, now);
   }
 
@@ -326,9 +335,12 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     }));
   }
 
-  #announceRelays(except: Registration): void {
+  /** Now, or with what else will have changed by then, at a sweep. */
+  #announceRelays(now: Instant): void {
+    this.#relaysChanged = !this.#announcements.take(now);
+    if (this.#relaysChanged) return;
     for (const registration of this.registrations.all()) {
-      if (registration === except || registration.role === 'relay') continue;
+      if (registration.role === 'relay') continue;
       this.#send(registration.connection, { t: 'relays', relays: this.#relaysFor(registration) });
     }
   }

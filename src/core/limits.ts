@@ -53,7 +53,12 @@ export const LIMITS = {
   instancesPerPeer: 64,
   /** With how many others an instance has introductions that a `gone` would have to reach. */
   contactsPerInstance: 256,
+  /** Registrations that have ended and whose contacts may have to be told so. */
+  departures: 8_192,
   relaysPerDeployment: 8,
+  /** To every registration there is, when relays have come or gone: all of them may be restarted at once, then so often. */
+  relayAnnouncementsBurst: 16,
+  relayAnnouncementEveryMs: 10_000,
   /** STUN endpoints of a relay that peers are told of. */
   stunServersPerRelay: 1,
   circuits: 4_096,

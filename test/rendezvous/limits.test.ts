@@ -6,6 +6,7 @@ import type { Identity } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { Front } from '../../src/net/front.ts';
 import type { SignalConnection } from '../../src/net/signal.ts';
+import { Departures } from '../../rendezvous/departures.ts';
 import { Registrations, registrationOf, type Registration } from '../../rendezvous/registrations.ts';
 import { TestDeployment } from './deployment.ts';
 import { bytes, RegistryWorld, TestNode } from './harness.ts';
@@ -44,6 +45,24 @@ describe('registrations', () => {
     expect(oneMore).toThrow(limit);
     expect(oneMore).toThrow(/processes are registered with this key/);
     expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 1), 0)).not.toThrow();
+  });
+});
+
+describe('departures', () => {
+  it(`are remembered of the last ${LIMITS.departures} that had contacts, and nothing that was passed on to them`, () => {
+    const departures = new Departures();
+    const bob = registration(0);
+    for (let n = 1; n <= LIMITS.departures + 1; n++) {
+      const other = registration(n);
+      departures.introduce(other, bob);
+      other.recent.add({ t: 'pong', sent: 0, time: 0 }, 0);
+      departures.leave(other, true, 0);
+    }
+    const told = departures.due(LIMITS.resumeTimeoutMs).map(({ departed }) => departed);
+    expect(told).toHaveLength(LIMITS.departures);
+    expect(told[0]!.key).toBe(registration(2).key);
+    expect(told[0]).not.toHaveProperty('recent');
+    expect(departures.pending).toBe(false);
   });
 });
 
@@ -119,6 +138,17 @@ describe('relays', () => {
     expect(new TestNode(world, 'carol').register().received('registered')[0]).toMatchObject(listed);
     relays.at(-1)!.disconnect();
     expect(bob.received('relays').at(-1)).toMatchObject({ relays: [{ url: url(relays.length - 2) }] });
+  });
+
+  it('are announced to everybody a few times at once, then together with others that come and go', () => {
+    const world = new RegistryWorld({ builtInRelay: undefined });
+    const bob = new TestNode(world, 'bob').register();
+    for (let n = 0; n < 50; n++) new TestNode(world, 'eve', { role: 'relay' }).register().disconnect();
+    expect(bob.received('relays')).toHaveLength(LIMITS.relayAnnouncementsBurst);
+    const { identity } = new TestNode(world, 'relay', { role: 'relay' }).register();
+    world.advance(LIMITS.relayAnnouncementEveryMs + 1_000);
+    expect(bob.received('relays')).toHaveLength(LIMITS.relayAnnouncementsBurst + 1);
+    expect(bob.received('relays').at(-1)!.relays.map(({ id }) => id)).toEqual([identity.publicKey]);
   });
 
   it(`are ${LIMITS.relaysPerDeployment} at most, the rendezvous's own among them`, () => {
