@@ -6,7 +6,7 @@ import { signOffer } from '../src/core/protocol/auth.ts';
 import type { MessageTo, ToNode, ToRendezvous } from '../src/core/protocol/rendezvous.ts';
 import { encodeSuccessions } from '../src/core/succession.ts';
 import { RateLimiter } from '../src/core/token-bucket.ts';
-import { instanceKey, type Registration, type Registrations } from './registrations.ts';
+import { acquaint, instanceKey, type Registration, type Registrations } from './registrations.ts';
 import { TicketOffice, type CircuitParties } from './ticket-office.ts';
 
 type Served = Exclude<ToRendezvous, { t: 'hello' | 'auth' | 'ping' | 'bye' }>;
@@ -15,6 +15,8 @@ export interface IntroductionOptions {
   readonly deployment: Identity;
   readonly registrations: Registrations;
   readonly relays: () => readonly { readonly id: PeerId }[];
+  /** The network address that it is connected from, as far as addresses are told apart. */
+  readonly sourceOf: (registration: Registration) => string | undefined;
   /** An offer or answer went from one to the other: each shall hear when the other is gone. */
   readonly introduced: (a: Registration, b: Registration) => void;
   /** To who asked. */
@@ -25,7 +27,10 @@ export interface IntroductionOptions {
 
 /** Two peers may begin as many sessions at once as they may have. */
 const OFFERS_PER_PAIR = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
+/** Once from all strangers, and once from all whom the callee has had to do with. */
 const OFFERS_PER_CALLEE = { perSecond: 20, burst: 2 * LIMITS.sessionsPerPeer };
+/** Of strangers at one address to one callee: ids cost nothing, and one host has any number of them. */
+const STRANGERS_PER_SOURCE = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
 /** Answers, refusals and trickled boxes from one peer, whatever instances it has, to an instance of another: four for each session at least. */
 const FORWARDED_PER_PAIR = { perSecond: 40, burst: 5 * LIMITS.sessionsPerPeer };
 /** Names, and offers to whom isn't there: nobody shall find out by trying who is. */
@@ -40,6 +45,7 @@ export class Introductions {
   readonly #tickets: TicketOffice;
   readonly #perPair = new RateLimiter(OFFERS_PER_PAIR);
   readonly #perCallee = new RateLimiter(OFFERS_PER_CALLEE);
+  readonly #perSource = new RateLimiter(STRANGERS_PER_SOURCE);
   readonly #forwarded = new RateLimiter(FORWARDED_PER_PAIR);
   readonly #lookups = new RateLimiter(LOOKUPS);
 
@@ -98,6 +104,7 @@ export class Introductions {
     const callee = this.#callee(from, to, instance, now);
     const { deployment } = this.#options;
     const parties = { session, initiator: from.id, responder: callee.id };
+    acquaint(from, callee.id);
     this.#options.introduced(from, callee);
     const { idBytes, instance: fromInstance } = from;
     const signature = signOffer(deployment, from.id, session, noise, now);
@@ -124,6 +131,7 @@ export class Introductions {
     const caller = this.#instance(from, message, now);
     const parties = { session, initiator: caller.id, responder: from.id };
     const tickets = this.#tickets.tickets(parties, 0, this.#options.relays(), now);
+    acquaint(from, caller.id);
     this.#options.introduced(from, caller);
     const { idBytes, instance } = from;
     this.#options.passOn(caller, { t, session, noise, from: idBytes, instance, tickets }, now);
@@ -183,9 +191,16 @@ export class Introductions {
     const callee =
       id && (instance ? registrations.get(instanceKey(id, instance)) : registrations.listener(id));
     if (!callee) throw offline();
-    if (!this.#perCallee.take(callee.id, now)) throw rateLimited('too many offers reach this peer');
+    if (!this.#hasRoom(callee, from, now)) throw rateLimited('too many offers reach this peer');
     this.#lookups.giveBack(from.id);
     return callee;
+  }
+
+  /** Strangers, however many, leave room for those whom the callee knows; and those of one address, for those of others. */
+  #hasRoom(callee: Registration, from: Registration, now: Instant): boolean {
+    if (callee.acquaintances.has(from.id)) return this.#perCallee.take(`${callee.id} acquaintances`, now);
+    const source = this.#options.sourceOf(from);
+    return this.#perSource.take(`${callee.id} ${source}`, now) && this.#perCallee.take(callee.id, now);
   }
 
   /** The very instance that a message names; nobody can bury another under messages. */

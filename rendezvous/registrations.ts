@@ -31,6 +31,17 @@ export interface Registration {
   leaseEnds: Instant;
   /** What others had passed on to it. */
   recent: RecentMessages;
+  /** Whom it has made an offer to or answered, by its own will, the latest last: their offers don't compete with strangers'. */
+  acquaintances: Set<PeerId>;
+}
+
+/** The one that was met longest ago makes room. */
+export function acquaint({ acquaintances }: Registration, other: PeerId): void {
+  acquaintances.delete(other);
+  acquaintances.add(other);
+  if (acquaintances.size <= LIMITS.contactsPerInstance) return;
+  const [oldest] = acquaintances;
+  acquaintances.delete(oldest!);
 }
 
 export function instanceKey(id: PeerId, instance: Uint8Array): string {
@@ -61,6 +72,7 @@ export function registrationOf(
     stun: stunCredentials(key, stunSecret),
     leaseEnds: now + LIMITS.registrationLeaseMs,
     recent: new RecentMessages(),
+    acquaintances: new Set(),
   };
 }
 

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { sourceOf } from '../src/core/address.ts';
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import { publicKeyOf } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
@@ -76,6 +77,10 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       deployment: options.deployment,
       registrations: this.registrations,
       relays: () => this.#relays(),
+      sourceOf: ({ connection }) => {
+        const observed = this.#clients.get(connection)?.arrival.observed;
+        return observed && sourceOf(observed.address);
+      },
       introduced: (a, b) => this.#departures.introduce(a, b),
       reply: (registration, message) => this.#send(registration.connection, message),
       passOn: (registration, message, now) => {
@@ -223,7 +228,10 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     this.registrations.add(registration);
     this.#clients.set(connection, { state: 'registered', arrival, registration });
     this.#send(connection, this.#welcome(registration, arrival, now));
-    if (before) registration.recent = before.recent;
+    if (before) {
+      registration.recent = before.recent;
+      registration.acquaintances = before.acquaintances;
+    }
     for (const message of registration.recent.since(now)) this.#send(connection, message);
     this.#outputs.push({ type: 'joined', id: registration.id, role: registration.role });
     for (const farewell of this.#departures.arrive(registration)) this.#tell(farewell);

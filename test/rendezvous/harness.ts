@@ -62,9 +62,9 @@ export class RegistryWorld {
     this.now = end;
   }
 
-  connect(exporter = new Uint8Array(0)): ConnectionId {
+  connect(exporter = new Uint8Array(0), address = '203.0.113.7'): ConnectionId {
     const connection = this.#connections++;
-    const observed = { address: '203.0.113.7', port: 4_000 + connection };
+    const observed = { address, port: 4_000 + connection };
     this.input({ type: 'connected', connection, arrival: { observed, exporter } });
     return connection;
   }
@@ -95,6 +95,8 @@ export interface NodeOptions {
   readonly name?: string;
   readonly token?: string;
   readonly version?: number;
+  /** Where it connects from. */
+  readonly address?: string | undefined;
   /** Whose place it takes, oldest first, by their own word. */
   readonly after?: readonly string[];
   /** A chain that it shows instead. */
@@ -118,7 +120,7 @@ export class TestNode {
     this.identity = identity(name);
     this.options = options;
     this.instance = bytes(`instance ${options.instance ?? name}`, 16);
-    this.connection = world.connect();
+    this.connection = world.connect(undefined, options.address);
   }
 
   send(message: ToRendezvous): void {
@@ -175,7 +177,7 @@ export class TestNode {
 
   /** Comes back by a new connection, with the same instance. */
   reconnect(): this {
-    this.connection = this.world.connect();
+    this.connection = this.world.connect(undefined, this.options.address);
     return this.register();
   }
 

@@ -158,7 +158,7 @@ describe('rates', () => {
     const { world, bob } = pair();
     const atOnce = 2 * LIMITS.sessionsPerPeer;
     const callers = Array.from({ length: atOnce + 1 }, (_, i) =>
-      new TestNode(world, `caller ${i}`, { role: 'dial' }).register(),
+      new TestNode(world, `caller ${i}`, { role: 'dial', address: `198.51.100.${i}` }).register(),
     );
     for (const caller of callers) caller.offer(bob);
     expect(bob.received('offer')).toHaveLength(atOnce);

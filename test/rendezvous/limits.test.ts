@@ -84,6 +84,38 @@ describe('introductions', () => {
     expect(told).toEqual([0, ...Array.from({ length: LIMITS.contactsPerInstance }, () => 1)]);
   });
 
+  /** Three hundred strangers, each with one offer, all from one address. */
+  const crowd = (world: RegistryWorld, to: TestNode, address?: string): void => {
+    for (let n = 0; n < 300; n++)
+      new TestNode(world, `eve ${n}`, { role: 'dial', address }).register().offer(to);
+  };
+
+  it('leave room for a stranger at one address, however many there are at another', () => {
+    const world = new RegistryWorld();
+    const bob = new TestNode(world, 'bob').register();
+    crowd(world, bob, '198.51.100.1');
+    expect(bob.received('offer')).toHaveLength(64);
+    const alice = new TestNode(world, 'alice', { address: '203.0.113.9' }).register();
+    alice.offer(bob);
+    expect(alice.errors).toEqual([]);
+  });
+
+  it('leave room for those whom the callee has answered or called itself, however many strangers there are', () => {
+    const world = new RegistryWorld();
+    const bob = new TestNode(world, 'bob').register();
+    const [alice, carol] = [new TestNode(world, 'alice').register(), new TestNode(world, 'carol').register()];
+    bob.answer(alice, alice.offer(bob));
+    bob.offer(carol);
+    for (const host of [1, 2, 3]) crowd(world, bob, `198.51.100.${host}`);
+    bob.reconnect();
+    for (const friend of [alice, carol]) friend.offer(bob, 'again');
+    expect([...alice.errors, ...carol.errors]).toEqual([]);
+    const eve = new TestNode(world, 'eve', { address: '198.51.100.4' }).register();
+    eve.answer(bob, bytes('session', 16));
+    eve.offer(bob);
+    expect(eve.errors).toEqual(['RATE_LIMITED']);
+  });
+
   it('carry some hundred messages at once from one peer to an instance of another, then forty a second', () => {
     const world = new RegistryWorld();
     const bob = new TestNode(world, 'bob').register();
@@ -148,7 +180,12 @@ describe('relays', () => {
     const { identity } = new TestNode(world, 'relay', { role: 'relay' }).register();
     world.advance(LIMITS.relayAnnouncementEveryMs + 1_000);
     expect(bob.received('relays')).toHaveLength(LIMITS.relayAnnouncementsBurst + 1);
-    expect(bob.received('relays').at(-1)!.relays.map(({ id }) => id)).toEqual([identity.publicKey]);
+    expect(
+      bob
+        .received('relays')
+        .at(-1)!
+        .relays.map(({ id }) => id),
+    ).toEqual([identity.publicKey]);
   });
 
   it(`are ${LIMITS.relaysPerDeployment} at most, the rendezvous's own among them`, () => {
