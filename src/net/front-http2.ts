@@ -5,12 +5,12 @@ import {
   type Http2Session,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
-  type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Endpoint } from '../core/endpoint.ts';
+import { LIMITS } from '../core/limits.ts';
 import { TokenBucket } from '../core/token-bucket.ts';
 import type { Page } from './front.ts';
 import { ERROR_HEADER, exporterOf, remoteOf, statusOf, type Knock } from './knock.ts';
@@ -33,7 +33,8 @@ const SESSION_OPTIONS = {
 };
 /** A warm connection shows itself by a ping at least this often. */
 const IDLE_MS = 60_000;
-const RESETS = { perSecond: 10, burst: 100 };
+/** Requests that become no circuit, and circuits that are reset: as many as one peer may open. */
+const FRUITLESS = { perSecond: 20, burst: LIMITS.legsPerPeer };
 const CONTROL_FRAMES = { perSecond: 10, burst: 50 };
 /** Pages that a client may leave untaken, as by a window of zero: each keeps its stream. */
 const UNTAKEN_PAGES = 8;
@@ -41,6 +42,7 @@ const UNTAKEN_PAGES = 8;
 interface Arrival {
   readonly remote: Endpoint;
   readonly exporter: Uint8Array;
+  readonly fruitless: TokenBucket;
   untakenPages: number;
 }
 
@@ -70,7 +72,8 @@ export class Http2Front {
   }
 
   take(socket: Socket): void {
-    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket), untakenPages: 0 };
+    const fruitless = new TokenBucket(FRUITLESS.perSecond, FRUITLESS.burst, performance.now());
+    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket), fruitless, untakenPages: 0 };
     this.#server.once('session', (session) => {
       this.#sessions.set(session, arrival);
       session.once('close', () => this.#sessions.delete(session));
@@ -89,11 +92,14 @@ export class Http2Front {
   #request(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on('error', () => undefined); // 'close' follows and is what its owner acts on
     const path = headers[':path'] ?? '';
-    const arrival = stream.session && this.#sessions.get(stream.session);
+    const { session } = stream;
+    const arrival = session && this.#sessions.get(session);
     if (!arrival) {
       stream.destroy();
       return;
     }
+    // Whether it is reset shows too late: where we answer first, as under TLS, it has ended by our own NO_ERROR.
+    if (!arrival.fruitless.take(performance.now())) return calm(session);
     if (headers[':method'] === 'GET') {
       if (isOver(stream)) return;
       arrival.untakenPages += 1;
@@ -112,6 +118,11 @@ export class Http2Front {
       headers,
       accept: () => {
         if (isOver(stream)) return undefined;
+        arrival.fruitless.giveBack();
+        stream.once('close', () => {
+          const isReset = stream.rstCode !== constants.NGHTTP2_NO_ERROR;
+          if (isReset && !arrival.fruitless.take(performance.now())) calm(session);
+        });
         stream.respond({ ':status': 200 });
         return stream;
       },
@@ -142,19 +153,18 @@ function isOver(stream: ServerHttp2Stream): boolean {
   return stream.destroyed || stream.closed;
 }
 
-/** Our own, lower bounds on what makes work without being a request: resets, pings, settings. */
-function guard(session: ServerHttp2Session): void {
-  const resets = new TokenBucket(RESETS.perSecond, RESETS.burst, performance.now());
+/** Our own, lower bound on what makes work without being a request: pings, settings. */
+function guard(session: Http2Session): void {
   const control = new TokenBucket(CONTROL_FRAMES.perSecond, CONTROL_FRAMES.burst, performance.now());
-  const spend = (bucket: TokenBucket) => {
-    if (!bucket.take(performance.now())) session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  const spend = () => {
+    if (!control.take(performance.now())) calm(session);
   };
   session.on('error', () => undefined);
-  session.on('ping', () => spend(control));
-  session.on('remoteSettings', () => spend(control));
-  session.on('stream', (stream) => {
-    stream.once('close', () => {
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) spend(resets);
-    });
-  });
+  session.on('ping', spend);
+  session.on('remoteSettings', spend);
+}
+
+/** In the turn in which a request is read under TLS, this has kept Node 20 busy without end. */
+function calm(session: Http2Session): void {
+  setImmediate(() => session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM));
 }

@@ -517,6 +517,28 @@ describe('abuse', () => {
     expect((await readAll(b)).toString()).toBe('fine');
   });
 
+  it.each([false, true])(
+    'of HTTP/2 by pages asked for without end ends the connection (TLS: %s)',
+    async (tls) => {
+      await start({ tls });
+      const session = connectHttp2(deployment.server.url, { ca: deployment.ca });
+      session.on('error', () => undefined);
+      await once(session, 'remoteSettings');
+      let pages = 0;
+      while (!session.closed && !session.destroyed && pages < 1_000) {
+        const stream = session.request({ ':path': '/' }).on('error', () => undefined);
+        stream.resume();
+        await new Promise((resolve) => stream.once('close', resolve));
+        pages += 1;
+      }
+      expect(pages).toBeGreaterThan(100);
+      expect(pages).toBeLessThan(1_000);
+      const [a, b] = await openBoth();
+      a.end('fine');
+      expect((await readAll(b)).toString()).toBe('fine');
+    },
+  );
+
   it('of HTTP/2 is no place for answers that a stranger never takes', async () => {
     await start();
     const session = connectHttp2(deployment.server.url, { settings: { initialWindowSize: 0 } });
