@@ -59,6 +59,7 @@ async function transfer(
   const outcomes = [...unread];
   const onOutcome = (outcome: FileOutcome) => {
     outcomes.push(outcome);
+    progress.wentOn();
     tellOutcome(outcome, reporter);
   };
   try {

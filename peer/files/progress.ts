@@ -21,7 +21,7 @@ export class Progress {
   /** As it was told last: a timer is late, by seconds where this process was held up. */
   #told = { moved: 0, at: this.#began };
   #rate: number | undefined;
-  /** When a byte was last sent, or found to be there already; `Infinity` once it was told that none is. */
+  /** When a byte was last sent or found to be there already, or something done that has none; `Infinity` once it was told that nothing is. */
   #wentOnAt = this.#began;
 
   constructor(reporter: Reporter, session: Pick<Session, 'id' | 'path'>, total?: number) {
@@ -34,8 +34,13 @@ export class Progress {
   /** @param moved false for bytes that were there before */
   add(bytes: number, moved: boolean): void {
     this.#done += bytes;
-    this.#wentOnAt = systemClock.now();
+    this.wentOn();
     if (moved) this.#moved += bytes;
+  }
+
+  /** Something is done, be it without a byte: a folder, or a file whose bytes were passed long ago. */
+  wentOn(): void {
+    this.#wentOnAt = systemClock.now();
   }
 
   /** The bytes in all are so many more, or fewer. */
