@@ -12,6 +12,8 @@ import type { SessionStream } from '../../src/net/session-stream.ts';
 /** A stream of a session as one of frames; writing waits for the peer to take what was written. */
 export class TransferChannel {
   readonly #stream: SessionStream;
+  /** Something was written that leaves with whatever else is by the end of this turn of the event loop. */
+  #gathering = false;
 
   constructor(stream: SessionStream) {
     this.#stream = stream;
@@ -41,9 +43,24 @@ export class TransferChannel {
   async #write(parts: readonly Uint8Array[]): Promise<void> {
     if (this.#stream.destroyed)
       throw this.#stream.errored ?? new SallyportError('ABORTED', 'the transfer was ended');
-    this.#stream.cork();
+    this.#gather();
     for (const part of parts) this.#stream.write(part);
-    this.#stream.uncork();
+    if (!this.#stream.writableNeedDrain) return;
+    this.#leave();
     if (this.#stream.writableNeedDrain) await once(this.#stream, 'drain');
+  }
+
+  /** Small files are many small frames: sent one by one, each would be a record and a packet of its own. */
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    this.#stream.cork();
+    setImmediate(() => this.#leave());
+  }
+
+  #leave(): void {
+    if (!this.#gathering) return;
+    this.#gathering = false;
+    this.#stream.uncork();
   }
 }

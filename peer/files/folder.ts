@@ -1,6 +1,5 @@
 import { constants } from 'node:fs';
 import { chmod, link, lstat, mkdir, open, realpath, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { createHash, type Hash } from 'node:crypto';
 import { join } from 'node:path';
 import { equalBytes } from '../../src/core/bytes.ts';
 import { SallyportError } from '../../src/core/errors.ts';
@@ -8,7 +7,7 @@ import { checkPath, partName, pathText } from '../../src/core/transfer/name.ts';
 import { makeFolder } from '../../src/net/make-folder.ts';
 import { isDiskFull } from '../../src/net/write-whole.ts';
 import { fileFailure, receiverFailure } from './failure.ts';
-import { hashing } from './hashing.ts';
+import { hashing, type Content } from './hashing.ts';
 
 /** What a folder can't be made with, where a file stands in its place or above it. */
 const NO_FOLDER = ['EEXIST', 'ENOTDIR'];
@@ -77,10 +76,14 @@ export class TargetFolder {
     await chmod(join(this.#root, ...path), grantedMode(mode));
   }
 
-  /** Where a file goes. `tag` is the sender's own, so that no two ever write to one part. */
-  async place(path: readonly string[], tag: string): Promise<Place> {
+  /**
+   * Where a file goes.
+   * @param tag the sender's own, so that no two ever write to one part
+   * @param isLooked its folder was looked at, or made, just before
+   */
+  async place(path: readonly string[], tag: string, isLooked = false): Promise<Place> {
     checkPath(path, process.platform === 'win32');
-    const folder = await this.#folderOf(path);
+    const folder = isLooked ? join(this.#root, ...path.slice(0, -1)) : await this.#folderOf(path);
     const name = path.at(-1)!;
     const part = join(folder, partName(name, tag));
     return { final: join(folder, name), part, text: pathText(path) };
@@ -114,13 +117,13 @@ export class TargetFolder {
     }
   }
 
-  /** The part as an earlier attempt has left it. */
-  async partSoFar({ part }: Place, signal: AbortSignal): Promise<{ offset: number; hash: Hash }> {
+  /** The part as an earlier attempt has left it; `undefined` where it has left none. */
+  async partSoFar({ part }: Place, signal: AbortSignal): Promise<Content | undefined> {
     const there = await lstat(part).catch(() => undefined);
     const killedAtTheEnd = there !== undefined && there.isFile() && there.nlink > 1;
     // Whoever was killed between the two steps of `finish` has left one file under both names. Written to, the whole one would be lost.
     if (killedAtTheEnd) await unlink(part);
-    if (!there || killedAtTheEnd) return { offset: 0, hash: createHash('sha256') };
+    if (!there || killedAtTheEnd) return undefined;
     const file = await open(part, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       return await hashing(file, signal);
@@ -129,7 +132,18 @@ export class TargetFolder {
     }
   }
 
-  /** The part to write to, made where it isn't there, and its length. */
+  /** A part of a file that nothing is there of, with the permissions that the whole one keeps. */
+  async makePart({ part }: Place, mode: number): Promise<FileHandle> {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const make = () => open(part, flags, partMode(mode));
+    return make().catch(async (thrown: unknown) => {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
+      await unlink(part); // what it holds may have its final name as well: it is not to be written to
+      return make();
+    });
+  }
+
+  /** The part to go on with, made where it isn't there, and its length. */
   async openPart({ part }: Place): Promise<{ file: FileHandle; size: number }> {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     const file = await open(part, flags, 0o600);
@@ -143,9 +157,12 @@ export class TargetFolder {
     await unlink(part);
   }
 
-  /** The permissions and the time that a whole file keeps. */
-  async settle(file: FileHandle, mode: number, modified: number): Promise<void> {
-    await file.chmod(grantedMode(mode));
+  /**
+   * The permissions and the time that a whole file keeps.
+   * @param isMade it was made by `makePart`, with this mode
+   */
+  async settle(file: FileHandle, mode: number, modified: number, isMade: boolean): Promise<void> {
+    if (!isMade || partMode(mode) !== grantedMode(mode)) await file.chmod(grantedMode(mode));
     await file.utimes(Date.now() / 1_000, modified / 1_000);
     await file.datasync();
   }
@@ -172,6 +189,11 @@ export function staysOpen(mode: number): boolean {
 /** What a sender may have of a mode: never more than the umask leaves, and nothing that lets others write. */
 function grantedMode(mode: number): number {
   return mode & 0o777 & ~0o022 & ~process.umask();
+}
+
+/** Whoever goes on with a part has to read and write it. */
+function partMode(mode: number): number {
+  return grantedMode(mode) | 0o600;
 }
 
 function fileExists(text: string): SallyportError {

@@ -6,11 +6,14 @@ import { Turns } from '../turns.ts';
 /** Of the whole process: a sender gets a large file hashed for a message of a few bytes. */
 const turns = new Turns(LIMITS.hashesAtOnce);
 
-/** The length of a file and the SHA-256 of its content, to be gone on with. Rejects with the signal's reason. */
-export async function hashing(
-  file: FileHandle,
-  signal: AbortSignal,
-): Promise<{ offset: number; hash: Hash }> {
+/** How long a content is, and its SHA-256, to be gone on with. */
+export interface Content {
+  readonly offset: number;
+  readonly hash: Hash;
+}
+
+/** The content of a file. Rejects with the signal's reason. */
+export async function hashing(file: FileHandle, signal: AbortSignal): Promise<Content> {
   const hash = createHash('sha256');
   for (let offset = 0; ;) {
     signal.throwIfAborted();

@@ -1,37 +1,33 @@
-import { createHash, type Hash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
-import { equalBytes } from '../../src/core/bytes.ts';
+import { createHash } from 'node:crypto';
 import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { toBase32 } from '../../src/core/base32.ts';
 import { digest, publicKeyOf, type PeerId } from '../../src/core/identity.ts';
 import { pathText } from '../../src/core/transfer/name.ts';
 import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer/message.ts';
+import { deferred, type Deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
 import { receiverFailure } from './failure.ts';
-import { staysOpen, type Place, type TargetFolder } from './folder.ts';
+import { staysOpen, type TargetFolder } from './folder.ts';
+import { GrowingFile, type Expected } from './growing.ts';
+import type { Content } from './hashing.ts';
+import { Places, type FoundPlace } from './places.ts';
 import type { FileOutcome } from './send.ts';
 
 type EntryMessage = TransferMessageOf<'entry'>;
 
-/** A file that was named and answered, and isn't done. */
-interface Expected {
-  readonly entry: EntryMessage;
-  readonly place: Place;
-  /** Gives the part back. */
-  readonly release: () => void;
-  /** What the part held when it was named. */
-  readonly have: { readonly offset: number; readonly hash: Hash };
+/** A name that files grow under: those whose names are cut alike share it, one after the other. */
+interface Part {
+  files: number;
+  /** What is done to it on the disk, while the stream goes on. Never rejects. */
+  steps: Promise<void>;
 }
 
-/** The one file whose bytes are coming in. */
-interface Growing extends Expected {
-  readonly file: FileHandle;
-  readonly hash: Hash;
-  /** Where the sender began: 0 where what the part held was not the beginning of the file. */
-  readonly resumedAt: number;
-  offset: number;
+interface Held {
+  readonly part: Part;
+  /** Gives the part back. */
+  readonly release: () => void;
 }
 
 export interface ReceiveOptions {
@@ -51,8 +47,10 @@ export interface ReceiveOptions {
 const MAX_AHEAD = 1_024;
 /** What a folder that is remembered takes beside its name. */
 const FOLDER_BYTES = 64;
-/** So many files are synced and named at once: a disk syncs several in the time of one. */
-const MAX_FINISHING = 16;
+/** So many files are written, synced and named at once: a disk syncs several in the time of one. */
+const MAX_GROWING = 32;
+/** Bytes that have come and are not written yet. */
+const MAX_UNWRITTEN = 2 ** 20;
 
 /** Takes what one sender sends over one stream. Rejects when the stream breaks; what came so far is kept for the next time. */
 export async function receiveFiles(options: ReceiveOptions): Promise<void> {
@@ -62,21 +60,27 @@ export async function receiveFiles(options: ReceiveOptions): Promise<void> {
 class Receiving {
   readonly #options: ReceiveOptions;
   readonly #channel: TransferChannel;
-  readonly #tag: string;
-  readonly #expected = new Map<number, Expected>();
+  readonly #places: Places;
+  readonly #expected = new Map<number, Expected & Held>();
   /** Files that have their name already, until the sender has said which it means. */
   readonly #existing = new Map<number, Pick<Expected, 'entry' | 'place'>>();
   /** Those that this transfer made and that get their mode when it is through, and what they take. */
   readonly #folders: Pick<EntryMessage, 'path' | 'mode'>[] = [];
   #folderBytes = 0;
-  #growing: Growing | undefined;
-  /** Files that are whole and don't have their name yet, by part; none of them rejects. */
-  readonly #finishing = new Map<string, Promise<void>>();
+  /** Of all that are expected or growing, by name. */
+  readonly #parts = new Map<string, Part>();
+  readonly #growing = new Map<number, Held & { readonly file: GrowingFile }>();
+  /** The one of them whose bytes are coming in. */
+  #current: number | undefined;
+  #comparing = 0;
+  #unwritten = 0;
+  /** Somebody waits for less to be under way on the disk. */
+  #waiting: Deferred<void> | undefined;
 
   constructor(options: ReceiveOptions) {
     this.#options = options;
     this.#channel = new TransferChannel(options.stream);
-    this.#tag = toBase32(digest(publicKeyOf(options.peer))).slice(0, 8);
+    this.#places = new Places(options.folder, toBase32(digest(publicKeyOf(options.peer))).slice(0, 8));
   }
 
   async run(): Promise<void> {
@@ -86,8 +90,8 @@ class Receiving {
         else await this.#onMessage(frame.message);
       }
     } finally {
-      if (this.#growing) await closeUnfinished(this.#growing.file);
-      await Promise.all(this.#finishing.values());
+      if (this.#current !== undefined) this.#endCurrent((file) => this.#giveUp(file.entry.index));
+      await this.#until(() => this.#growing.size + this.#comparing === 0);
       for (const { release } of this.#expected.values()) release();
     }
     this.#channel.end();
@@ -96,23 +100,21 @@ class Receiving {
   async #onMessage(message: TransferMessage): Promise<void> {
     switch (message.t) {
       case 'entry':
+        this.#assertUnused(message.index);
         return this.#answered(message, () => this.#onEntry(message));
-      case 'compare': {
-        const existing = this.#existing.get(message.index);
-        return existing && this.#answered(existing.entry, () => this.#compare(existing, message.sha256));
-      }
-      case 'start': {
-        const expected = this.#expectedAt(message.index);
-        return expected && this.#answered(expected.entry, () => this.#start(expected, message.offset));
-      }
-      case 'end': {
-        const growing = this.#growingAt(message.index);
-        return growing && this.#finishAside(growing, message.sha256);
-      }
+      case 'compare':
+        return this.#compareAside(message.index, message.sha256);
+      case 'start':
+        return this.#start(message.index, message.offset);
+      case 'end':
+        if (this.#current !== message.index) return; // turned down meanwhile
+        return this.#endCurrent((file) => this.#finish(file, message.sha256));
       case 'skip':
-        return this.#giveUp(message.index);
+        if (this.#current !== message.index) return this.#forget(message.index);
+        return this.#endCurrent(() => this.#giveUp(message.index));
       case 'finish':
-        await Promise.all(this.#finishing.values());
+        this.#assertBetweenFiles();
+        await this.#until(() => this.#growing.size + this.#comparing === 0);
         // Deepest first, and only now: a folder may be read-only.
         for (const { path, mode } of this.#folders.splice(0).reverse()) {
           await this.#options.folder.setMode(path, mode).catch(() => {});
@@ -146,37 +148,50 @@ class Receiving {
   }
 
   async #onEntry(entry: EntryMessage): Promise<void> {
-    const { folder, claim } = this.#options;
     const { index, path, kind, size } = entry;
-    if (this.#expected.has(index) || this.#existing.has(index))
-      throw new SallyportError('PROTOCOL_ERROR', 'two entries have one number');
     if (kind === 'folder') return this.#onFolder(entry);
     if (this.#expected.size + this.#existing.size >= MAX_AHEAD)
       throw new SallyportError('LIMIT', 'too many files named ahead');
-    const place = await folder.place(path, this.#tag);
-    const release = await claim(place.part);
-    const have = await this.#soFar(place, size).catch((thrown: unknown) => {
-      release();
+    const place = await this.#places.place(path);
+    const held = await this.#hold(place.part);
+    try {
+      if (await this.#exists(place, size, held.part)) {
+        held.release();
+        this.#existing.set(index, { entry, place });
+        return await this.#channel.send({ t: 'exists', index });
+      }
+      const have = await this.#soFar(place, held.part);
+      this.#expected.set(index, { entry, place, have, ...held });
+      const sha256 = have ? new Uint8Array(have.hash.copy().digest()) : NOTHING_SHA256;
+      await this.#channel.send({ t: 'have', index, offset: have?.offset ?? 0, sha256 });
+    } catch (thrown) {
+      if (!this.#expected.has(index) && !this.#existing.has(index)) held.release();
       throw thrown;
-    });
-    if (!have) {
-      release();
-      this.#existing.set(index, { entry, place });
-      return this.#channel.send({ t: 'exists', index });
     }
-    this.#expected.set(index, { entry, place, have, release });
-    const sha256 = new Uint8Array(have.hash.copy().digest());
-    await this.#channel.send({ t: 'have', index, offset: have.offset, sha256 });
   }
 
-  /**
-   * `undefined` where it has its name already, which whoever had the part before may have given it. Names that are cut alike share a
-   * part: what is in it is the other file's.
-   */
-  async #soFar(place: Place, size: number): Promise<Expected['have'] | undefined> {
-    if (await this.#options.folder.exists(place, size)) return undefined;
-    const shared = [...this.#expected.values()].some((other) => other.place.part === place.part);
-    if (shared || this.#finishing.has(place.part)) return { offset: 0, hash: createHash('sha256') };
+  async #hold(name: string): Promise<Held> {
+    const giveBack = await this.#options.claim(name);
+    const part = this.#parts.get(name) ?? { files: 0, steps: Promise.resolve() };
+    this.#parts.set(name, part);
+    part.files++;
+    const release = () => {
+      giveBack();
+      part.files--;
+      if (part.files === 0) this.#parts.delete(name);
+    };
+    return { part, release };
+  }
+
+  /** Whoever had the part before may have given it its name. */
+  async #exists(place: FoundPlace, size: number, part: Part): Promise<boolean> {
+    if (place.isNew && part.files === 1) return false;
+    return this.#options.folder.exists(place, size);
+  }
+
+  /** Where names share a part, what is in it is the other file's. */
+  async #soFar(place: FoundPlace, part: Part): Promise<Content | undefined> {
+    if (place.isNew || part.files > 1) return undefined;
     return this.#options.folder.partSoFar(place, this.#options.signal);
   }
 
@@ -184,7 +199,7 @@ class Receiving {
     const bytes = staysOpen(mode) ? 0 : FOLDER_BYTES + Buffer.byteLength(path.join('/'));
     if (this.#folderBytes + bytes > LIMITS.folderNameBytes)
       throw new SallyportError('LIMIT', 'too many read-only folders in one transfer');
-    const made = await this.#options.folder.makeFolder(path, mode);
+    const made = await this.#places.makeFolder(path, mode);
     if (made && bytes > 0) {
       this.#folders.push({ path, mode });
       this.#folderBytes += bytes;
@@ -192,112 +207,125 @@ class Receiving {
     await this.#channel.send({ t: 'saved', index });
   }
 
-  async #compare({ entry, place }: Pick<Expected, 'entry' | 'place'>, sha256: Uint8Array): Promise<void> {
-    await this.#options.folder.compare(place, sha256, this.#options.signal);
-    this.#forget(entry.index);
-    await this.#channel.send({ t: 'saved', index: entry.index });
+  /** While others come in: it may have to be read. */
+  async #compareAside(index: number, sha256: Uint8Array): Promise<void> {
+    const existing = this.#existing.get(index);
+    if (!existing) return;
+    await this.#until(() => this.#comparing < MAX_GROWING);
+    this.#existing.delete(index);
+    this.#comparing++;
+    const { folder, signal } = this.#options;
+    const comparing = this.#answered(existing.entry, async () => {
+      await folder.compare(existing.place, sha256, signal);
+      await this.#channel.send({ t: 'saved', index });
+    });
+    const over = () => {
+      this.#comparing--;
+      this.#wake();
+    };
+    comparing.then(over, over);
   }
 
-  async #start(expected: Expected, offset: number): Promise<void> {
-    const { have, place, entry } = expected;
-    await this.#finishing.get(place.part); // names that are cut alike
-    if (offset !== 0 && offset !== have.offset)
-      throw new SallyportError('PROTOCOL_ERROR', 'the sender goes on where nothing ends');
-    const { file, size } = await this.#options.folder.openPart(place);
-    const hash = offset === 0 ? createHash('sha256') : have.hash;
-    this.#growing = { ...expected, file, hash, resumedAt: offset, offset };
-    if (size < offset)
-      throw new SallyportError('FILE_CHANGED', `${place.text}: what was there of it is gone`);
-    if (size > offset) await file.truncate(offset);
-    if (offset > entry.size)
-      throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
-    this.#options.onBytes(offset, false);
-  }
-
-  async #onBytes(bytes: Uint8Array): Promise<void> {
-    const growing = this.#growing;
-    if (!growing) return; // still on their way when the file was turned down
-    const { entry, file, hash } = growing;
-    await this.#answered(entry, async () => {
-      if (growing.offset + bytes.length > entry.size)
-        throw new SallyportError('PROTOCOL_ERROR', 'the file is longer than it was said');
-      for (let written = 0; written < bytes.length;) {
-        const { bytesWritten } = await file.write(
-          bytes,
-          written,
-          bytes.length - written,
-          growing.offset + written,
-        );
-        written += bytesWritten;
-      }
-      hash.update(bytes);
-      growing.offset += bytes.length;
-      this.#options.onBytes(bytes.length, true);
+  async #start(index: number, offset: number): Promise<void> {
+    this.#assertBetweenFiles();
+    const expected = this.#expected.get(index);
+    if (!expected) return; // turned down meanwhile
+    await this.#until(() => this.#growing.size < MAX_GROWING);
+    await this.#answered(expected.entry, async () => {
+      const file = new GrowingFile(expected, offset, this.#options.folder);
+      this.#expected.delete(index);
+      this.#growing.set(index, { file, part: expected.part, release: expected.release });
+      this.#current = index;
+      void this.#step(index, async () => {
+        await file.open();
+        this.#options.onBytes(offset, false);
+      });
     });
   }
 
-  /** While the next ones come in. What fails is told to the sender; only where nobody is left to tell, reading the stream fails as well. */
-  async #finishAside(growing: Growing, sha256: Uint8Array): Promise<void> {
-    while (this.#finishing.size >= MAX_FINISHING) await Promise.race(this.#finishing.values());
-    const { entry, place, release } = growing;
-    this.#growing = undefined;
-    this.#expected.delete(entry.index);
-    const finished = this.#answered(entry, () => this.#finish(growing, sha256))
-      .catch(() => {})
-      .finally(() => {
-        release();
-        this.#finishing.delete(place.part);
-      });
-    this.#finishing.set(place.part, finished);
+  async #onBytes(bytes: Uint8Array): Promise<void> {
+    const index = this.#current;
+    if (index === undefined) return; // still on their way when the file was turned down
+    const { file } = this.#growing.get(index)!;
+    this.#unwritten += bytes.length;
+    const written = this.#step(index, async () => {
+      await file.write(bytes);
+      this.#options.onBytes(bytes.length, true);
+    });
+    void written.then(() => {
+      this.#unwritten -= bytes.length;
+      this.#wake();
+    });
+    await this.#until(() => this.#unwritten < MAX_UNWRITTEN);
   }
 
-  async #finish({ entry, place, file, hash, resumedAt, offset }: Growing, sha256: Uint8Array): Promise<void> {
-    const { index, path, size, mode, modified } = entry;
-    const { folder, onOutcome } = this.#options;
-    try {
-      if (offset !== size || !equalBytes(new Uint8Array(hash.digest()), sha256)) {
-        await folder.discard(place); // going on from it would fail again
-        throw new SallyportError('FILE_CHANGED', `${pathText(path)}: what arrived is not what was sent`);
-      }
-      await folder.settle(file, mode, modified);
-    } catch (thrown) {
-      await closeUnfinished(file);
-      throw thrown;
-    }
-    await file.close();
-    await folder.finish(place);
-    onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
+  /** Its last step: the stream goes on to the next file. */
+  #endCurrent(last: (file: GrowingFile) => Promise<void>): void {
+    const index = this.#current!;
+    this.#current = undefined;
+    void this.#step(index, () => last(this.#growing.get(index)!.file));
+  }
+
+  /**
+   * Does something to a growing file once all before is done, unless it was given up by then. What fails is told to the sender; only
+   * where nobody is left to tell, reading the stream fails as well.
+   */
+  #step(index: number, act: () => Promise<void>): Promise<void> {
+    const growing = this.#growing.get(index)!;
+    const { part, file } = growing;
+    part.steps = part.steps.then(async () => {
+      if (this.#growing.get(index) !== growing) return;
+      await this.#answered(file.entry, act).catch(() => this.#giveUp(index));
+    });
+    return part.steps;
+  }
+
+  async #finish(file: GrowingFile, sha256: Uint8Array): Promise<void> {
+    await file.finish(sha256);
+    const { index, path, size } = file.entry;
+    const { resumedAt } = file;
+    this.#options.onOutcome({ path: pathText(path), state: 'saved', bytes: size, resumedAt });
     await this.#channel.send({ t: 'saved', index });
+    this.#forget(index);
   }
 
   /** No more of it. */
   async #giveUp(index: number): Promise<void> {
-    const growing = this.#growing;
-    if (growing?.entry.index === index) {
-      this.#growing = undefined;
-      await closeUnfinished(growing.file);
-    }
+    await this.#growing.get(index)?.file.giveUp();
     this.#forget(index);
   }
 
   #forget(index: number): void {
-    this.#expected.get(index)?.release();
+    if (this.#current === index) this.#current = undefined;
+    (this.#expected.get(index) ?? this.#growing.get(index))?.release();
     this.#expected.delete(index);
     this.#existing.delete(index);
+    this.#growing.delete(index);
+    this.#wake();
   }
 
-  /** `undefined` for one that was turned down meanwhile. */
-  #expectedAt(index: number): Expected | undefined {
-    if (this.#growing) throw new SallyportError('PROTOCOL_ERROR', 'one file begins inside another');
-    return this.#expected.get(index);
+  #assertUnused(index: number): void {
+    if (this.#expected.has(index) || this.#existing.has(index) || this.#growing.has(index))
+      throw new SallyportError('PROTOCOL_ERROR', 'two entries have one number');
   }
 
-  #growingAt(index: number): Growing | undefined {
-    return this.#growing?.entry.index === index ? this.#growing : undefined;
+  #assertBetweenFiles(): void {
+    if (this.#current !== undefined)
+      throw new SallyportError('PROTOCOL_ERROR', 'one file begins inside another');
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
+    while (!isSo()) {
+      this.#waiting ??= deferred();
+      await this.#waiting.promise;
+    }
+  }
+
+  #wake(): void {
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
   }
 }
 
-/** What its file system says at the end (a full disk, a server that is gone) is no news: whoever goes on from a part hashes it first. */
-async function closeUnfinished(file: FileHandle): Promise<void> {
-  await file.close().catch(() => {});
-}
+/** Of a file that nothing is there of. */
+const NOTHING_SHA256 = new Uint8Array(createHash('sha256').digest());

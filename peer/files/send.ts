@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import { open, type FileHandle } from 'node:fs/promises';
 import { equalBytes } from '../../src/core/bytes.ts';
 import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { printable, remoteFailure } from '../../src/core/remote-failure.ts';
@@ -9,7 +8,8 @@ import { deferred, type Deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import { TransferChannel } from './channel.ts';
 import { fileFailure } from './failure.ts';
-import { changed, lookAgain, modifiedAt, type Entry } from './gather.ts';
+import { lookAgain, type Entry } from './gather.ts';
+import { openSource, SMALL_BYTES, type Source } from './source.ts';
 
 /** What became of one file or folder. */
 export interface FileOutcome {
@@ -33,8 +33,15 @@ export interface SendEvents {
 type Outcome = Pick<FileOutcome, 'state' | 'resumedAt'>;
 type Reply = TransferMessageOf<'have' | 'exists' | 'saved' | 'failed'>;
 
-/** So many entries are named before the first one's bytes have passed: small files don't wait a round trip each. */
+/**
+ * So many entries are named before the first one's bytes have passed, and many more while they are small: none waits a round trip
+ * of its own. A large one is looked at only shortly before its turn, since it may change until then.
+ */
 const AHEAD = 32;
+const SMALL_AHEAD = 512;
+const SMALL_AHEAD_BYTES = 4 * 2 ** 20;
+/** So many are looked at, or read, at once. */
+const AT_ONCE = 16;
 const CHUNK_BYTES = 256 * 1024;
 
 /**
@@ -59,6 +66,11 @@ class Sending {
   readonly #gone = new Map<number, SallyportError>();
   readonly #finished = deferred<void>();
   #named = 0;
+  /** Of what was named and didn't have its turn. */
+  #bytesAhead = 0;
+  /** Small files that were opened before their turn. */
+  readonly #sources = new Map<number, Promise<Source>>();
+  #opened = 0;
   /** Of the file whose turn it is, the bytes that `onBytes` has been told of. */
   #passed = 0;
   /** Why the transfer was given up. */
@@ -84,9 +96,12 @@ class Sending {
     const replies = this.#readReplies();
     const saving: Promise<void>[] = [];
     for (let index = 0; index < this.#entries.length; index++) {
-      await this.#nameUntil(index + AHEAD);
+      await this.#nameAhead(index);
+      this.#openAhead(index);
       const entry = this.#entries[index]!;
+      if (!this.#gone.has(index)) this.#bytesAhead -= entry.size;
       const outcome = await this.#sendOne(index, entry);
+      this.#sources.delete(index);
       if (!outcome) continue;
       const saved = this.#whenSaved(index, entry, outcome);
       saved.catch(() => {}); // told below
@@ -99,26 +114,43 @@ class Sending {
     await replies;
   }
 
-  async #nameUntil(end: number): Promise<void> {
-    for (; this.#named < Math.min(end, this.#entries.length); this.#named++) {
-      await this.#name(this.#named);
+  async #nameAhead(index: number): Promise<void> {
+    for (;;) {
+      const ahead = this.#bytesAhead < SMALL_AHEAD_BYTES ? SMALL_AHEAD : AHEAD;
+      const next = this.#entries.slice(this.#named, this.#named + AT_ONCE);
+      if (next.length === 0 || this.#named + AT_ONCE > index + ahead) return;
+      const looks = next.map((found) => lookAgain(found));
+      for (const look of looks) look.catch(() => {}); // told when its turn comes
+      for (const look of looks) await this.#name(this.#named++, look);
     }
   }
 
-  async #name(index: number): Promise<void> {
-    const found = this.#entries[index]!;
+  async #name(index: number, look: Promise<Entry>): Promise<void> {
     let entry: Entry;
     try {
-      entry = await lookAgain(found);
+      entry = await look;
     } catch (thrown) {
       this.#gone.set(index, asSallyportError(thrown));
       return;
     }
+    this.#events.onResized(entry.size - this.#entries[index]!.size);
     this.#entries[index] = entry;
-    this.#events.onResized(entry.size - found.size);
+    this.#bytesAhead += entry.size;
     const { path, kind, size, mode, modified } = entry;
     this.#expect(index);
     await this.#channel.send({ t: 'entry', index, path: [...path], kind, size, mode, modified });
+  }
+
+  /** A small file is there once its turn comes. */
+  #openAhead(index: number): void {
+    const end = Math.min(index + AT_ONCE, this.#named);
+    for (this.#opened = Math.max(this.#opened, index); this.#opened < end; this.#opened++) {
+      const entry = this.#entries[this.#opened]!;
+      if (entry.kind === 'folder' || entry.size > SMALL_BYTES || this.#gone.has(this.#opened)) continue;
+      const source = openSource(entry);
+      source.catch(() => {}); // likewise
+      this.#sources.set(this.#opened, source);
+    }
   }
 
   /** Returns what becomes of it, where the receiver's word is to be waited for that it is in place. */
@@ -131,14 +163,13 @@ class Sending {
     if (reply.t === 'failed') return this.#fail(entry, failureOf(reply));
     if (reply.t === 'saved') return this.#tell(entry, { state: 'saved', resumedAt: 0 });
     this.#expect(index);
-    let file: FileHandle | undefined;
+    let source: Source | undefined;
     try {
-      file = await open(entry.source, 'r');
-      if (entry.size === 0 && (await readAt(file, 0, 1)).length > 0) throw await notAsLong(file, entry);
+      source = await (this.#sources.get(index) ?? openSource(entry));
       if (reply.t === 'have')
-        return { state: 'saved', resumedAt: await this.#sendFile(index, entry, file, reply) };
+        return { state: 'saved', resumedAt: await this.#sendFile(index, entry, source, reply) };
       const hash = createHash('sha256');
-      await this.#hashUntil(entry.size, entry, file, hash);
+      await this.#hashUntil(entry.size, source, hash);
       await this.#channel.send({ t: 'compare', index, sha256: new Uint8Array(hash.digest()) });
       return { state: 'unchanged', resumedAt: entry.size };
     } catch (thrown) {
@@ -146,51 +177,44 @@ class Sending {
       await this.#channel.send({ t: 'skip', index });
       return this.#fail(entry, fileFailure(thrown, entry.source), entry.size - this.#passed);
     } finally {
-      await file?.close();
+      await source?.close();
     }
   }
 
   /** Returns from where it was sent. */
-  async #sendFile(index: number, entry: Entry, file: FileHandle, have: TransferMessageOf<'have'>) {
+  async #sendFile(index: number, entry: Entry, source: Source, have: TransferMessageOf<'have'>) {
     const hash = createHash('sha256');
-    let offset = await this.#resumeAt(entry, file, hash, have);
+    let offset = await this.#resumeAt(entry, source, hash, have);
     const resumedAt = offset;
     this.#pass(offset, false);
     await this.#channel.send({ t: 'start', index, offset });
-    const whole = offset === 0 ? createHash('sha256') : hash;
+    const whole = offset === have.offset ? hash : createHash('sha256');
     while (offset < entry.size) {
       const refused = this.#refused.get(index);
       if (refused) throw refused;
-      const bytes = await readAt(file, offset, Math.min(CHUNK_BYTES, entry.size - offset));
-      if (bytes.length === 0) throw await notAsLong(file, entry);
+      const bytes = await source.read(offset, Math.min(CHUNK_BYTES, entry.size - offset));
       whole.update(bytes);
       offset += bytes.length;
       await this.#channel.sendBytes(bytes);
       this.#pass(bytes.length, true);
     }
-    if (await hasChanged(file, entry)) throw changed(entry);
+    await source.assertUnchanged();
     await this.#channel.send({ t: 'end', index, sha256: new Uint8Array(whole.digest()) });
     return resumedAt;
   }
 
   /** As far as what the receiver has is what is here; `hash` has taken that in, if it is. */
-  async #resumeAt(
-    entry: Entry,
-    file: FileHandle,
-    hash: Hash,
-    have: TransferMessageOf<'have'>,
-  ): Promise<number> {
-    if (have.offset > entry.size) return 0;
-    await this.#hashUntil(have.offset, entry, file, hash);
+  async #resumeAt({ size }: Entry, source: Source, hash: Hash, have: TransferMessageOf<'have'>) {
+    if (have.offset === 0 || have.offset > size) return 0;
+    await this.#hashUntil(have.offset, source, hash);
     return equalBytes(new Uint8Array(hash.copy().digest()), have.sha256) ? have.offset : 0;
   }
 
   /** Takes the file's first `end` bytes into `hash`, for as long as there is somebody to tell. */
-  async #hashUntil(end: number, entry: Entry, file: FileHandle, hash: Hash): Promise<void> {
+  async #hashUntil(end: number, source: Source, hash: Hash): Promise<void> {
     for (let at = 0; at < end;) {
       if (this.#stream.errored) throw this.#stream.errored;
-      const bytes = await readAt(file, at, Math.min(CHUNK_BYTES, end - at));
-      if (bytes.length === 0) throw await notAsLong(file, entry);
+      const bytes = await source.read(at, Math.min(CHUNK_BYTES, end - at));
       hash.update(bytes);
       at += bytes.length;
     }
@@ -266,25 +290,6 @@ class Sending {
   }
 }
 
-async function readAt(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(length);
-  const { bytesRead } = await file.read(buffer, 0, length, position);
-  return buffer.subarray(0, bytesRead);
-}
-
 function failureOf({ code, message }: TransferMessageOf<'failed'>): SallyportError {
   return remoteFailure(code, printable(message), 'FILE_FAILED');
-}
-
-async function hasChanged(file: FileHandle, { size, modified }: Entry): Promise<boolean> {
-  const now = await file.stat();
-  return now.size !== size || modifiedAt(now) !== modified;
-}
-
-/** Files of /proc and /sys are made up as they are read, and have any size before. */
-async function notAsLong(file: FileHandle, entry: Entry): Promise<SallyportError> {
-  if (await hasChanged(file, entry)) return changed(entry);
-  return new SallyportError('FILE_FAILED', `${entry.source}: is not as long as the system says`, {
-    hint: 'copy it, and send the copy',
-  });
 }
