@@ -107,11 +107,16 @@ export class TargetFolder {
   }
 
   /** @throws SallyportError `FILE_EXISTS` where the file under the final name has another hash */
-  async compare({ final, text }: Place, sha256: Uint8Array, signal: AbortSignal): Promise<void> {
+  async compare({ final, part, text }: Place, sha256: Uint8Array, signal: AbortSignal): Promise<void> {
     const file = await open(final, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       const { hash } = await hashing(file, signal);
       if (!equalBytes(new Uint8Array(hash.digest()), sha256)) throw fileExists(text);
+      const { nlink, dev, ino } = await file.stat();
+      if (nlink === 1) return;
+      // Whoever was killed between the two steps of `finish` has left it under both names.
+      const there = await lstat(part).catch(() => undefined);
+      if (there?.dev === dev && there.ino === ino) await unlink(part);
     } finally {
       await file.close();
     }

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { createHook } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -25,7 +26,7 @@ import { gather, type GatherOptions } from '../../../peer/files/gather.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { sendFiles, type FileOutcome } from '../../../peer/files/send.ts';
 import { SallyportError } from '../../../src/core/errors.ts';
-import { messageFrame } from '../../../src/core/transfer/frame.ts';
+import { messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
 import type { Peer, Session } from '../../../src/index.ts';
 import { Meeting } from '../meeting.ts';
 
@@ -306,6 +307,52 @@ describe('files that are sent', () => {
     },
   );
 
+  it('cost few calls of the system each, where their folder comes with them', async () => {
+    const files = 200;
+    mkdirSync(join(here, 'tree'));
+    for (let n = 0; n < files; n++) write(`tree/${n}`, `file ${n}`);
+    let calls = 0;
+    const hook = createHook({ init: (_, type) => void (calls += type === 'FSREQPROMISE' ? 1 : 0) }).enable();
+    const sent = await send(['tree']);
+    hook.disable();
+    expect(new Set(Object.values(states(sent)))).toEqual(new Set(['saved']));
+    // Found, looked at, opened, read, looked at, closed; made, written, dated, synced, closed, linked, unlinked.
+    expect(calls / files).toBeLessThan(13.5);
+  });
+
+  it('are named far ahead while they are small, and not while they are large', async () => {
+    mkdirSync(join(here, 'small'));
+    mkdirSync(join(here, 'large'));
+    for (let n = 0; n < 1_000; n++) {
+      write(`small/${n}`, '');
+      write(`large/${n}`, '');
+      truncateSync(join(here, `large/${n}`), 2 ** 20);
+    }
+    expect(await namedUnanswered('small')).toBeGreaterThan(400);
+    expect(await namedUnanswered('large')).toBeLessThanOrEqual(32);
+  });
+
+  /** How many entries of a folder a sender names to a receiver that says nothing. */
+  async function namedUnanswered(name: string): Promise<number> {
+    let named = 0;
+    bob.handle('files', (stream) => {
+      const decoder = new TransferDecoder();
+      stream.on('error', () => {});
+      stream.on('data', (bytes: Uint8Array) => (named += [...decoder.push(bytes)].length));
+    });
+    const stream = await session.open('files');
+    stream.on('error', () => {});
+    const events = { onBytes: () => {}, onResized: () => {}, onOutcome: () => {} };
+    const sending = sendFiles(stream, await gather([join(here, name)], UNHEARD), events);
+    sending.catch(() => {}); // it is cut
+    let before = -1;
+    await expect
+      .poll(() => named > 0 && before === (before = named), { interval: 300, timeout: 20_000 })
+      .toBe(true);
+    stream.reset('ABORTED', 'cut');
+    return named;
+  }
+
   it('fail where the folder that takes them has vanished, which is told apart from a missing file', async () => {
     mkdirSync(join(here, 'deep'));
     write('a', 'one');
@@ -432,6 +479,16 @@ describe('a transfer that broke off', () => {
     expect(statSync(join(there, 'kept')).size).toBe(size);
     expect(readFileSync(join(there, 'big'), 'utf8')).toBe('another');
     expect(partsIn(there)).toEqual([]);
+  });
+
+  it('leaves nothing of a file that a receiver had finished when it was killed, and that is sent again', async () => {
+    write('big', randomBytes(size));
+    await cutAt(size / 2);
+    const [part] = partsIn(there);
+    await send(['big']);
+    linkSync(join(there, 'big'), join(there, part!));
+    expect(states(await send(['big']))).toEqual({ big: 'unchanged' });
+    expect(readdirSync(there)).toEqual(['big']);
   });
 
   it('is taken over by the next one, although the receiver has not noticed yet', async () => {
