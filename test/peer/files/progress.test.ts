@@ -64,3 +64,13 @@ it(
     }
   },
 );
+
+it('what is done without a byte is no standstill', { timeout: 60_000 }, async () => {
+  const own = new Listener();
+  progress = new Progress(own, { id: 'a session', path: undefined }, 1_000);
+  for (let tells = 0; tells < 12; tells++) {
+    progress.wentOn();
+    await own.next();
+  }
+  expect(own.heard.filter((event) => event === 'waiting')).toEqual([]);
+});
