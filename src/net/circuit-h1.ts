@@ -73,21 +73,27 @@ export class StandingLeg {
   }
 
   /**
-   * Resolves with the circuit's leg once the relay has opened it.
+   * Resolves with the circuit's leg once the relay has opened it; with nothing where the connection was dead already, as after
+   * a change of address that nobody has told of.
    * @param greeting the circuit's first bytes from here; they leave with the opening
    * @throws SallyportError `TICKET_INVALID`, `TICKET_EXPIRED`, `LIMIT`, `RATE_LIMITED`, `RELAY_UNREACHABLE`
    */
-  async open(opening: string, greeting: Uint8Array): Promise<Socket> {
+  async open(opening: string, greeting: Uint8Array): Promise<Socket | undefined> {
     const socket = this.#socket;
     this.#cancelTimer();
     socket.off('readable', this.#onReadable);
     socket.allowHalfOpen = true;
     socket.write(concat(openMessage(opening), greeting));
-    const cancel = this.#clock.setTimer(() => socket.destroy(), OPEN_MS);
+    let late = false;
+    const cancel = this.#clock.setTimer(() => {
+      late = true;
+      socket.destroy();
+    }, OPEN_MS);
     try {
       const type = await outcome(socket);
       this.#proven ||= type !== undefined;
       if (type === OPEN) return socket;
+      if (type === undefined && !late) return undefined;
       throw type === REFUSED ? await refusalOn(socket) : unreachable('the relay did not open the circuit');
     } catch (error) {
       socket.destroy();

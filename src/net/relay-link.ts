@@ -197,15 +197,20 @@ export class RelayLink {
   }
 
   async #openStanding(claim: Claim): Promise<Duplex | undefined> {
-    const standing = await this.#standing.take();
-    if (!standing) return undefined;
-    try {
-      return this.#own(await standing.open(opening(claim, standing.exporter), claim.greeting));
-    } catch (thrown) {
-      if (standing.proven) throw thrown;
-      return undefined;
-    } finally {
-      this.#replaceStanding();
+    for (let again = true; ; again = false) {
+      const standing = await this.#standing.take();
+      if (!standing) return undefined;
+      try {
+        const leg = await standing.open(opening(claim, standing.exporter), claim.greeting);
+        if (leg) return this.#own(leg);
+        if (!again || !standing.proven)
+          throw new SallyportError('RELAY_UNREACHABLE', 'the relay did not open the circuit');
+      } catch (thrown) {
+        if (standing.proven) throw thrown;
+        return undefined;
+      } finally {
+        this.#replaceStanding();
+      }
     }
   }
 

@@ -23,6 +23,8 @@ export class Middlebox {
   /** May be changed for connections to come. */
   options: MiddleboxOptions;
   readonly #sockets = new Set<Socket>();
+  /** Downstream to upstream. */
+  readonly #passed = new Map<Socket, Socket>();
   readonly #server;
 
   private constructor(target: URL, options: MiddleboxOptions) {
@@ -46,6 +48,15 @@ export class Middlebox {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** What there is leads nowhere any more, as after a change of address: it is reset when it is used, and the server hears nothing. */
+  forget(): void {
+    for (const [downstream, upstream] of this.#passed) {
+      downstream.unpipe(upstream).on('data', () => downstream.resetAndDestroy());
+      downstream.resume();
+    }
+    this.#passed.clear();
   }
 
   /** Cuts off what there is. */
@@ -81,9 +92,10 @@ export class Middlebox {
   #pass(first: string, downstream: Socket, target: URL): Socket {
     const upstream = connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true });
     this.#sockets.add(upstream);
+    this.#passed.set(downstream, upstream);
     upstream.on('error', () => downstream.destroy());
     upstream.on('close', () => downstream.destroy());
-    downstream.on('close', () => upstream.destroy());
+    downstream.on('close', () => this.#passed.delete(downstream) && upstream.destroy());
     upstream.write(first, 'latin1');
     downstream.pipe(upstream).pipe(downstream);
     return upstream;

@@ -98,6 +98,14 @@ describe('the way to a relay', () => {
     await expect.poll(() => box.connections).toBe(2);
   });
 
+  it('is dialled anew where the standing connection turns out to be dead', async () => {
+    const { box, link, open } = await through({});
+    await link.warm();
+    await sleep(500); // its first ping is answered
+    box.forget();
+    expect((await open()).kind).toBe('relay-h1');
+  });
+
   it('is by HTTP/2 where a middlebox lets the upgrade through and nothing behind it', async () => {
     const { box, link, open } = await through({ deafAfterUpgrade: true });
     await link.warm();
