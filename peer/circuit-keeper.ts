@@ -69,6 +69,8 @@ export class CircuitKeeper {
   #tickets: HeldTicket[] = [];
   #earlyLeg: EarlyLeg | undefined;
   #stopped = new AbortController();
+  /** Where the last circuit stood. */
+  #stoodAt: PeerId | undefined;
   /** Until then one leg is all that an answer may cost (docs/protocol.md, "Introduction"). */
   #confirmed = deferred<void>();
   #renewed: (() => void) | undefined;
@@ -147,6 +149,7 @@ export class CircuitKeeper {
     const early = await this.#takeEarlyLeg();
     const leg = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
     const pipe = await this.#secure(leg.pipe, keys, early === undefined);
+    this.#stoodAt = fields.relay;
     onPath({ kind: leg.kind, pipe, remote: relay.url });
     return pipe;
   }
@@ -179,7 +182,10 @@ export class CircuitKeeper {
     return relay.open(ticket, identity, { kinds, greeting });
   }
 
-  /** The relays are taken in turn, and each handshake begins with another; both ends hold the same list. */
+  /**
+   * The relays are taken in turn, and each handshake begins with another; both ends hold the same list. A circuit is dialled
+   * anew where it stood: the peer may not have noticed that it is lost, and holds on to its leg until another takes ours.
+   */
   async #freshTicket(attempt: number): Promise<HeldTicket> {
     // A stranger's offer that came without any is worth no question either.
     if (this.#freshTickets.length === 0) await this.#confirmed.promise;
@@ -190,7 +196,9 @@ export class CircuitKeeper {
       this.#stopped.signal.throwIfAborted();
     }
     const tickets = this.#freshTickets;
-    return tickets[(this.#options.keys.epoch + attempt) % tickets.length]!;
+    const before = tickets.findIndex(({ fields }) => fields.relay === this.#stoodAt);
+    const first = before < 0 ? this.#options.keys.epoch : before;
+    return tickets[(first + attempt) % tickets.length]!;
   }
 
   async #pause(failures: number): Promise<void> {

@@ -10,6 +10,7 @@ import { loadIdentity } from '../../src/net/identity-file.ts';
 import { serverTime } from '../../src/net/server-clock.ts';
 import { TestDeployment } from '../rendezvous/deployment.ts';
 import { ManualClock } from './manual-clock.ts';
+import { Middlebox } from '../relay/middlebox.ts';
 import { freshIdentity } from './meeting.ts';
 
 const keys = SessionKeys.first({ splitKeys: new Uint8Array(64).fill(1), hash: new Uint8Array(64).fill(2) });
@@ -99,4 +100,46 @@ it('a circuit that is cut off as soon as it is there is dialled more and more se
   await deployment.close();
   expect(circuits).toBeGreaterThan(2);
   expect(circuits).toBeLessThan(16);
+});
+
+it('a circuit that one end alone has lost is dialled anew where it stood, since the other end is still there', async () => {
+  const deployments = [await TestDeployment.start(), await TestDeployment.start()];
+  const relays = deployments.map(({ home }) => loadIdentity(join(home, 'rendezvous.key')));
+  const box = await Middlebox.start(deployments[1]!.server.url, {});
+  const circuit = new Uint8Array(randomBytes(16));
+  const paths: CircuitPath[][] = [[], []];
+  let isFirstAway = true;
+  const kept = (['initiator', 'responder'] as const).map((role, index) => {
+    const identity = freshIdentity();
+    const leg = index === 0 ? 0 : 1;
+    const expires = serverTime() + 60_000;
+    const tickets = relays.map((relay) =>
+      issueTicket(relay, { circuit, leg, peer: identity.id, relay: relay.id, expires, bytesPerSecond: 0 }),
+    );
+    const links = [deployments[0]!.link(), deployments[1]!.link(index === 0 ? box.url : undefined)];
+    const options = {
+      identity,
+      role,
+      keys,
+      clock: systemClock,
+      link: (id: string) => (id === relays[0]!.id ? (isFirstAway ? undefined : links[0]) : links[1]),
+      serverTime,
+      renew: () => {},
+      onPath: (path: CircuitPath) => {
+        path.pipe.on('error', () => {}).resume();
+        paths[index]!.push(path);
+      },
+      onFailure: () => {},
+    };
+    return new CircuitKeeper(options, tickets);
+  });
+  for (const each of kept) each.confirm();
+  await expect.poll(() => paths.map(({ length }) => length)).toEqual([1, 1]);
+  isFirstAway = false;
+  box.forget();
+  paths[0]![0]!.pipe.write('x');
+  await expect.poll(() => paths.map(({ length }) => length), { timeout: 5_000 }).toEqual([2, 2]);
+  for (const each of kept) each.stop();
+  await box.close();
+  for (const each of deployments) await each.close();
 });
