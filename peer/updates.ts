@@ -30,8 +30,9 @@ export interface UpdatesOptions {
 const RATE = { perSecond: 10, burst: 100 };
 
 /**
- * What the two ends of a session tell each other about it (docs/protocol.md, "Updates"): on a stream of the session's own
- * where that has a path, else sealed in boxes through the rendezvous.
+ * What the two ends of a session tell each other about it (docs/protocol.md, "Updates"): sealed in boxes through the rendezvous, and
+ * on a stream of the session's own where that has a path. Either may lead nowhere without this end knowing: what is told is
+ * what another path is to be found by.
  */
 export class Updates {
   readonly #options: UpdatesOptions;
@@ -80,13 +81,11 @@ export class Updates {
     const { session, id, deployment } = this.#options;
     const bytes = encodeUpdate(update);
     const stream = session.path && (this.#outgoing ??= this.#openStream());
-    if (stream) {
-      stream.write(withLength(bytes));
-      return true;
-    }
+    stream?.write(withLength(bytes));
     const box = this.#sealer.seal(bytes);
     const to = publicKeyOf(session.peer);
-    return deployment.send({ t: 'trickle', session: id, to, instance: this.#instance, box });
+    const sent = deployment.send({ t: 'trickle', session: id, to, instance: this.#instance, box });
+    return sent || stream !== undefined;
   }
 
   /** `undefined` where the session takes no more streams, as while it closes. */
