@@ -20,6 +20,8 @@ export type RegistryInput =
   | { readonly type: 'alive'; readonly connection: ConnectionId }
   /** The connection was closed from afar: evidence, unlike silence, that the process behind it is gone. */
   | { readonly type: 'disconnected'; readonly connection: ConnectionId }
+  /** The node has given up the connection, as dead, and said so: it lives. */
+  | { readonly type: 'abandoned'; readonly connection: ConnectionId }
   /** We ended the connection ourselves, for what it sent or because it didn't read. */
   | { readonly type: 'rejected'; readonly connection: ConnectionId }
   | { readonly type: 'drain' };

@@ -112,6 +112,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       case 'disconnected':
         this.#depart(input.connection, true, now);
         break;
+      case 'abandoned':
       case 'rejected':
         this.#depart(input.connection, false, now);
         break;

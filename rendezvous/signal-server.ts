@@ -2,6 +2,7 @@ import type { WebSocket } from 'ws';
 import { SallyportError, asSallyportError } from '../src/core/errors.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import {
+  CLOSE_ABANDONED,
   decodeToRendezvous,
   encodeMessage,
   HELLO_HEADER,
@@ -74,7 +75,7 @@ export class SignalServer {
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data, isBinary) => this.#receive(connection, data as Buffer, isBinary));
     socket.on('pong', () => this.#answered(connection));
-    socket.on('close', () => this.#closed(connection));
+    socket.on('close', (code) => this.#closed(connection, code));
     const arrival = { observed: knock.remote, exporter: knock.exporter };
     this.#driver.handle({ type: 'connected', connection, arrival });
     this.#receiveEarly(connection, knock.headers[HELLO_HEADER]);
@@ -115,8 +116,9 @@ export class SignalServer {
     this.#driver.handle({ type: 'alive', connection });
   }
 
-  #closed(connection: ConnectionId): void {
-    if (this.#clients.delete(connection)) this.#driver.handle({ type: 'disconnected', connection });
+  #closed(connection: ConnectionId, code: number): void {
+    const type = code === CLOSE_ABANDONED ? 'abandoned' : 'disconnected';
+    if (this.#clients.delete(connection)) this.#driver.handle({ type, connection });
   }
 
   #perform(output: RegistryOutput): void {

@@ -2,7 +2,13 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
-import { decodeToNode, encodeMessage, type ToNode, type ToRendezvous } from '../core/protocol/rendezvous.ts';
+import {
+  CLOSE_ABANDONED,
+  decodeToNode,
+  encodeMessage,
+  type ToNode,
+  type ToRendezvous,
+} from '../core/protocol/rendezvous.ts';
 import { upgrade } from './websocket-client.ts';
 
 /** One WebSocket to a rendezvous, typed. Messages wait until somebody receives them or `deliver` is set. */
@@ -80,10 +86,11 @@ export class MessageChannel {
     this.#socket.close(1000);
   }
 
-  /** Drops a connection that may be dead. */
-  terminate(): void {
+  /** Drops a connection that may be dead, in one direction perhaps: then the rendezvous hears that this process lives. */
+  abandon(): void {
     this.#silence();
-    this.#socket.terminate();
+    this.#socket.close(CLOSE_ABANDONED);
+    setTimeout(() => this.#socket.terminate(), ABANDONED_MS).unref();
   }
 
   #silence(): void {
@@ -113,6 +120,9 @@ export class MessageChannel {
     this.#onClose?.(why);
   }
 }
+
+/** The last frame has left by then, where anything leaves. */
+const ABANDONED_MS = 500;
 
 function noWebSocket(url: URL, cause: NodeJS.ErrnoException): SallyportError {
   const scheme = url.protocol === 'http:' ? '; the URL of one with a certificate begins with https://' : '';

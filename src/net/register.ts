@@ -108,7 +108,7 @@ export async function register(
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
     return { channel, grant: grantOf(registered, deployment, origin.url, await host), roundTripMs };
   } catch (error) {
-    channel.terminate();
+    channel.abandon();
     throw error;
   } finally {
     signal.removeEventListener('abort', abandon);

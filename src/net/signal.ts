@@ -115,7 +115,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
       clock: this.#clock,
       failure: 'RENDEZVOUS_UNREACHABLE',
       onResult: (registered) => this.#begin(registered),
-      discard: ({ channel }) => channel.terminate(),
+      discard: ({ channel }) => channel.abandon(),
       onFailure: (why, left) => this.#onFailure(why, left),
     });
     this.#race.begin();
@@ -218,9 +218,9 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #begin({ channel, grant, roundTripMs }: Registered): void {
     // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
-    if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.terminate();
+    if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.abandon();
     this.#deployment ??= grant.deployment;
-    this.#channel?.terminate();
+    this.#channel?.abandon();
     this.#cancelTimers();
     this.#channel = channel;
     this.#grant = grant;
@@ -344,7 +344,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #drop(): void {
     this.#race.stop();
-    this.#channel?.terminate();
+    this.#channel?.abandon();
     this.#channel = undefined;
     this.#cancelTimers();
   }

@@ -185,6 +185,11 @@ export class TestNode {
     this.world.input({ type: 'disconnected', connection: this.connection });
   }
 
+  /** Gives its connection up as dead. */
+  abandon(): void {
+    this.world.input({ type: 'abandoned', connection: this.connection });
+  }
+
   received<Name extends ToNode['t']>(name: Name): MessageTo<ToNode, Name>[] {
     return this.world.received(this.connection, name);
   }

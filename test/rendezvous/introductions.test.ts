@@ -273,6 +273,13 @@ describe('a peer that is gone', () => {
     expect(alice.received('gone')).toHaveLength(1);
   });
 
+  it('is not reported when it has given up the connection itself, as where nothing gets through to it', () => {
+    const { world, alice, bob } = introduced();
+    bob.abandon();
+    world.advance(30_000);
+    expect(alice.received('gone')).toEqual([]);
+  });
+
   it('is not reported for silence, until it comes back as another process', () => {
     const { world, alice, bob } = introduced();
     for (let i = 0; i < 4; i++) {

@@ -246,6 +246,16 @@ describe('coming back', () => {
     expect(Math.abs(performance.timeOrigin + sleptMs - offsetMs)).toBeLessThan(5_000);
   });
 
+  it('says so when it gives up a connection: that is no evidence that it is gone', async () => {
+    deployment = await TestDeployment.start();
+    const told = vi.spyOn(Registry.prototype, 'handle');
+    const { signal } = await deployment.node();
+    signal.reconnectNow();
+    const ends = () =>
+      told.mock.calls.map(([{ type }]) => type).filter((type) => /disconnected|abandoned/.test(type));
+    await expect.poll(ends).toEqual(['abandoned']);
+  });
+
   it('follows a rendezvous that restarts', async () => {
     deployment = await TestDeployment.start();
     const { signal } = await deployment.node();

@@ -28,6 +28,9 @@ export const PROTOCOL_VERSION = 1;
 /** The header of the upgrade request in which the first message travels ahead of its WebSocket, which saves a round trip. */
 export const HELLO_HEADER = 'sallyport-hello';
 
+/** The WebSocket close code (RFC 6455 §7.4.2) of a node that gives up a connection as dead: no evidence that it is gone itself. */
+export const CLOSE_ABANDONED = 4000;
+
 /** A longer one comes as a message alone: some servers on the way take headers of 4 KiB in all. */
 const HEADER_BYTES = 1_024;
 
