@@ -166,8 +166,9 @@ export class Punching {
     if (everyMs === this.#keepaliveMs) return;
     this.#keepaliveMs = everyMs;
     this.#options.onKeepalive(everyMs);
-    const shorter = Math.min(...lifetimes.map((seconds) => seconds ?? Infinity));
-    const text = `a mapping lives ${shorter} s here or there, so paths on standby are used every ${everyMs / 1_000} s`;
+    const known = lifetimes.filter((seconds) => seconds !== undefined);
+    const life = known.length > 0 ? `for ${Math.min(...known)} s` : 'for a time not known';
+    const text = `a mapping lives ${life} here or there, so paths on standby are used every ${everyMs / 1_000} s`;
     this.#options.onTrace({ transport: 'udp', stage: 'keepalive', text });
   }
 
