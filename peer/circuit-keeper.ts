@@ -50,6 +50,8 @@ interface HeldTicket {
 
 /** The other leg may come this much later than ours: it may have noticed the loss later. */
 const PARTNER_TIMEOUT_MS = LIMITS.waitingLegMs + 2_000;
+/** It may as well wait at another relay: the first time, ours is not there for longer than this, and then for ever longer. */
+const MEETING_MS = 4_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5_000;
 /** A circuit that ends sooner has the next one wait as if it had not come: what is on the way may cut off each of them. */
@@ -148,13 +150,19 @@ export class CircuitKeeper {
     const keys = this.#options.keys.path('relay', role);
     const early = await this.#takeEarlyLeg();
     const leg = early ?? (await this.#openLeg(relay, bytes, keys.tagOut));
-    const pipe = await this.#secure(leg.pipe, keys, early === undefined);
+    const pipe = await this.#secure(leg.pipe, keys, early === undefined, this.#patience(attempt));
     this.#stoodAt = fields.relay;
     onPath({ kind: leg.kind, pipe, remote: relay.url });
     return pipe;
   }
 
-  async #secure(leg: Duplex, keys: PathKeys, tagSent: boolean): Promise<TLSSocket> {
+  /** Two that wait for one another at two relays must not both leave at once. */
+  #patience(attempt: number): number {
+    if (this.#stoodAt === undefined || this.#freshTickets.length < 2) return PARTNER_TIMEOUT_MS;
+    return Math.min(PARTNER_TIMEOUT_MS, MEETING_MS * (attempt + 1) * (0.25 + 0.75 * Math.random()));
+  }
+
+  async #secure(leg: Duplex, keys: PathKeys, tagSent: boolean, timeoutMs: number): Promise<TLSSocket> {
     const { signal } = this.#stopped;
     const role = this.#options.role === 'initiator' ? 'client' : 'server';
     // As for an early leg that isn't wanted: at a mere end the relay would keep its place for as long as a leg may wait.
@@ -162,7 +170,7 @@ export class CircuitKeeper {
     signal.addEventListener('abort', abandon);
     if (signal.aborted) abandon();
     try {
-      return await secure(leg, { role, keys, tagSent, signal, timeoutMs: PARTNER_TIMEOUT_MS });
+      return await secure(leg, { role, keys, tagSent, signal, timeoutMs });
     } catch (thrown) {
       // What the relay said of the ticket explains more than a pipe that closed.
       throw leg.errored ?? thrown;

@@ -102,44 +102,61 @@ it('a circuit that is cut off as soon as it is there is dialled more and more se
   expect(circuits).toBeLessThan(16);
 });
 
-it('a circuit that one end alone has lost is dialled anew where it stood, since the other end is still there', async () => {
+/**
+ * The two ends of a circuit that two relays may carry; the second is reached through a middlebox by the initiator.
+ * @param reaches whether an end gets to a relay, both by number; `reach.is` from then on
+ */
+async function meetingAtTwoRelays(reaches: (end: number, relay: number) => boolean = () => true) {
   const deployments = [await TestDeployment.start(), await TestDeployment.start()];
   const relays = deployments.map(({ home }) => loadIdentity(join(home, 'rendezvous.key')));
   const box = await Middlebox.start(deployments[1]!.server.url, {});
   const circuit = new Uint8Array(randomBytes(16));
-  const paths: CircuitPath[][] = [[], []];
-  let isFirstAway = true;
-  const kept = (['initiator', 'responder'] as const).map((role, index) => {
+  const paths: [CircuitPath[], CircuitPath[]] = [[], []];
+  const reach = { is: reaches };
+  const kept = (['initiator', 'responder'] as const).map((role, end) => {
     const identity = freshIdentity();
-    const leg = index === 0 ? 0 : 1;
+    const leg = end === 0 ? 0 : 1;
     const expires = serverTime() + 60_000;
     const tickets = relays.map((relay) =>
       issueTicket(relay, { circuit, leg, peer: identity.id, relay: relay.id, expires, bytesPerSecond: 0 }),
     );
-    const links = [deployments[0]!.link(), deployments[1]!.link(index === 0 ? box.url : undefined)];
-    const options = {
-      identity,
-      role,
-      keys,
-      clock: systemClock,
-      link: (id: string) => (id === relays[0]!.id ? (isFirstAway ? undefined : links[0]) : links[1]),
-      serverTime,
-      renew: () => {},
-      onPath: (path: CircuitPath) => {
-        path.pipe.on('error', () => {}).resume();
-        paths[index]!.push(path);
-      },
-      onFailure: () => {},
+    const links = [deployments[0]!.link(), deployments[1]!.link(end === 0 ? box.url : undefined)];
+    const link = (id: string) => {
+      const relay = relays.findIndex((each) => each.id === id);
+      return reach.is(end, relay) ? links[relay] : undefined;
     };
-    return new CircuitKeeper(options, tickets);
+    const onPath = (path: CircuitPath) => {
+      path.pipe.on('error', () => {}).resume();
+      paths[end]!.push(path);
+    };
+    const rest = { keys, clock: systemClock, serverTime, renew: () => {}, onFailure: () => {} };
+    return new CircuitKeeper({ identity, role, link, onPath, ...rest }, tickets);
   });
   for (const each of kept) each.confirm();
-  await expect.poll(() => paths.map(({ length }) => length)).toEqual([1, 1]);
-  isFirstAway = false;
+  const close = async () => {
+    for (const each of kept) each.stop();
+    await box.close();
+    for (const each of deployments) await each.close();
+  };
+  return { paths, reach, box, close, circuits: () => paths.map(({ length }) => length) };
+}
+
+it('a circuit that one end alone has lost is dialled anew where it stood, since the other end is still there', async () => {
+  const { paths, reach, box, close, circuits } = await meetingAtTwoRelays((_end, relay) => relay === 1);
+  await expect.poll(circuits).toEqual([1, 1]);
+  reach.is = () => true;
   box.forget();
-  paths[0]![0]!.pipe.write('x');
-  await expect.poll(() => paths.map(({ length }) => length), { timeout: 5_000 }).toEqual([2, 2]);
-  for (const each of kept) each.stop();
-  await box.close();
-  for (const each of deployments) await each.close();
+  paths[0][0]!.pipe.write('x');
+  await expect.poll(circuits, { timeout: 5_000 }).toEqual([2, 2]);
+  await close();
+});
+
+it('two ends that wait for one another at two relays meet soon', { timeout: 30_000 }, async () => {
+  const { paths, reach, close, circuits } = await meetingAtTwoRelays();
+  await expect.poll(circuits).toEqual([1, 1]);
+  let failures = 0;
+  reach.is = (end, relay) => end === 0 || relay === 1 || ++failures > 1;
+  for (const [path] of paths) path!.pipe.destroy();
+  await expect.poll(circuits, { timeout: 9_000 }).toEqual([2, 2]);
+  await close();
 });
