@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { scopeOf } from '../src/core/address.ts';
 import { SallyportError } from '../src/core/errors.ts';
 import type { Identity, PeerId } from '../src/core/identity.ts';
@@ -35,10 +35,12 @@ interface Registration {
   readonly connection: SignalConnection;
   /** The rendezvous's id, if it was not known before and is trusted from now on. */
   readonly firstSeen: PeerId | undefined;
+  readonly granted: Promise<unknown>;
 }
 
 interface DeploymentEvents {
-  registered: [];
+  /** `anew`: what was sent before, to the rendezvous or by it, may be lost. */
+  registered: [anew: boolean];
   unregistered: [why: SallyportError];
   message: [message: SignalMessage];
   /** This host has other addresses or another route, or was (or may have been) asleep, or its NAT has another address: what goes by old ways may be lost. */
@@ -65,6 +67,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** Its id, if it was not known before and is trusted from now on. */
   readonly firstSeen: PeerId | undefined;
   readonly #signal: SignalConnection;
+  readonly #granted: Promise<unknown>;
   readonly #clock: Clock;
   readonly #network: Network;
   #relays = new Map<PeerId, RelayLink>();
@@ -78,7 +81,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   readonly #closing = new AbortController();
 
   private constructor(
-    { connection: signal, firstSeen }: Registration,
+    { connection: signal, firstSeen, granted }: Registration,
     network: Network,
     { clock }: JoinOptions,
     presumed: RelayLink,
@@ -90,11 +93,12 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.firstSeen = firstSeen;
     this.url = signal.url;
     this.#signal = signal;
+    this.#granted = granted;
     this.#network = network;
     this.#clock = clock;
     this.#lookUps = new LookUps(clock, (message) => this.send(message));
     this.#newRelays = new TokenBucket(1_000 / NEW_RELAY_MS, 2 * LIMITS.relaysPerDeployment, clock.now());
-    signal.on('registered', (grant) => this.#onRegistered(grant));
+    signal.on('registered', (grant, anew) => this.#onRegistered(grant, anew));
     signal.on('relays', () => this.#warmRelays());
     signal.on('down', (why) => this.emit('unregistered', why));
     signal.on('error', (error) => this.emit('error', error));
@@ -106,19 +110,24 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
       this.#onNetworkChange(change),
     );
     network.on('moved', () => this.#onNetworkChange('route'));
-    if (signal.grant) this.#onRegistered(signal.grant);
+    if (signal.grant) this.#onRegistered(signal.grant, true);
   }
 
-  /** Registers at the first rendezvous that answers. @throws the last one's SallyportError */
+  /**
+   * Registers at the first rendezvous that answers. Where it is the last one, and its key is known, it may still be about to grant
+   * that to a dialler: `whenRegistered`.
+   * @throws the last one's SallyportError
+   */
   static async join(options: JoinOptions): Promise<Deployment> {
     const { signal } = options;
     let failure: unknown;
-    for (const rendezvous of rendezvousOf(options)) {
+    const all = rendezvousOf(options);
+    for (const rendezvous of all) {
       const relay = new RelayLink({ url: rendezvous.url, clock: options.clock });
       for (const role of options.role ? [options.role] : (['listen', 'dial'] as const)) {
         let registration: Registration | undefined;
         try {
-          const registering = registerAt(rendezvous, role, options);
+          const registering = registerAt(rendezvous, role, options, rendezvous === all.at(-1));
           // Most rendezvous relay as well, and the first byte waits for a connection to the relay: it is made while this one registers.
           relay.warm().catch(() => {});
           registration = await registering;
@@ -141,6 +150,14 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   get registered(): boolean {
     return this.#signal.grant !== undefined;
+  }
+
+  /** How the first registration came out. @throws SallyportError why there was none */
+  async whenRegistered(): Promise<void> {
+    const closed = once(this.#closing.signal, 'abort').then(() => {
+      throw peerClosed();
+    });
+    await Promise.race([this.#granted, closed]);
   }
 
   get failure(): SallyportError | undefined {
@@ -226,14 +243,14 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     return this.#signal.offsetMs!;
   }
 
-  #onRegistered({ stun, observed }: Grant): void {
+  #onRegistered({ stun, observed }: Grant, anew: boolean): void {
     const onLoopback = observed !== undefined && scopeOf(observed.address) === 'loopback';
     this.#network.discover(stun, onLoopback, () => this.#signal.relays.flatMap((relay) => relay.stun ?? []));
     this.#warmRelays();
     this.#presumed?.close();
     this.#presumed = undefined;
-    this.#lookUps.askAgain();
-    this.emit('registered');
+    if (anew) this.#lookUps.askAgain();
+    this.emit('registered', anew);
   }
 
   #onMessage(message: SignalMessage): void {
@@ -324,17 +341,19 @@ async function registerAt(
   rendezvous: RememberedRendezvous,
   role: 'listen' | 'dial',
   options: RegisterOptions,
+  early = false,
 ): Promise<Registration> {
   const connection = connectTo(rendezvous, role, options);
   const isKnown = connection.deployment !== undefined;
+  const patience = { firstAttemptOnly: true, signal: options.signal };
+  const granted = connection.whenRegistered(patience);
   try {
-    const { deployment } = await connection.whenRegistered({
-      firstAttemptOnly: true,
-      signal: options.signal,
-    });
-    if (isKnown) return { connection, firstSeen: undefined };
+    await (early ? Promise.race([granted, once(connection, 'asked')]) : granted);
+    granted.catch(() => {}); // whoever waits for it is told
+    if (isKnown) return { connection, firstSeen: undefined, granted };
+    const deployment = connection.deployment!;
     options.settings.pinDeployment(rendezvous.url, deployment);
-    return { connection, firstSeen: deployment };
+    return { connection, firstSeen: deployment, granted };
   } catch (thrown) {
     connection.close();
     throw thrown;

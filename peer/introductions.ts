@@ -97,8 +97,11 @@ export class Introductions {
     const { kinds } = terms;
     const { deployment, network } = this.#options;
     if (signal?.aborted) throw notWanted();
-    if (!kinds.includes('relay'))
+    if (!kinds.includes('relay')) {
+      // Only who is registered learns of its mapping.
+      await deployment.whenRegistered();
       await network.mapped(Math.max(LEAST_MAPPING_MS, MAPPING_ROUND_TRIPS * deployment.roundTripMs));
+    }
     const { session, told, handshake, answer, leg, read } = await this.#introduce(to, terms, signal);
     const { kinds: theirs, candidates, profile, start } = read;
     const conversation = this.#converse({

@@ -172,6 +172,21 @@ export class Peer extends Emitter<PeerEvents> {
    * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `TOKEN_INVALID`, `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `KEY_FILE_MODE`, …
    */
   static async start(options: PeerOptions = {}): Promise<Peer> {
+    const peer = await Peer.open(options);
+    try {
+      await peer.whenRegistered();
+      return peer;
+    } catch (thrown) {
+      await peer.close();
+      throw thrown;
+    }
+  }
+
+  /**
+   * As `start`, but a peer that only dials needn't be registered yet: an offer that is made at once follows right behind what asks for the
+   * registration, and saves its round trip. `whenRegistered` says how that ended.
+   */
+  static async open(options: PeerOptions = {}): Promise<Peer> {
     checkOptions(peerOptions, options);
     const home = new Home(options.home);
     const name = options.name === undefined ? undefined : parsePeerName(options.name);
@@ -205,6 +220,11 @@ export class Peer extends Emitter<PeerEvents> {
 
   get registered(): boolean {
     return this.#deployment.registered;
+  }
+
+  /** @throws SallyportError as `start` does */
+  whenRegistered(): Promise<void> {
+    return this.#deployment.whenRegistered();
   }
 
   /** Why the registration is lost for good, as told by `error`: for who listens to that later than it may have come. */

@@ -35,6 +35,8 @@ interface Offer {
 /** One that was not answered yet; `undefined` when it will not be. */
 interface PendingOffer extends Pick<Offer, 'to' | 'read' | 'onTickets'> {
   readonly answer: Deferred<Answered | undefined>;
+  /** Looks after the connection that brings it; only one that is registered can be asked. */
+  readonly check: () => void;
   /** Of an answer that could not be read. */
   failure?: SallyportError;
 }
@@ -59,9 +61,12 @@ export class PendingOffers {
 
   constructor(options: PendingOffersOptions) {
     this.#options = options;
-    // What was sent by the connection that died may have died with it, and nobody will say so.
-    options.deployment.on('registered', () => {
-      for (const { answer } of this.#pending.values()) answer.resolve(undefined);
+    // What was sent by a connection that died may have died with it, and nobody will say so.
+    options.deployment.on('registered', (anew) => {
+      for (const { answer, check } of this.#pending.values()) {
+        if (anew) answer.resolve(undefined);
+        else check();
+      }
     });
   }
 
@@ -84,11 +89,15 @@ export class PendingOffers {
     const { deployment, clock } = this.#options;
     const key = hex(session);
     const answer = deferred<Answered | undefined>();
-    const pending: PendingOffer = { to, answer, read, onTickets };
+    let cancelCheck = () => {};
+    const check = () => {
+      cancelCheck();
+      cancelCheck = deployment.checkWhile(() => true); // the pong says that the offer is there
+    };
+    const pending: PendingOffer = { to, answer, check, read, onTickets };
     const abort = () => answer.reject(notWanted());
     const giveUp = () => answer.reject(pending.failure ?? this.#silence(isRepeated));
     const cancel = clock.setTimer(giveUp, Math.max(0, giveUpAt - clock.now()));
-    let cancelCheck = () => {};
     this.#pending.set(key, pending);
     signal?.addEventListener('abort', abort);
     try {
@@ -96,7 +105,7 @@ export class PendingOffers {
       if (!deployment.send({ t: 'offer', session, to: publicKeyOf(to), instance, noise, tickets })) {
         throw down();
       }
-      cancelCheck = deployment.checkWhile(() => true); // the pong says that the offer is there
+      check();
       return await answer.promise;
     } finally {
       cancel();

@@ -16,11 +16,11 @@ import {
 import { forwardWords, startForwards, type RunningForward } from '../services/forwards.ts';
 import { splice } from '../services/splice.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
+import type { Peer } from '../peer.ts';
 import type { Session } from '../session.ts';
 import { reportStream } from './audit.ts';
 import { acceptInvite, meetingPlace } from './invite.ts';
 import {
-  connectTo,
   endFailure,
   explain,
   parsePaths,
@@ -81,20 +81,25 @@ async function connect(to: string, options: ConnectCommandOptions): Promise<void
   }
   const reporter = reporterOf(options);
   const stop = stopSignal();
-  const peer = await startPeer({ ...options, ...meetingPlace(to) }, reporter, {
-    role: 'dial',
-    signal: stop,
+  const meet = (peer: Peer): Promise<Session> => {
+    if (options.explain) peer.on('session', (session) => explain(session, reporter));
+    peer.on('stream', (record) => reportStream(record, reporter));
+    const { paths, accept: acceptName } = options;
+    return looksLikeInvite(to)
+      ? acceptInvite(peer, to, { paths, signal: stop }, reporter)
+      : peer.connect(to, { paths, signal: stop, acceptName });
+  };
+  let meeting: Promise<Session> | undefined;
+  const more = { role: 'dial', signal: stop } as const;
+  const peer = await startPeer({ ...options, ...meetingPlace(to) }, reporter, more, (opened) => {
+    meeting = meet(opened);
+    meeting.catch(() => {}); // told below, unless the registration itself fails
   });
-  if (options.explain) peer.on('session', (session) => explain(session, reporter));
-  peer.on('stream', (record) => reportStream(record, reporter));
   let forwards: RunningForward[] = [];
   const reports = () => forwards.map(({ type, listen, target }) => ({ type, listen, target }));
   const agent = await answerStatus(peer, 'connect', reports, reporter);
   try {
-    const terms = { paths: options.paths, signal: stop };
-    const session = looksLikeInvite(to)
-      ? await patiently('peer', acceptInvite(peer, to, terms, reporter), reporter)
-      : await connectTo(peer, to, options, reporter, stop);
+    const session = await patiently('peer', meeting!, reporter);
     if (forwarding) {
       const ready = (forward: RunningForward) => reportForward(forward, reporter);
       const tell = sparingly(reporter);

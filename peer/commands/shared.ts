@@ -52,30 +52,34 @@ function rendezvousUrl(text: string): string {
   return text;
 }
 
-/** A peer that runs for one command, speaking through its reporter. */
+/**
+ * A peer that runs for one command, speaking through its reporter.
+ * @param begin is given it as soon as it may offer a session: for a dialler that is before it is registered
+ */
 export async function startPeer(
   options: SharedOptions,
   reporter: Reporter,
   more: PeerOptions,
+  begin: (peer: Peer) => void = () => {},
 ): Promise<Peer> {
-  const starting = Peer.start({
+  const opening = Peer.open({
     home: options.home,
     rendezvous: withToken(options),
     portMapping: options.portMapping,
     ...more,
   });
-  const peer = await patiently('rendezvous', starting, reporter);
-  const registered = () =>
-    reporter.event(
-      'registered',
-      { id: peer.id, rendezvous: peer.rendezvous },
-      `registered at ${peer.rendezvous}`,
-    );
-  let told = false;
-  peer.on('registered', () => {
-    told = false;
-    registered();
+  const starting = opening.then(async (peer) => {
+    tellOf(peer, reporter);
+    begin(peer);
+    await peer.whenRegistered().catch(async (thrown: unknown) => {
+      await peer.close();
+      throw thrown;
+    });
+    return peer;
   });
+  const peer = await patiently('rendezvous', starting, reporter);
+  let told = false;
+  peer.on('registered', () => (told = false));
   peer.on('unregistered', ({ code, message }) => {
     // People are told of the first attempt that fails, not of each.
     const words = told
@@ -84,14 +88,6 @@ export async function startPeer(
     told = true;
     reporter.event('unregistered', { code, message }, words);
   });
-  peer.on('successor', (from, to) =>
-    reporter.event('successor', { peer: to, before: from }, `${from} is ${to} now, by its own word`),
-  );
-  peer.on('outdated', (from, to) => {
-    const words = `${from} is ${to} now, by its own word, and was refused: put the new id into --allow or the configuration file`;
-    reporter.event('outdated', { peer: to, before: from }, words);
-  });
-  peer.on('allow-list', (why) => reporter.error(why));
   if (more.role === 'dial') {
     peer.on('error', ({ code, message }) =>
       reporter.event(
@@ -101,10 +97,27 @@ export async function startPeer(
       ),
     );
   }
+  return peer;
+}
+
+/** Tells of what may happen from the first registration on. */
+function tellOf(peer: Peer, reporter: Reporter): void {
+  const registered = () => {
+    const words = `registered at ${peer.rendezvous}`;
+    reporter.event('registered', { id: peer.id, rendezvous: peer.rendezvous }, words);
+  };
+  peer.on('registered', registered);
+  peer.on('successor', (from, to) =>
+    reporter.event('successor', { peer: to, before: from }, `${from} is ${to} now, by its own word`),
+  );
+  peer.on('outdated', (from, to) => {
+    const words = `${from} is ${to} now, by its own word, and was refused: put the new id into --allow or the configuration file`;
+    reporter.event('outdated', { peer: to, before: from }, words);
+  });
+  peer.on('allow-list', (why) => reporter.error(why));
   peer.on('session', (session) => reportSession(session, reporter));
   reportPin(peer.deployment.firstSeen, reporter);
-  registered();
-  return peer;
+  if (peer.registered) registered();
 }
 
 /** The same for a command that prints one report, and speaks of nothing before that but what it waits for. */

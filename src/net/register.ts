@@ -70,6 +70,9 @@ export interface Registered {
   readonly roundTripMs: number;
 }
 
+/** A registration that was asked for: whatever follows by this channel is read behind it. */
+export type Asked = Pick<Registered, 'channel' | 'roundTripMs'>;
+
 /** A listener may have to wait until the rendezvous has pinged its predecessor. */
 const REGISTRATION_MS = 2 * LIMITS.handshakeStepMs;
 /** Where only the proxy resolves names, or the name has no IPv4 address, asking may take as long as the system likes. */
@@ -78,6 +81,7 @@ const RESOLVE_MS = 1_000;
 /**
  * Connects and registers once. It is committed when it asks for the registration, having proven the node's key.
  * @param pinned the deployment's id, if it is known
+ * @param onAsked told once the rendezvous was asked, before it answers
  * @throws SallyportError `RENDEZVOUS_UNREACHABLE`, `IDENTITY_CHANGED`, `TIMEOUT`, `PROTOCOL_ERROR`, or whatever code the rendezvous refuses with
  */
 export async function register(
@@ -85,6 +89,7 @@ export async function register(
   registrant: Registrant,
   pinned: PeerId | undefined,
   { signal, onCommit }: Attempting,
+  onAsked: (asked: Asked) => void,
 ): Promise<Registered> {
   const connected = await connectOrigin(origin, ['http/1.1'], 'RENDEZVOUS_UNREACHABLE', signal);
   const { socket, exporter, proxied } = connected;
@@ -105,6 +110,7 @@ export async function register(
     const { deployment, auth } = answerTo(challenge, hello, registrant, pinned, exporter);
     onCommit();
     channel.send(auth);
+    onAsked({ channel, roundTripMs });
     const registered = expect(await channel.receive(REGISTRATION_MS), 'registered');
     return { channel, grant: grantOf(registered, deployment, origin.url, await host), roundTripMs };
   } catch (error) {

@@ -9,11 +9,12 @@ import { systemClock, type Clock } from './clock.ts';
 import type { MessageChannel } from './message-channel.ts';
 import type { Origin } from './origin.ts';
 import { PacedMessages } from './paced-messages.ts';
-import { Race } from './race.ts';
+import { Race, type Attempting } from './race.ts';
 import {
   refusal,
   register,
   relayInfos,
+  type Asked,
   type Grant,
   type Registered,
   type Registrant,
@@ -33,8 +34,10 @@ export interface SignalOptions extends Origin, Omit<Registrant, 'boot' | 'instan
 export type SignalMessage = Exclude<ToNode, { t: 'challenge' | 'registered' | 'pong' | 'relays' }>;
 
 export interface SignalEvents {
-  /** Registered, for the first time or again. */
-  registered: [grant: Grant];
+  /** The rendezvous, whose key was known, is asked to register a dialler for the first time. */
+  asked: [];
+  /** Registered, for the first time or again; `anew` by another connection than the one that anything was sent by before. */
+  registered: [grant: Grant, anew: boolean];
   message: [message: SignalMessage];
   relays: [relays: readonly RelayInfo[]];
   /** No connection; another attempt follows. */
@@ -83,6 +86,8 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   readonly #backoff = new Backoff(RETRY_MIN_MS, RETRY_MAX_MS, Math.random);
   readonly #race: Race<Registered>;
   #channel: MessageChannel | undefined;
+  /** Before the first registration: what a dialler sends by this needn't wait for it. A listener may have to wait for a rival. */
+  #asked: Asked | undefined;
   readonly #messages: PacedMessages;
   #grant: Grant | undefined;
   #deployment: PeerId | undefined;
@@ -105,13 +110,13 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     super();
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#messages = new PacedMessages(this.#clock, (message) => this.#channel?.send(message));
+    this.#messages = new PacedMessages(this.#clock, (message) => this.#sending?.send(message));
     this.#deployment = options.deployment;
     const fresh = () => new Uint8Array(randomBytes(16));
     const { boot = fresh(), instance = fresh(), secret = fresh() } = options;
     this.#registrant = { ...options, boot, instance, secret };
     this.#race = new Race({
-      attempt: (attempting) => register(options, this.#registrant, this.#deployment, attempting),
+      attempt: (attempting) => this.#register(attempting),
       clock: this.#clock,
       failure: 'RENDEZVOUS_UNREACHABLE',
       onResult: (registered) => this.#begin(registered),
@@ -155,13 +160,13 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   }
 
   get rttMs(): number | undefined {
-    return this.#offset.rttMs;
+    return this.#offset.rttMs ?? this.#asked?.roundTripMs;
   }
 
-  /** False when there is no registration now; then nothing was sent. */
+  /** False when there is no registration now, nor one that is asked for; then nothing was sent. */
   send(message: ToRendezvous): boolean {
-    if (this.#channel) this.#messages.send(message);
-    return this.#channel !== undefined;
+    if (this.#sending) this.#messages.send(message);
+    return this.#sending !== undefined;
   }
 
   /**
@@ -216,13 +221,29 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#cancelTimers();
   }
 
+  get #sending(): MessageChannel | undefined {
+    return this.#channel ?? this.#asked?.channel;
+  }
+
+  #register(attempting: Attempting): Promise<Registered> {
+    const onAsked = (asked: Asked) => {
+      const isFirst = !this.#grant && !this.#asked;
+      if (!isFirst || this.#registrant.role !== 'dial' || this.#deployment === undefined) return;
+      this.#asked = asked;
+      this.emit('asked');
+    };
+    return register(this.#options, this.#registrant, this.#deployment, attempting, onAsked);
+  }
+
   #begin({ channel, grant, roundTripMs }: Registered): void {
     // Two may have asked for the registration, and the rendezvous has closed the one that it took first.
     if (this.#channel && !this.#silent && grant.time < this.#grant!.time) return channel.abandon();
     this.#deployment ??= grant.deployment;
     this.#channel?.abandon();
+    const anew = this.#asked?.channel !== channel;
     this.#cancelTimers();
     this.#channel = channel;
+    this.#asked = undefined;
     this.#grant = grant;
     this.#cancelStood = this.#clock.setTimer(() => this.#backoff.reset(), STOOD_MS);
     this.#offsetIsOld = true;
@@ -233,7 +254,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
       this.#offset.add(now - roundTripMs, now, grant.time);
     }
     this.#ping(0);
-    this.emit('registered', grant);
+    this.emit('registered', grant, anew);
     channel.run(
       (message) => channel === this.#channel && this.#receive(message),
       (why) => channel === this.#channel && this.#onClosed(why),
@@ -346,6 +367,7 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
     this.#race.stop();
     this.#channel?.abandon();
     this.#channel = undefined;
+    this.#asked = undefined;
     this.#cancelTimers();
   }
 
