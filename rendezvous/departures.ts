@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { Registration } from './registrations.ts';
@@ -67,6 +68,12 @@ export class Departures {
     }
     this.#departures.delete(arrived.key);
     return farewells;
+  }
+
+  /** The same registration as it was before its connection ended, where others may have sent it something by that. */
+  before({ key, secret }: Registration): Registration | undefined {
+    const departed = this.#departures.get(key)?.departed;
+    return departed && timingSafeEqual(departed.secret, secret) ? departed : undefined;
   }
 
   due(now: Instant): Farewell[] {

@@ -5,8 +5,8 @@ const KEPT = 16;
 const KEPT_MS = 10_000;
 
 /**
- * What was passed on to a node last. A node that comes back by another connection while the first still stands has found
- * that one silent: what was sent by it may never arrive, and is sent again. Whoever had it already passes it over.
+ * What was passed on to a node last. A node that comes back by another connection has found the first one silent, or dropped it
+ * unread as it woke from sleep: what was sent by it may never arrive, and is sent again. Whoever had it already passes it over.
  */
 export class RecentMessages {
   #messages: { readonly message: ToNode; readonly at: Instant }[] = [];

@@ -223,8 +223,9 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   }
 
   #register(connection: ConnectionId, arrival: Arrival, registration: Registration, now: Instant): void {
-    const before = this.registrations.get(registration.key);
-    if (before) this.#close(before.connection, undefined, now);
+    const standing = this.registrations.get(registration.key);
+    const before = standing ?? this.#departures.before(registration);
+    if (standing) this.#close(standing.connection, undefined, now);
     registration.leaseEnds = now + LIMITS.registrationLeaseMs;
     this.registrations.add(registration);
     this.#clients.set(connection, { state: 'registered', arrival, registration });

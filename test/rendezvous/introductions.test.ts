@@ -58,10 +58,28 @@ describe('introductions', () => {
     expect(bob.received('offer')).toEqual([]);
   });
 
-  it('are not passed on again to a node that hung up, nor more than sixteen messages', () => {
+  it('are passed on again to a node that hung up and came back, which may have left them unread', () => {
+    const { world, alice, bob } = pair();
+    const session = alice.offer(bob);
+    bob.disconnect();
+    world.advance(9_000);
+    bob.reconnect();
+    expect(bob.received('offer')).toMatchObject([{ session }]);
+  });
+
+  it('are passed on again neither to another process nor to who can’t prove that it is the same', () => {
+    for (const other of [{ instance: 'another' }, { secret: 'another' }]) {
+      const { world, alice, bob } = pair();
+      alice.offer(bob);
+      bob.disconnect();
+      expect(new TestNode(world, 'bob', other).register().received('offer')).toEqual([]);
+    }
+  });
+
+  it('are not passed on again to a node that said good-bye, nor more than sixteen messages', () => {
     const { alice, bob } = pair();
     alice.offer(bob);
-    bob.disconnect();
+    bob.send({ t: 'bye' });
     bob.reconnect();
     expect(bob.received('offer')).toEqual([]);
     for (let n = 0; n < 20; n++) alice.offer(bob, `session ${n}`);
