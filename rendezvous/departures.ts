@@ -6,8 +6,11 @@ import type { Registration } from './registrations.ts';
 /** How long a node whose connection was closed may take to come back before its partners hear that it is gone. */
 const RETURN_MS = 10_000;
 
-/** As much of a registration as its end is told by: what was passed on to it is long, and nobody waits for it any more. */
+/** As much of a registration as its end is told by. */
 type Departed = Pick<Registration, 'id' | 'idBytes' | 'key' | 'instance' | 'boot' | 'role'>;
+
+/** What the same registration has back when it returns. */
+type Kept = Pick<Registration, 'secret' | 'recent' | 'acquaintances'>;
 
 /** A departed instance and those who have to hear of its end. */
 export interface Farewell {
@@ -31,6 +34,8 @@ export class Departures {
   /** Who exchanged an offer or answer with whom, by instance key, both ways. */
   readonly #contacts = new Map<string, Set<string>>();
   readonly #departures = new Map<string, Departure>();
+  /** Of those that left last, the last of them at the end. */
+  readonly #kept = new Map<string, Kept>();
 
   introduce(a: Registration, b: Registration): void {
     this.#addContact(a.key, b.key);
@@ -40,6 +45,7 @@ export class Departures {
   leave(registration: Registration, evidence: boolean, now: Instant): void {
     const { id, idBytes, key, instance, boot, role } = registration;
     if (!this.#contacts.has(key)) return;
+    this.#keep(registration);
     const departed = { id, idBytes, key, instance, boot, role };
     const due = now + (evidence ? RETURN_MS : LIMITS.resumeTimeoutMs);
     this.#departures.delete(key); // and in again at the end, as the last to leave
@@ -55,6 +61,7 @@ export class Departures {
     for (const contact of contacts) this.#contacts.get(contact)?.delete(departed.key);
     this.#contacts.delete(departed.key);
     this.#departures.delete(departed.key);
+    this.#kept.delete(departed.key);
     return { departed, contacts };
   }
 
@@ -67,17 +74,19 @@ export class Departures {
       if ((same || successor) && departed.boot !== arrived.boot) farewells.push(this.bury(departed));
     }
     this.#departures.delete(arrived.key);
+    this.#kept.delete(arrived.key);
     return farewells;
   }
 
-  /** The same registration as it was before its connection ended, where others may have sent it something by that. */
-  before({ key, secret }: Registration): Registration | undefined {
-    const departed = this.#departures.get(key)?.departed;
-    return departed && timingSafeEqual(departed.secret, secret) ? departed : undefined;
+  /** Of the same registration, before its connection ended. */
+  keptOf({ key, secret }: Registration): Kept | undefined {
+    const kept = this.#kept.get(key);
+    return kept && timingSafeEqual(kept.secret, secret) ? kept : undefined;
   }
 
   due(now: Instant): Farewell[] {
     const farewells: Farewell[] = [];
+    for (const { recent } of this.#kept.values()) recent.forget(now);
     for (const { departed, due, evidence } of this.#departures.values()) {
       if (due > now) continue;
       const farewell = this.bury(departed);
@@ -88,6 +97,14 @@ export class Departures {
 
   get pending(): boolean {
     return this.#departures.size > 0;
+  }
+
+  #keep({ key, secret, recent, acquaintances }: Registration): void {
+    this.#kept.delete(key);
+    this.#kept.set(key, { secret, recent, acquaintances });
+    if (this.#kept.size <= LIMITS.keptDepartures) return;
+    const [oldest] = this.#kept.keys();
+    this.#kept.delete(oldest!);
   }
 
   #addContact(of: string, contact: string): void {

@@ -224,7 +224,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
 
   #register(connection: ConnectionId, arrival: Arrival, registration: Registration, now: Instant): void {
     const standing = this.registrations.get(registration.key);
-    const before = standing ?? this.#departures.before(registration);
+    const before = standing ?? this.#departures.keptOf(registration);
     if (standing) this.#close(standing.connection, undefined, now);
     registration.leaseEnds = now + LIMITS.registrationLeaseMs;
     this.registrations.add(registration);

@@ -55,6 +55,8 @@ export const LIMITS = {
   contactsPerInstance: 256,
   /** Registrations that have ended and whose contacts may have to be told so. */
   departures: 8_192,
+  /** Of those, the last whose unread messages wait for them: 64 KiB each. */
+  keptDepartures: 256,
   relaysPerDeployment: 8,
   /** To every registration there is, when relays have come or gone: all of them may be restarted at once, then so often. */
   relayAnnouncementsBurst: 16,

@@ -49,7 +49,7 @@ describe('registrations', () => {
 });
 
 describe('departures', () => {
-  it(`are remembered of the last ${LIMITS.departures} that had contacts, and nothing that was passed on to them`, () => {
+  it(`are remembered of the last ${LIMITS.departures} that had contacts, and of ${LIMITS.keptDepartures} what was passed on to them`, () => {
     const departures = new Departures();
     const bob = registration(0);
     for (let n = 1; n <= LIMITS.departures + 1; n++) {
@@ -58,10 +58,16 @@ describe('departures', () => {
       other.recent.add({ t: 'pong', sent: 0, time: 0 }, 0);
       departures.leave(other, true, 0);
     }
+    const last = LIMITS.departures + 1;
+    const kept = (n: number) => departures.keptOf(registration(n))?.recent.since(0);
+    expect(kept(last - LIMITS.keptDepartures)).toBeUndefined();
+    expect(kept(last - LIMITS.keptDepartures + 1)).toHaveLength(1);
+    expect(kept(last)).toHaveLength(1);
     const told = departures.due(LIMITS.resumeTimeoutMs).map(({ departed }) => departed);
     expect(told).toHaveLength(LIMITS.departures);
     expect(told[0]!.key).toBe(registration(2).key);
     expect(told[0]).not.toHaveProperty('recent');
+    expect(kept(last)).toBeUndefined();
     expect(departures.pending).toBe(false);
   });
 });
@@ -107,6 +113,8 @@ describe('introductions', () => {
     bob.answer(alice, alice.offer(bob));
     bob.offer(carol);
     for (const host of [1, 2, 3]) crowd(world, bob, `198.51.100.${host}`);
+    bob.reconnect();
+    bob.disconnect();
     bob.reconnect();
     for (const friend of [alice, carol]) friend.offer(bob, 'again');
     expect([...alice.errors, ...carol.errors]).toEqual([]);
