@@ -6,6 +6,7 @@ import { systemClock, type Clock } from '../../src/net/clock.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
 import type { SessionDatagrams } from '../session-datagrams.ts';
 import { DatagramFlow } from './datagram-flow.ts';
+import { leadingTo } from './leading-to.ts';
 
 /** What flows of datagrams need of a session. */
 export interface FlowOpener {
@@ -112,10 +113,11 @@ export class DatagramFlows {
     onDatagram: (bytes: Uint8Array) => void,
     onEnd: () => void,
   ): Promise<DatagramFlow | undefined> {
-    const { opener, onError, idleMs } = this.#options;
+    const { opener, idleMs } = this.#options;
+    const failed = (thrown: unknown) => this.#options.onError(leadingTo(purpose, asSallyportError(thrown)));
     try {
       const stream = await opener.openPurpose(purpose);
-      stream.on('error', (thrown) => onError(asSallyportError(thrown)));
+      stream.on('error', failed);
       stream.on('close', onEnd);
       return new DatagramFlow({
         stream,
@@ -127,7 +129,7 @@ export class DatagramFlows {
       });
     } catch (thrown) {
       onEnd();
-      onError(asSallyportError(thrown));
+      failed(thrown);
       return undefined;
     }
   }

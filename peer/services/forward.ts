@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { SallyportError } from '../../src/core/errors.ts';
 import type { StreamPurpose } from '../../src/core/protocol/open.ts';
 import type { Place } from './forward-spec.ts';
+import { leadingTo } from './leading-to.ts';
 import { Listener } from './listener.ts';
 import { resetConnection } from '../../src/net/reset.ts';
 import { join } from './splice.ts';
@@ -33,7 +34,7 @@ export async function startForward(
 ): Promise<Listening> {
   const failed = (error: unknown) => {
     // A client that hangs up early is no failure of the forward.
-    if (error instanceof SallyportError) onError(error);
+    if (error instanceof SallyportError) onError(leadingTo(purpose, error));
   };
   const carry = (socket: Socket) => {
     opener.openPurpose(purpose).then(

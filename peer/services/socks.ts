@@ -20,6 +20,7 @@ import type { SessionStream } from '../../src/net/session-stream.ts';
 import { DatagramFlows, type FlowOpener } from './datagram-flows.ts';
 import type { Listening } from './forward.ts';
 import type { DynamicSpec } from './forward-spec.ts';
+import { leadingTo } from './leading-to.ts';
 import { bindUdp, Listener } from './listener.ts';
 import { resetConnection } from '../../src/net/reset.ts';
 import { splice } from './splice.ts';
@@ -87,10 +88,11 @@ class SocksClient {
 
   async #connect({ host, port }: SocksAddress): Promise<void> {
     const socket = this.#socket;
+    const purpose = { for: 'target', host, port, confirm: true } as const;
     let stream: SessionStream | undefined;
     try {
       if (host === '' || port === 0) throw new SallyportError('USAGE', 'a SOCKS request without a target');
-      stream = await this.#opener.openPurpose({ for: 'target', host, port, confirm: true });
+      stream = await this.#opener.openPurpose(purpose);
       const lost = () => stream?.destroy();
       socket.once('close', lost);
       await take(stream, (bytes) => (bytes.length > 0 ? { value: true, length: 1 } : undefined), 1);
@@ -100,10 +102,12 @@ class SocksClient {
       stream?.on('error', () => {}).destroy();
       if (socket.destroyed) return; // gave up before there was an answer
       this.#refuse(reply(replyFor(error.code)));
-      throw error;
+      throw stream ? leadingTo(purpose, error) : error;
     }
     socket.write(reply(REPLY.succeeded));
-    await splice(socket, stream);
+    await splice(socket, stream).catch((thrown: unknown) => {
+      throw thrown instanceof SallyportError ? leadingTo(purpose, thrown) : thrown;
+    });
   }
 
   /** The association lives as long as this connection (RFC 1928 §6). */

@@ -152,6 +152,20 @@ describe('-D', () => {
     ]);
   });
 
+  it('says which target broke off', async () => {
+    const server = createServer((socket) => socket.once('data', () => socket.resetAndDestroy()));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    closers.push(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    bob.addExposure(parseExposure(`127.0.0.1:${port}`));
+    const [forward] = await start({ dynamic: [parseDynamic('0')] });
+    const { socket } = await socks(parseEndpoint(forward!.listen), 1, ipv4(port));
+    socket.on('error', () => {}).write('hello');
+    const message = `127.0.0.1:${port}: the stream broke off: read ECONNRESET`;
+    await expect.poll(() => errors).toMatchObject([{ code: 'STREAM_RESET', message }]);
+  });
+
   it('waits for a request as long as for any, however slowly it comes', async () => {
     const [forward] = await start({ dynamic: [parseDynamic('0')] });
     const { address, port } = parseEndpoint(forward!.listen);
