@@ -60,7 +60,10 @@ function transportWords(transport: Transport, { [transport]: report, overIPv6 }:
   if (report.reachable === false)
     return [`${title}:   does not get out of this network${over4Alone(report, overIPv6?.[transport])}`];
   if (report.reachable === null) {
-    const why = report.servers.length === 0 ? 'over IPv4: no STUN server has it' : 'in time';
+    const why =
+      report.servers.length === 0
+        ? 'over IPv4: no STUN server has it'
+        : 'in time: try a longer --timeout, or when this computer has less to do';
     return [`${title}:   nothing measured ${why}`];
   }
   const line = (name: string, value: string, means: string | undefined) =>

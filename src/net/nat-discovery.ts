@@ -209,10 +209,11 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   async surveyed(capMs: number, signal?: AbortSignal): Promise<void> {
     const giveUpAt = this.#clock.now() + capMs;
     const isUnderWay = () =>
-      (['udp', 'tcp'] as const).some((transport) => {
-        const isAwaited = this.#measured[transport].diagnosed.reachable !== false;
-        return this.#schedule.isRunning(transport) || (this.#schedule.isDue(transport) && isAwaited);
-      });
+      (['udp', 'tcp'] as const).some(
+        (transport) =>
+          this.#schedule.isRunning(transport) ||
+          (this.#schedule.isDue(transport) && !this.#hasNothingToSurvey(transport)),
+      );
     const isStopped = () => signal?.aborted === true;
     while (isUnderWay() && this.#clock.now() < giveUpAt && !isStopped()) {
       await this.#eventOrAfter('surveyed', Math.min(giveUpAt - this.#clock.now(), LOOK_AGAIN_MS));
@@ -246,7 +247,7 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
   async lifetimeMeasured(signal?: AbortSignal): Promise<void> {
     const giveUpAt = this.#clock.now() + LIFETIME_MS;
     const isStopped = () => signal?.aborted === true;
-    const isOver = () => this.#isLifetimeMeasured || this.#measured.udp.diagnosed.reachable === false;
+    const isOver = () => this.#isLifetimeMeasured || this.#hasNothingToSurvey('udp');
     while (!isOver() && this.#clock.now() < giveUpAt && !isStopped()) {
       await this.#eventOrAfter('surveyed', LOOK_AGAIN_MS);
     }
@@ -260,6 +261,17 @@ export class NatDiscovery extends EventEmitter<NatDiscoveryEvents> {
     this.#udp.close();
     this.#tcp.close();
     this.removeAllListeners();
+  }
+
+  /**
+   * No server is reached, or there is none of this family. UDP's diagnosis ends without a verdict where this process was kept from
+   * listening; TCP's while a dial is under way, which is still waited for.
+   */
+  #hasNothingToSurvey(transport: Transport): boolean {
+    const { reachable } = this.#measured[transport].diagnosed;
+    if (reachable === false || this.#servers[transport].length === 0) return true;
+    const isDiagnosed = this.#diagnoses[transport]?.began === this.#startedAt;
+    return transport === 'udp' && isDiagnosed && reachable === undefined;
   }
 
   #candidates(maxAgeMs: number): Candidate[] {

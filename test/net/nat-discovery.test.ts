@@ -126,6 +126,24 @@ describe('NatDiscovery on loopback', () => {
     expect(discovery.heldPort).toBe(undefined);
   });
 
+  it('waits for no survey where no server is reached, and none where it was kept from listening', async () => {
+    const silent = UdpSocket.open({ host: '127.0.0.1', port: 0 });
+    closers.push(() => silent.close());
+    const nobody = { address: '127.0.0.1', port: silent.address.port };
+    const late = {
+      ...systemClock,
+      setTimer: (act: () => void, ms: number) => systemClock.setTimer(act, ms + 500),
+    };
+    for (const discovery of [discover({ udp: [], tcp: [] }), discover({ udp: [nobody], tcp: [] }, late)]) {
+      await complete(discovery);
+      expect(discovery.profile.udp.reachable).toBe(undefined);
+      const began = performance.now();
+      await discovery.surveyed(60_000);
+      await discovery.lifetimeMeasured();
+      expect(performance.now() - began).toBeLessThan(20_000);
+    }
+  });
+
   it('holds on again after the server was restarted on the same ports', async () => {
     const server = await startServer(['127.0.0.1']);
     const discovery = discover(server);
