@@ -108,8 +108,11 @@ const ALL_PATHS: readonly PathRequest[] = ['udp', 'tcp', 'relay'];
 /** One of two computers that want to meet: its identity, its network, whom it trusts, its sessions. */
 export class Peer extends Emitter<PeerEvents> {
   readonly id: PeerId;
+  /** @internal */
   readonly home: Home;
+  /** @internal */
   readonly settings: SettingsFile;
+  /** @internal */
   readonly network: Network;
   #deployment: Deployment;
   #introductions: Introductions;
@@ -214,6 +217,7 @@ export class Peer extends Emitter<PeerEvents> {
     return this.#deployment.url;
   }
 
+  /** @internal */
   get deployment(): Deployment {
     return this.#deployment;
   }

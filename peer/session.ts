@@ -64,7 +64,7 @@ export interface SessionEvents {
 }
 
 /** What every call takes that waits for the other end. */
-interface Waiting {
+export interface WaitOptions {
   signal?: AbortSignal | undefined;
 }
 
@@ -94,10 +94,11 @@ export class Session extends Emitter<SessionEvents> {
   readonly peer: PeerId;
   readonly role: SessionRole;
   readonly kinds: readonly PathChoice[];
+  /** @internal */
   readonly driver: SessionDriver;
-  /** Unreliable ones, where a path by UDP is up. */
+  /** @internal Unreliable ones, where a path by UDP is up. */
   readonly datagrams: SessionDatagrams;
-  /** What this end has asked the peer to listen for, by the number of the stream that asked, and where it leads here. */
+  /** @internal What this end has asked the peer to listen for, by the number of the stream that asked, and where it leads here. */
   readonly asked = new Map<number, Target>();
   #clock: Clock;
   #began: number;
@@ -105,6 +106,7 @@ export class Session extends Emitter<SessionEvents> {
   #trace: TraceEntry[] = [];
   #relayedBecause: Verdict | undefined;
 
+  /** @internal */
   constructor({ role, id, peer, keys, kinds, clock }: SessionOptions) {
     super();
     this.setMaxListeners(0); // one for each call that waits for a path
@@ -157,7 +159,7 @@ export class Session extends Emitter<SessionEvents> {
    * `SERVICE_UNKNOWN`, `NOT_AUTHORIZED` or `TARGET_REFUSED`.
    * @throws SallyportError `USAGE`, `SESSION_CLOSED`, `LIMIT`, `ABORTED`
    */
-  async open(service: string, options: Waiting = {}): Promise<SessionStream> {
+  async open(service: string, options: WaitOptions = {}): Promise<SessionStream> {
     checkOptions(waitingOptions, options);
     if (!isServiceName(service))
       throw new SallyportError('USAGE', `not the name of a service: ${JSON.stringify(service)}`, {
@@ -167,7 +169,7 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /** Opens a stream to a service, an exposed target, or the peer's pipe. */
-  async openPurpose(purpose: StreamPurpose, { signal }: Waiting = {}): Promise<SessionStream> {
+  async openPurpose(purpose: StreamPurpose, { signal }: WaitOptions = {}): Promise<SessionStream> {
     return this.driver.open(encodePurpose(purpose), { signal });
   }
 
@@ -176,7 +178,7 @@ export class Session extends Emitter<SessionEvents> {
    * @throws SallyportError `USAGE`, `NO_PATH`, `TIMEOUT`, `ABORTED`, `SESSION_CLOSED`
    */
   async ping(
-    options: Waiting & { timeout?: number | undefined; timeoutMs?: number | undefined } = {},
+    options: WaitOptions & { timeout?: number | undefined; timeoutMs?: number | undefined } = {},
   ): Promise<{
     rttMs: number;
     path: PathReport;
@@ -191,7 +193,7 @@ export class Session extends Emitter<SessionEvents> {
    * Resolves with the direct path once the session is on one.
    * @throws SallyportError `USAGE`, `NO_PATH` with the reason when punching failed, `TIMEOUT`, `SESSION_CLOSED`, `ABORTED`
    */
-  async whenDirect(options: Waiting & { timeout?: number | undefined } = {}): Promise<PathReport> {
+  async whenDirect(options: WaitOptions & { timeout?: number | undefined } = {}): Promise<PathReport> {
     checkOptions(whenDirectOptions, options);
     const { timeout = 30_000, signal } = options;
     const { promise, resolve, reject } = deferred<PathReport>();
@@ -226,7 +228,7 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /** Lets ended streams finish and tells the peer; aborting that closes at once. */
-  async close(options: Waiting = {}): Promise<void> {
+  async close(options: WaitOptions = {}): Promise<void> {
     checkOptions(waitingOptions, options);
     const { signal } = options;
     const abort = () => this.driver.destroy();

@@ -34,6 +34,7 @@ export class SessionStream extends Duplex {
   #written: ((error?: Error | null) => void) | undefined;
   #finished: ((error?: Error | null) => void) | undefined;
 
+  /** @internal */
   constructor(id: StreamId, carrier: StreamCarrier) {
     super({ allowHalfOpen: true, readableHighWaterMark: ONE_CHUNK, writableHighWaterMark: HIGH_WATER });
     this.id = id;

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { unnamedTypes } from './unnamed-types.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -41,4 +42,8 @@ it('the declarations name no type that TypeScript has known only since 5.7', () 
   const { sources } = declarations();
   expect(sources.length).toBeGreaterThan(10);
   expect(sources.filter((source) => /\b(Uint8Array|Buffer)</.test(source))).toEqual([]);
+});
+
+it('every type that a public name is declared with has a public name itself', () => {
+  expect(unnamedTypes(join(root, 'dist/src/index.d.ts'))).toEqual([]);
 });
