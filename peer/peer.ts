@@ -259,6 +259,11 @@ export class Peer extends Emitter<PeerEvents> {
     this.#services.handle(name, handler);
   }
 
+  /** @internal A service that gives way to whatever is handled or exposed under its name. */
+  handleByDefault(name: string, handler: ServiceHandler): void {
+    this.#services.handleByDefault(name, handler);
+  }
+
   /**
    * A service that dials `target` (`host:port`, `host:port/udp`, `/path/of.sock`) for each stream that a peer opens to `name`.
    * @throws SallyportError `USAGE` also where the name stands for another such target, or is handled
@@ -268,24 +273,27 @@ export class Peer extends Emitter<PeerEvents> {
     this.#services.expose(parseExposure(`${name}=${target}`));
   }
 
-  /** @see parseExposure */
+  /** The same, or `any` target. @throws SallyportError like `expose` */
   addExposure(exposure: Exposure): void {
     checkOptions(exposureOptions, { exposure });
-    this.#services.exposures.push(exposure);
+    this.#services.expose(exposure);
   }
 
-  /** Lets allowed peers have this one listen. @see parsePermit */
+  /** Lets allowed peers have this one listen. */
   permitListen(permit: ListenPermit): void {
     checkOptions(permitOptions, { permit });
     this.#services.permits.push(permit);
   }
 
-  /** Who is allowed beside the file, what is exposed and where may be listened, from now on; streams that are still allowed go on. */
+  /**
+   * Who is allowed beside the file, what is exposed and where may be listened, from now on; streams that are still allowed go on.
+   * @throws SallyportError `USAGE` also where a name would stand for two things, or is handled: nothing has changed then
+   */
   reconfigure(anew: Reconfiguration): void {
     checkOptions(reconfiguration, anew);
     const { allow, exposures, permits } = anew;
     const rules = allow.map(parseAllowRule);
-    this.#services.exposures = [...exposures];
+    this.#services.exposeOnly(exposures);
     this.#services.permits = [...permits];
     this.#trust.setOptions(rules);
   }

@@ -6,10 +6,9 @@ import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { parsePeerName } from '../../src/core/peer-name.ts';
 import { BENCH_SERVICE } from '../../src/core/protocol/bench.ts';
 import { parseAllowRule } from '../allow-list.ts';
-import { checkUnexposed, collectExposure, type Exposure } from '../exposure.ts';
+import { collectExposure, type Exposure } from '../exposure.ts';
 import { parsePermit, type ListenPermit } from '../listen-permit.ts';
 import { TargetFolder } from '../files/folder.ts';
-import { FILES_SERVICE } from '../files/receiver.ts';
 import type { Peer } from '../peer.ts';
 import { BenchService } from '../services/bench.ts';
 import { pipeFailure, standardPipe } from '../services/stdio.ts';
@@ -88,7 +87,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('session', (session) => {
     if (command.opts<UpOptions>().explain) explain(session, reporter);
   });
-  peer.handle(BENCH_SERVICE, new BenchService().handle); // before the exposures: one may take that name
+  peer.handleByDefault(BENCH_SERVICE, new BenchService().handle);
   for (const exposure of options.expose) peer.addExposure(exposure);
   for (const permit of options.permitListen) peer.permitListen(permit);
   const pipeDone = options.pipe ? offerStandardPipe(peer) : undefined;
@@ -97,7 +96,7 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   peer.on('guest', (guest) =>
     reporter.event('guest', { peer: guest }, `${guest} has used an invite, and is allowed from now on`),
   );
-  reload = reloader(peer, command, reporter, folder !== undefined);
+  reload = reloader(peer, command, reporter);
   const agent = await answerStatus(peer, 'up', () => [], reporter);
   reportUp(peer, reporter);
   if (isAsked) reload();
@@ -114,13 +113,12 @@ async function up(options: UpOptions, command: Command): Promise<void> {
 const RELOADED = new Set(['allow', 'expose', 'permit-listen', 'explain', 'quiet', 'verbose']);
 
 /** Reads the configuration file again. One that can't be used, be it at the next start, changes nothing. */
-function reloader(peer: Peer, command: Command, reporter: Reporter, takesFiles: boolean): () => void {
+function reloader(peer: Peer, command: Command, reporter: Reporter): () => void {
   const started = valuesOf(command);
   let last = started;
   const reload = async () => {
     await configure(command);
     const { allow, expose, permitListen, ...level } = command.opts<UpOptions>();
-    if (takesFiles) checkUnexposed(FILES_SERVICE, expose);
     peer.reconfigure({ allow, exposures: expose, permits: permitListen });
     reporter.setLevel(level);
     const now = valuesOf(command);

@@ -33,7 +33,9 @@ interface Served {
 export class ServiceProvider {
   /** Services that this process handles itself, by name. */
   readonly #handlers = new Map<string, ServiceHandler>();
-  exposures: Exposure[] = [];
+  /** The same, until somebody takes the name. */
+  readonly #defaults = new Map<string, ServiceHandler>();
+  #exposures: readonly Exposure[] = [];
   /** Where peers may have us listen. */
   permits: ListenPermit[] = [];
   /** Gives the process's own pipe out to one stream at a time; `undefined` while it is in use. */
@@ -60,15 +62,26 @@ export class ServiceProvider {
 
   /** @throws SallyportError `USAGE` where the name is exposed: nothing would reach the handler */
   handle(name: string, handler: ServiceHandler): void {
-    checkUnexposed(name, this.exposures);
+    checkUnexposed(name, this.#exposures);
     this.#handlers.set(name, handler);
+  }
+
+  /** A service that gives way to whatever is handled or exposed under its name. */
+  handleByDefault(name: string, handler: ServiceHandler): void {
+    this.#defaults.set(name, handler);
   }
 
   /** @throws SallyportError `USAGE` where the name stands for something else already */
   expose(exposure: Exposure): void {
-    const exposures = withExposure(exposure, this.exposures);
-    for (const name of this.#handlers.keys()) checkUnexposed(name, [exposure]);
-    this.exposures = exposures;
+    this.#exposures = this.#withExposure(this.#exposures, exposure);
+  }
+
+  /** These instead of all before. @throws SallyportError `USAGE` where a name would stand for two things */
+  exposeOnly(exposures: readonly Exposure[]): void {
+    this.#exposures = exposures.reduce<readonly Exposure[]>(
+      (before, exposure) => this.#withExposure(before, exposure),
+      [],
+    );
   }
 
   /** Takes a stream that a peer opened to where it may go. */
@@ -81,7 +94,7 @@ export class ServiceProvider {
       purpose,
       datagrams: session.datagrams,
       allow: () => this.#admit(served),
-      handle: (name) => this.#handlers.get(name)?.(stream, session),
+      handle: (name) => (this.#handlers.get(name) ?? this.#defaults.get(name))?.(stream, session),
       pipe: () => this.pipe?.(),
       listen: (request) => this.#listen(request, stream, session),
       record: (state, reason) => {
@@ -105,6 +118,12 @@ export class ServiceProvider {
     }
   }
 
+  #withExposure(before: readonly Exposure[], exposure: Exposure): Exposure[] {
+    const exposures = withExposure(exposure, before);
+    for (const name of this.#handlers.keys()) checkUnexposed(name, [exposure]);
+    return exposures;
+  }
+
   /** @throws SallyportError `LIMIT`, `NOT_AUTHORIZED`, `SERVICE_UNKNOWN` */
   #admit(served: Served): Destination {
     const destination = this.#authorize(served);
@@ -118,8 +137,8 @@ export class ServiceProvider {
     const { peer, asked } = session;
     if (this.#allowList.isDenied(peer)) throw new SallyportError('NOT_AUTHORIZED', DENIED);
     return authorize(purpose, this.#allowList.grantOf(peer), {
-      exposures: this.exposures,
-      handlers: new Set(this.#handlers.keys()),
+      exposures: this.#exposures,
+      handlers: new Set([...this.#handlers.keys(), ...this.#defaults.keys()]),
       pipe: this.pipe !== undefined,
       permits: this.permits,
       asked,

@@ -87,10 +87,12 @@ describe.concurrent('the configuration file', () => {
       connect.child.stdin!.write('before');
       await once(connect.child.stdout!, 'data');
 
-      configure([alice, carol], { name: 'laptop', 'permit-listen': ['any'] });
+      // `bench`, which every peer serves, gives way.
+      const expose = [target, `bench=${target}`];
+      configure([alice, carol], { name: 'laptop', 'permit-listen': ['any'], expose });
       up.child.kill('SIGHUP');
       expect(await up.event('reloaded')).toMatchObject({
-        changed: ['allow', 'permit-listen'],
+        changed: ['allow', 'expose', 'permit-listen'],
         restart: ['name'],
       });
       const ping = await stage.peer('carol', 'ping', String(id), '-c', '1', '--rendezvous', url).ended;

@@ -4,7 +4,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Peer, Relay, Rendezvous, Stream, type SallyportError, type Service } from '../../src/index.ts';
+import {
+  Peer,
+  Relay,
+  Rendezvous,
+  Stream,
+  type Exposure,
+  type SallyportError,
+  type Service,
+} from '../../src/index.ts';
 import { uncaughtMessages } from '../uncaught.ts';
 
 let folder: string;
@@ -137,8 +145,18 @@ describe('the library', () => {
     bob.handle('echo', () => {});
     expect(() => bob.expose('echo', '127.0.0.1:7')).toThrow(usage(/"echo" would stand for both/));
     bob.expose('echo', '127.0.0.1:7/udp');
-    bob.addExposure({ name: 'echo', target: { via: 'tcp', host: '127.0.0.1', port: 7 } });
-    bob.expose('other', '127.0.0.1:3000');
+    const tcp = (name: string, port: number) =>
+      ({ name, target: { via: 'tcp', host: '127.0.0.1', port } }) as const;
+    expect(() => bob.addExposure(tcp('echo', 7))).toThrow(usage(/"echo" would stand for both/));
+    const reconfigure = (...exposures: Exposure[]) =>
+      bob.reconfigure({ allow: ['any'], exposures, permits: [] });
+    expect(() => reconfigure(tcp('other', 7), tcp('echo', 7))).toThrow(
+      usage(/"echo" would stand for both .*7 and a service/),
+    );
+    expect(() => reconfigure(tcp('other', 7), tcp('other', 8))).toThrow(
+      usage(/"other" would stand for both/),
+    );
+    bob.expose('other', '127.0.0.1:3000'); // what was refused has taken no name
   });
 
   it('gives a service to whoever handled it last', async () => {
