@@ -42,7 +42,8 @@ describe('a connection to the rendezvous that has fallen silent', () => {
     await back;
     const came = await Promise.race([refused, offered.then((offer) => Buffer.from(offer.session))]);
     expect(came).toEqual(Buffer.from(session));
-    expect([downs, pipe.connections]).toEqual([0, 2]);
+    expect(downs).toBe(0);
+    expect(pipe.connections).toBeGreaterThan(1); // a third is begun where the second is slow
   });
 
   it('stays where it answers before the second one has asked for the registration', async () => {
