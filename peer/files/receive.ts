@@ -3,7 +3,7 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { LIMITS } from '../../src/core/limits.ts';
 import { toBase32 } from '../../src/core/base32.ts';
 import { digest, publicKeyOf, type PeerId } from '../../src/core/identity.ts';
-import { pathText } from '../../src/core/transfer/name.ts';
+import { fileKey, pathText } from '../../src/core/transfer/name.ts';
 import type { TransferMessage, TransferMessageOf } from '../../src/core/transfer/message.ts';
 import { deferred, type Deferred } from '../../src/net/deferred.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
@@ -17,7 +17,7 @@ import type { FileOutcome } from './send.ts';
 
 type EntryMessage = TransferMessageOf<'entry'>;
 
-/** A name that files grow under: those whose names are cut alike share it, one after the other. */
+/** What files grow in: those whose names are cut alike, or may be the same to the file system, share it, one after the other. */
 interface Part {
   files: number;
   /** What is done to it on the disk, while the stream goes on. Never rejects. */
@@ -36,8 +36,8 @@ export interface ReceiveOptions {
   readonly folder: TargetFolder;
   /** Aborted when the stream is gone. */
   readonly signal: AbortSignal;
-  /** Resolves once nobody else writes to that part, with what gives it back. */
-  readonly claim: (part: string) => Promise<() => void>;
+  /** Resolves once nobody else writes to the part with that `fileKey`, with what gives it back. */
+  readonly claim: (key: string) => Promise<() => void>;
   /** Bytes that are in place now: they came, or were there before. */
   readonly onBytes: (count: number, came: boolean) => void;
   readonly onOutcome: (outcome: FileOutcome) => void;
@@ -49,8 +49,10 @@ const MAX_AHEAD = 1_024;
 const FOLDER_BYTES = 64;
 /** So many files are written, synced and named at once: a disk syncs several in the time of one. */
 const MAX_GROWING = 32;
-/** Bytes that have come and are not written yet. */
+/** Bytes that have come and are not written yet, … */
 const MAX_UNWRITTEN = 2 ** 20;
+/** … with what each piece of them takes beside its own: a sender cuts them as it likes. */
+const PIECE_BYTES = 1_024;
 
 /** Takes what one sender sends over one stream. Rejects when the stream breaks; what came so far is kept for the next time. */
 export async function receiveFiles(options: ReceiveOptions): Promise<void> {
@@ -67,12 +69,12 @@ class Receiving {
   /** Those that this transfer made and that get their mode when it is through, and what they take. */
   readonly #folders: Pick<EntryMessage, 'path' | 'mode'>[] = [];
   #folderBytes = 0;
-  /** Of all that are expected or growing, by name. */
+  /** Of all that are expected or growing, by `fileKey`. */
   readonly #parts = new Map<string, Part>();
   readonly #growing = new Map<number, Held & { readonly file: GrowingFile }>();
   /** The one of them whose bytes are coming in. */
   #current: number | undefined;
-  #comparing = 0;
+  readonly #comparing = new Set<number>();
   #unwritten = 0;
   /** Somebody waits for less to be under way on the disk. */
   #waiting: Deferred<void> | undefined;
@@ -91,7 +93,7 @@ class Receiving {
       }
     } finally {
       if (this.#current !== undefined) this.#endCurrent((file) => this.#giveUp(file.entry.index));
-      await this.#until(() => this.#growing.size + this.#comparing === 0);
+      await this.#until(() => this.#growing.size + this.#comparing.size === 0);
       for (const { release } of this.#expected.values()) release();
     }
     this.#channel.end();
@@ -114,7 +116,7 @@ class Receiving {
         return this.#endCurrent(() => this.#giveUp(message.index));
       case 'finish':
         this.#assertBetweenFiles();
-        await this.#until(() => this.#growing.size + this.#comparing === 0);
+        await this.#until(() => this.#growing.size + this.#comparing.size === 0);
         // Deepest first, and only now: a folder may be read-only.
         for (const { path, mode } of this.#folders.splice(0).reverse()) {
           await this.#options.folder.setMode(path, mode).catch(() => {});
@@ -153,7 +155,7 @@ class Receiving {
     if (this.#expected.size + this.#existing.size >= MAX_AHEAD)
       throw new SallyportError('LIMIT', 'too many files named ahead');
     const place = await this.#places.place(path);
-    const held = await this.#hold(place.part);
+    const held = await this.#hold(fileKey(place.part));
     try {
       if (await this.#exists(place, size, held.part)) {
         held.release();
@@ -170,15 +172,15 @@ class Receiving {
     }
   }
 
-  async #hold(name: string): Promise<Held> {
-    const giveBack = await this.#options.claim(name);
-    const part = this.#parts.get(name) ?? { files: 0, steps: Promise.resolve() };
-    this.#parts.set(name, part);
+  async #hold(key: string): Promise<Held> {
+    const giveBack = await this.#options.claim(key);
+    const part = this.#parts.get(key) ?? { files: 0, steps: Promise.resolve() };
+    this.#parts.set(key, part);
     part.files++;
     const release = () => {
       giveBack();
       part.files--;
-      if (part.files === 0) this.#parts.delete(name);
+      if (part.files === 0) this.#parts.delete(key);
     };
     return { part, release };
   }
@@ -189,7 +191,7 @@ class Receiving {
     return this.#options.folder.exists(place, size);
   }
 
-  /** Where names share a part, what is in it is the other file's. */
+  /** Where files share a part, what is in it is the other one's. */
   async #soFar(place: FoundPlace, part: Part): Promise<Content | undefined> {
     if (place.isNew || part.files > 1) return undefined;
     return this.#options.folder.partSoFar(place, this.#options.signal);
@@ -211,16 +213,16 @@ class Receiving {
   async #compareAside(index: number, sha256: Uint8Array): Promise<void> {
     const existing = this.#existing.get(index);
     if (!existing) return;
-    await this.#until(() => this.#comparing < MAX_GROWING);
+    await this.#until(() => this.#comparing.size < MAX_GROWING);
     this.#existing.delete(index);
-    this.#comparing++;
+    this.#comparing.add(index);
     const { folder, signal } = this.#options;
     const comparing = this.#answered(existing.entry, async () => {
       await folder.compare(existing.place, sha256, signal);
       await this.#channel.send({ t: 'saved', index });
     });
     const over = () => {
-      this.#comparing--;
+      this.#comparing.delete(index);
       this.#wake();
     };
     comparing.then(over, over);
@@ -247,13 +249,14 @@ class Receiving {
     const index = this.#current;
     if (index === undefined) return; // still on their way when the file was turned down
     const { file } = this.#growing.get(index)!;
-    this.#unwritten += bytes.length;
+    const held = PIECE_BYTES + bytes.length;
+    this.#unwritten += held;
     const written = this.#step(index, async () => {
       await file.write(bytes);
       this.#options.onBytes(bytes.length, true);
     });
     void written.then(() => {
-      this.#unwritten -= bytes.length;
+      this.#unwritten -= held;
       this.#wake();
     });
     await this.#until(() => this.#unwritten < MAX_UNWRITTEN);
@@ -305,7 +308,8 @@ class Receiving {
   }
 
   #assertUnused(index: number): void {
-    if (this.#expected.has(index) || this.#existing.has(index) || this.#growing.has(index))
+    const used = [this.#expected, this.#existing, this.#comparing, this.#growing];
+    if (used.some((files) => files.has(index)))
       throw new SallyportError('PROTOCOL_ERROR', 'two entries have one number');
   }
 

@@ -33,6 +33,7 @@ interface Claim {
 export class FileReceiver {
   readonly #folder: TargetFolder;
   readonly #watch: (session: Session) => ReceptionEvents;
+  /** By `fileKey`. */
   readonly #claims = new Map<string, Claim>();
   /** Those that are under way. */
   readonly #receptions = new Quota(LIMITS.receptionsPerPeer);
@@ -54,7 +55,7 @@ export class FileReceiver {
       gone.abort(stream.errored ?? new SallyportError('ABORTED', 'the transfer was ended')),
     );
     const { signal } = gone;
-    const claim = (part: string) => this.#claim(part, { stream, ended, files: 0 }, signal);
+    const claim = (key: string) => this.#claim(key, { stream, ended, files: 0 }, signal);
     const receiving = receiveFiles({ stream, peer, folder: this.#folder, signal, claim, ...events });
     const ended = receiving
       .finally(() => this.#leave(peer))
@@ -94,22 +95,22 @@ export class FileReceiver {
   /**
    * A sender that begins anew goes on with its part; its broken session may not have noticed yet. Whoever waited longer
    * may have it by the time that its holder has ended: between looking and taking, nothing is waited for. Returns what
-   * gives it back; names that are cut alike share a part, and the last one does. Rejects when the own stream is gone.
+   * gives it back; where several files share a part, the last one does. Rejects when the own stream is gone.
    */
-  async #claim(part: string, own: Claim, signal: AbortSignal): Promise<() => void> {
-    let held = this.#claims.get(part);
+  async #claim(key: string, own: Claim, signal: AbortSignal): Promise<() => void> {
+    let held = this.#claims.get(key);
     while (held && held.stream !== own.stream) {
       held.stream.reset('ABORTED', 'the sender has begun anew');
       await unlessAborted(held.ended, signal);
-      held = this.#claims.get(part);
+      held = this.#claims.get(key);
     }
     signal.throwIfAborted();
     const claim = held ?? own;
     claim.files++;
-    this.#claims.set(part, claim);
+    this.#claims.set(key, claim);
     return () => {
       claim.files--;
-      if (claim.files === 0) this.#claims.delete(part);
+      if (claim.files === 0) this.#claims.delete(key);
     };
   }
 }

@@ -8,8 +8,8 @@ export const MAX_PATH_NAMES = 64;
 /** Devices that Windows finds in every folder, whatever follows a dot. */
 const WINDOWS_DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?$/i;
 
-/** What `partName` makes, also where the file system takes letters of both cases for one. */
-const PART = /\.[a-z2-7]{8}\.part$/iu;
+/** The `fileKey` of what `partName` makes. */
+const PART = /\.[A-Z2-7]{8}\.PART$/;
 
 /**
  * Checks a path that a stranger wrote, name by name, so that below whatever folder it is put it stays there: no name
@@ -39,13 +39,22 @@ export function partName(name: string, tag: string): string {
   return cut + end;
 }
 
+/**
+ * One key for all paths that may be one file: some file systems take letters of both cases, or two ways to write one letter, for
+ * the same, and pass over what can't be seen. Others tell two files apart that have one key.
+ */
+export function fileKey(path: string): string {
+  const seen = path.normalize('NFD').replace(/\p{Default_Ignorable_Code_Point}/gu, '');
+  return seen.toLowerCase().toUpperCase().normalize('NFC');
+}
+
 function flawOf(name: string): string | undefined {
   if (name === '' || name === '.' || name === '..') return 'has an empty name, "." or ".." in it';
   if (/[/\\]/.test(name)) return 'has a separator in a name';
   if (/^[a-z]:/i.test(name)) return 'begins like a drive';
   if (/[\p{Cc}\p{Cs}\u202a-\u202e\u2066-\u2069\u2028\u2029]/u.test(name))
     return 'has control characters in it';
-  if (PART.test(name)) return 'has a name that is kept for files that are not whole yet';
+  if (PART.test(fileKey(name))) return 'has a name that is kept for files that are not whole yet';
   if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) return 'has a name of more than 255 bytes';
 }
 

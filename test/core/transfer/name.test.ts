@@ -2,7 +2,7 @@ import { posix, win32 } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { SallyportError } from '../../../src/core/errors.ts';
-import { checkPath, partName } from '../../../src/core/transfer/name.ts';
+import { checkPath, fileKey, partName } from '../../../src/core/transfer/name.ts';
 
 function taken(path: readonly string[], windows = false): boolean {
   return refusal(path, windows) === undefined;
@@ -40,6 +40,10 @@ describe('a path that a sender names', () => {
     ['a name too long', ['a'.repeat(256)]],
     ["a part's name", ['a', partName('x', 'abcdef27')]],
     ["a part's name in capitals", [partName('x', 'abcdef27').toUpperCase()]],
+    [
+      "a part's name with something unseen in it",
+      [partName('x', 'abcdef27').replace('.part', '.pa\u200drt')],
+    ],
   ])('is refused when it has %s', (_, path) => {
     expect(refusal(path, false)).toBe('FILE_REFUSED');
   });
@@ -73,5 +77,19 @@ describe('the name of a part', () => {
     const long = partName('ü'.repeat(127), 'abcdefgh');
     expect(Buffer.byteLength(long)).toBeLessThanOrEqual(255);
     expect(long).toMatch(/^ü+\.abcdefgh\.part$/);
+  });
+});
+
+describe('the key of a file', () => {
+  it.each([
+    ['letters of both cases', 'dir/A', 'Dir/a'],
+    ['a letter with its accent, and one beside it', 'caf\u00e9', 'cafe\u0301'],
+    ['one letter and two', 'stra\u00dfe', 'STRASSE'],
+    ['a capital of which there are two', '\u1e9e', '\u00df'],
+    ['what can be seen, and more that can not', 'a\u200db', 'ab'],
+  ])('is the same for %s', (_, one, other) => expect(fileKey(one)).toBe(fileKey(other)));
+
+  it('is another for other names', () => {
+    expect(new Set(['a', 'b', 'a/b', 'ab', 'e', '\u00e9', 'ss', 's'].map(fileKey)).size).toBe(8);
   });
 });

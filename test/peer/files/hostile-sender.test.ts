@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -12,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { TargetFolder } from '../../../peer/files/folder.ts';
 import { FileReceiver } from '../../../peer/files/receiver.ts';
 import { concat, utf8 } from '../../../src/core/bytes.ts';
@@ -20,6 +21,7 @@ import type { SallyportError } from '../../../src/core/errors.ts';
 import { LIMITS } from '../../../src/core/limits.ts';
 import { bytesHeader, messageFrame, TransferDecoder } from '../../../src/core/transfer/frame.ts';
 import type { TransferMessage } from '../../../src/core/transfer/message.ts';
+import { deferred } from '../../../src/net/deferred.ts';
 import type { Peer, Session } from '../../../src/index.ts';
 import { Meeting } from '../meeting.ts';
 
@@ -235,6 +237,72 @@ it('has two files of one name in one part, also where it waits for nothing', asy
   expect(readFileSync(join(there, 'x'), 'utf8')).toBe(contents.at(-1));
   expect(readdirSync(there)).toEqual(['x']);
   stream.destroy();
+});
+
+it('has two files in one part, one after the other, where their names are one to some file systems', async () => {
+  const folder = await TargetFolder.open(there);
+  const done: string[] = [];
+  const { makePart, finish } = folder;
+  vi.spyOn(folder, 'makePart').mockImplementation((place, mode) => {
+    done.push(`make ${place.text}`);
+    return makePart.call(folder, place, mode);
+  });
+  vi.spyOn(folder, 'finish').mockImplementation(async (place) => {
+    await sleep(100);
+    await finish.call(folder, place);
+    done.push(`finish ${place.text}`);
+  });
+  receiveInto(folder);
+  const { stream, say } = await sender();
+  await say(2, entry(0, ['A'], 'file', 4), entry(1, ['a'], 'file', 4));
+  for (const index of [0, 1]) {
+    stream.write(messageFrame({ t: 'start', index, offset: 0 }));
+    stream.write(concat(bytesHeader(4), utf8('once')));
+    stream.write(messageFrame({ t: 'end', index, sha256: sha256('once') }));
+  }
+  await say(3, { t: 'finish' });
+  expect(done).toEqual(['make A', 'finish A', 'make a', 'finish a']);
+  stream.destroy();
+});
+
+it('has no more pieces of a file taken than are written soon, however small it cuts them', async () => {
+  const folder = await TargetFolder.open(there);
+  const { makePart } = folder;
+  const isReady = deferred<void>();
+  vi.spyOn(folder, 'makePart').mockImplementation(async (place, mode) => {
+    await isReady.promise;
+    return makePart.call(folder, place, mode);
+  });
+  receiveInto(folder);
+  const { stream, say } = await sender();
+  const pieces = 50_000;
+  await say(1, entry(0, ['x'], 'file', pieces));
+  stream.write(messageFrame({ t: 'start', index: 0, offset: 0 }));
+  let promises = 0;
+  const hook = createHook({ init: (_, type) => void (promises += type === 'PROMISE' ? 1 : 0) }).enable();
+  stream.write(concat(...Array.from({ length: pieces }, () => concat(bytesHeader(1), utf8('x')))));
+  await sleep(1_000);
+  hook.disable();
+  expect(promises).toBeLessThan(pieces);
+  isReady.resolve();
+  const whole = sha256('x'.repeat(pieces));
+  expect(await say(1, { t: 'end', index: 0, sha256: whole })).toEqual([{ t: 'saved', index: 0 }]);
+  stream.destroy();
+});
+
+it('can not give a file the number of one that is being compared', async () => {
+  const folder = await TargetFolder.open(there);
+  writeFileSync(join(there, 'x'), 'once');
+  const isCompared = deferred<void>();
+  vi.spyOn(folder, 'compare').mockImplementation(() => isCompared.promise);
+  receiveInto(folder);
+  const { stream, say } = await sender();
+  expect(await say(1, entry(0, ['x'], 'file', 4))).toEqual([{ t: 'exists', index: 0 }]);
+  stream.write(messageFrame({ t: 'compare', index: 0, sha256: sha256('once') }));
+  stream.write(messageFrame(entry(0, ['y'], 'file', 4)));
+  await sleep(200);
+  isCompared.resolve();
+  await expect.poll(() => ends).toEqual(['PROTOCOL_ERROR']);
 });
 
 it('may name what is refused while a file grows, which goes on', async () => {
