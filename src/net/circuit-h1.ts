@@ -93,7 +93,10 @@ export class StandingLeg {
       const type = await outcome(socket);
       this.#proven ||= type !== undefined;
       if (type === OPEN) return socket;
-      if (type === undefined && !late) return undefined;
+      if (type === undefined && !late) {
+        socket.destroy(); // its end alone leaves ours open
+        return undefined;
+      }
       throw type === REFUSED ? await refusalOn(socket) : unreachable('the relay did not open the circuit');
     } catch (error) {
       socket.destroy();

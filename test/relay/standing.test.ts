@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { ALIVE, OPEN } from '../../src/core/protocol/standing-leg.ts';
 import { issueTicket } from '../../src/core/protocol/ticket.ts';
 import { loadIdentity } from '../../src/net/identity-file.ts';
 import { RelayLink } from '../../src/net/relay-link.ts';
@@ -104,6 +105,32 @@ describe('the way to a relay', () => {
     await sleep(500); // its first ping is answered
     box.forget();
     expect((await open()).kind).toBe('relay-h1');
+  });
+
+  it('holds no connection that the relay ended as it was opened', async () => {
+    deployment = await TestDeployment.start();
+    const held = new Set<Socket>();
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      held.add(socket.on('error', () => undefined).on('close', () => held.delete(socket)));
+      socket.on('end', () => socket.end());
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: sallyport\r\n\r\n');
+        socket.on('data', ([type]) => {
+          if (type === OPEN) socket.end();
+          else socket.write(Uint8Array.of(ALIVE));
+        });
+      });
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    deployment.onClose(() => server.close());
+    const link = deployment.link(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await link.warm();
+    await sleep(500); // its first ping is answered
+    await expect(link.open(ticket(), alice, { kinds: ['relay-h1'] })).rejects.toMatchObject({
+      code: 'RELAY_UNREACHABLE',
+    });
+    link.close();
+    await expect.poll(() => held.size, { timeout: 5_000 }).toBe(0);
   });
 
   it('is by HTTP/2 where a middlebox lets the upgrade through and nothing behind it', async () => {
