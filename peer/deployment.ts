@@ -67,7 +67,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
   /** Its id, if it was not known before and is trusted from now on. */
   readonly firstSeen: PeerId | undefined;
   readonly #signal: SignalConnection;
-  readonly #granted: Promise<unknown>;
+  readonly #whenRegistered: Promise<unknown>;
   readonly #clock: Clock;
   readonly #network: Network;
   #relays = new Map<PeerId, RelayLink>();
@@ -93,7 +93,11 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
     this.firstSeen = firstSeen;
     this.url = signal.url;
     this.#signal = signal;
-    this.#granted = granted;
+    const closed = once(this.#closing.signal, 'abort').then(() => {
+      throw peerClosed();
+    });
+    this.#whenRegistered = Promise.race([granted, closed]);
+    this.#whenRegistered.catch(() => {}); // whoever waits for it is told
     this.#network = network;
     this.#clock = clock;
     this.#lookUps = new LookUps(clock, (message) => this.send(message));
@@ -154,10 +158,7 @@ export class Deployment extends EventEmitter<DeploymentEvents> {
 
   /** How the first registration came out. @throws SallyportError why there was none */
   async whenRegistered(): Promise<void> {
-    const closed = once(this.#closing.signal, 'abort').then(() => {
-      throw peerClosed();
-    });
-    await Promise.race([this.#granted, closed]);
+    await this.#whenRegistered;
   }
 
   get failure(): SallyportError | undefined {

@@ -147,5 +147,6 @@ describe('an offer before its maker is registered', { timeout: 30_000 }, () => {
     const [settled] = await Promise.all([Promise.allSettled(waiting), alice.close()]);
     const closed = { status: 'rejected', reason: { code: 'SESSION_CLOSED' } };
     expect(settled).toMatchObject([closed, closed]);
+    await expect(alice.whenRegistered()).rejects.toMatchObject({ code: 'SESSION_CLOSED' });
   });
 });
