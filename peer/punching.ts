@@ -76,6 +76,8 @@ export class Punching {
   #round: PunchingRound | undefined;
   /** Another is about to be proposed. */
   #isPreparing = false;
+  /** The fresh round of the peer's that a port is being opened for. */
+  #joining: number | undefined;
   #keepaliveMs = KEEPALIVE_MS;
   #circumstances = new Circumstances();
   #theirKinds: readonly PathChoice[] = ['udp', 'tcp', 'relay'];
@@ -194,7 +196,10 @@ export class Punching {
    * comes of it has mappings of its own. The path that is there stays.
    */
   async beginFresh(number: number, start: RoundStart, news: News): Promise<void> {
+    if (number === this.#joining) return; // it is told of by two ways
+    this.#joining = number;
     const port = await this.#openFresh(number);
+    this.#joining = undefined;
     if (!port) return;
     this.#options.tellFresh(port.candidate);
     this.#run(number, start, news, port);

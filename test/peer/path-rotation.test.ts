@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Punching } from '../../peer/punching.ts';
 import type { Session } from '../../peer/session.ts';
 import type { Peer } from '../../src/index.ts';
+import { UdpSocket } from '../../src/net/udx.ts';
 import { Meeting } from './meeting.ts';
 
 const patience = { timeout: 30_000 };
@@ -39,6 +40,7 @@ describe('a path by UDP that is replaced', () => {
     const stream = await session.open('echo');
     const sent = randomBytes(300_000);
     stream.write(sent.subarray(0, 100_000));
+    const opened = vi.spyOn(UdpSocket, 'open');
     await (rounds.mock.contexts[0] as Punching).rotate();
     stream.write(sent.subarray(100_000, 200_000));
     const isReplaced = () =>
@@ -52,5 +54,6 @@ describe('a path by UDP that is replaced', () => {
     for await (const chunk of stream) chunks.push(chunk as Buffer);
     expect(Buffer.concat(chunks).equals(sent)).toBe(true);
     expect(new Set(used)).toEqual(new Set(['udp']));
+    expect(opened).toHaveBeenCalledTimes(2); // one at each end, however often that was told
   });
 });
