@@ -158,7 +158,8 @@ export class CircuitKeeper {
 
   /** Two that wait for one another at two relays must not both leave at once. */
   #patience(attempt: number): number {
-    if (this.#stoodAt === undefined || this.#freshTickets.length < 2) return PARTNER_TIMEOUT_MS;
+    const isFirst = this.#stoodAt === undefined && this.#options.keys.epoch === 0;
+    if (isFirst || this.#freshTickets.length < 2) return PARTNER_TIMEOUT_MS;
     return Math.min(PARTNER_TIMEOUT_MS, MEETING_MS * (attempt + 1) * (0.25 + 0.75 * Math.random()));
   }
 

@@ -13,7 +13,11 @@ import { ManualClock } from './manual-clock.ts';
 import { Middlebox } from '../relay/middlebox.ts';
 import { freshIdentity } from './meeting.ts';
 
-const keys = SessionKeys.first({ splitKeys: new Uint8Array(64).fill(1), hash: new Uint8Array(64).fill(2) });
+const firstKeys = SessionKeys.first({
+  splitKeys: new Uint8Array(64).fill(1),
+  hash: new Uint8Array(64).fill(2),
+});
+const laterKeys = firstKeys.next({ splitKeys: new Uint8Array(64).fill(3), hash: new Uint8Array(64) });
 
 /** A keeper whose rendezvous answers with no tickets as long as there is no relay, and what came of it. */
 function keeper() {
@@ -26,7 +30,7 @@ function keeper() {
     {
       identity: identity!,
       role: 'initiator',
-      keys,
+      keys: firstKeys,
       clock,
       link: () => undefined,
       serverTime: () => clock.now(),
@@ -80,7 +84,7 @@ it('a circuit that is cut off as soon as it is there is dialled more and more se
     const options = {
       identity,
       role,
-      keys,
+      keys: firstKeys,
       clock: systemClock,
       link: () => link,
       serverTime,
@@ -106,7 +110,10 @@ it('a circuit that is cut off as soon as it is there is dialled more and more se
  * The two ends of a circuit that two relays may carry; the second is reached through a middlebox by the initiator.
  * @param reaches whether an end gets to a relay, both by number; `reach.is` from then on
  */
-async function meetingAtTwoRelays(reaches: (end: number, relay: number) => boolean = () => true) {
+async function meetingAtTwoRelays(
+  reaches: (end: number, relay: number) => boolean = () => true,
+  keys = firstKeys,
+) {
   const deployments = [await TestDeployment.start(), await TestDeployment.start()];
   const relays = deployments.map(({ home }) => loadIdentity(join(home, 'rendezvous.key')));
   const box = await Middlebox.start(deployments[1]!.server.url, {});
@@ -158,5 +165,13 @@ it('two ends that wait for one another at two relays meet soon', { timeout: 30_0
   reach.is = (end, relay) => end === 0 || relay === 1 || ++failures > 1;
   for (const [path] of paths) path!.pipe.destroy();
   await expect.poll(circuits, { timeout: 9_000 }).toEqual([2, 2]);
+  await close();
+});
+
+it('two ends whose session goes on with new keys meet as soon, where the first leg of one met an older one', async () => {
+  let failures = 0;
+  const fails = (end: number, relay: number) => end === 1 && relay === 1 && failures++ === 0;
+  const { close, circuits } = await meetingAtTwoRelays((end, relay) => !fails(end, relay), laterKeys);
+  await expect.poll(circuits, { timeout: 9_000 }).toEqual([1, 1]);
   await close();
 });
