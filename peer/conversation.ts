@@ -70,9 +70,6 @@ export interface Resumed {
 /** Most circuits stand by then, where the relay is all that is allowed. */
 const CIRCUIT_MS = 1_000;
 
-/** How long a path may take to show that the peer is there after all. */
-const GONE_PING_MS = 4_000;
-
 /**
  * Everything around one session that keeps it reachable, for as long as it lives: where its paths come from, what the
  * two ends tell each other of their networks, and another handshake when all paths are lost.
@@ -210,11 +207,7 @@ export class Conversation {
   /** The rendezvous has evidence that the peer's process is gone; a path that answers knows better. */
   async peerGone(peer: PeerId, instance: Uint8Array): Promise<void> {
     if (peer !== this.session.peer || !equalBytes(instance, this.#correspondence.instance)) return;
-    const answered = await this.session.ping({ timeoutMs: GONE_PING_MS }).then(
-      () => true,
-      () => false,
-    );
-    if (!answered) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
+    if (!(await this.session.answers())) this.session.driver.destroy('PEER_LOST', 'the peer is gone');
   }
 
   /** The peer has no use for the session, or had given up before it heard of our answer; by a path it would have said so itself. */

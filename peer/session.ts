@@ -79,6 +79,8 @@ export interface SessionOptions {
 }
 
 const TRACE_LINES = 500;
+/** How long a path may take to show that the peer is there. */
+const ALIVE_PING_MS = 4_000;
 
 const ONLY_RELAY: Verdict = { code: 'NOT_ALLOWED', text: 'only the relay is allowed', obstacles: [] };
 
@@ -187,6 +189,14 @@ export class Session extends Emitter<SessionEvents> {
     const { timeout, timeoutMs = timeout, signal } = options;
     const { rttMs, path } = await this.driver.ping({ timeoutMs, signal });
     return { rttMs, path: this.#reports.get(path.id) ?? report(path, 'up', rttMs) };
+  }
+
+  /** @internal Whether the peer's process lives, as far as a path can tell. */
+  async answers(): Promise<boolean> {
+    return this.ping({ timeoutMs: ALIVE_PING_MS }).then(
+      () => true,
+      () => false,
+    );
   }
 
   /**

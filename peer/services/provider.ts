@@ -12,11 +12,10 @@ import {
   type Destination,
   type Exposure,
 } from '../exposure.ts';
-import type { ListenPermit, ListenRequest } from '../listen-permit.ts';
+import type { ListenPermit } from '../listen-permit.ts';
 import { Quota } from '../quota.ts';
 import type { Session } from '../session.ts';
-import type { Listening } from './forward.ts';
-import { listenFor } from './reverse.ts';
+import { ReverseListeners } from './reverse-listeners.ts';
 import { serveStream, type StreamRecord } from './serve.ts';
 
 /** One that throws, or rejects, resets the stream. */
@@ -42,7 +41,7 @@ export class ServiceProvider {
   pipe: (() => Duplex | undefined) | undefined;
   readonly #allowList: AllowList;
   readonly #record: (record: StreamRecord) => void;
-  readonly #listeners = new Quota(LIMITS.listenersPerPeer);
+  readonly #listeners = new ReverseListeners();
   /** In all its sessions together. */
   readonly #connections = new Quota(LIMITS.connectionsPerPeer);
   /** Each live stream that wasn't refused, and what it is allowed by. */
@@ -96,7 +95,7 @@ export class ServiceProvider {
       allow: () => this.#admit(served),
       handle: (name) => (this.#handlers.get(name) ?? this.#defaults.get(name))?.(stream, session),
       pipe: () => this.pipe?.(),
-      listen: (request) => this.#listen(request, stream, session),
+      listen: (request) => this.#listeners.listen(request, stream, session),
       record: (state, reason) => {
         if (state === 'refused') this.#forget(stream, served);
         this.#tell(stream, served, state, reason);
@@ -165,15 +164,5 @@ export class ServiceProvider {
     reason?: string,
   ): void {
     this.#record({ peer: session.peer, what: purposeText(purpose), state, reason, sent, received });
-  }
-
-  async #listen(request: ListenRequest, stream: SessionStream, session: Session): Promise<Listening> {
-    const { peer } = session;
-    if (!this.#listeners.take(peer)) {
-      const places = LIMITS.listenersPerPeer;
-      throw new SallyportError('LIMIT', `the other side listens for this peer in ${places} places already`);
-    }
-    stream.once('close', () => this.#listeners.giveBack(peer));
-    return listenFor(request, stream, session);
   }
 }

@@ -1,4 +1,4 @@
-import { SallyportError } from '../../src/core/errors.ts';
+import { asSallyportError, SallyportError } from '../../src/core/errors.ts';
 import { concat, utf8 } from '../../src/core/bytes.ts';
 import { printable } from '../../src/core/remote-failure.ts';
 import type { SessionStream } from '../../src/net/session-stream.ts';
@@ -60,19 +60,22 @@ export async function listenFor(
   const purpose = { for: 'accepted', listener: stream.id } as const;
   // What the peer can't dial, it tells its own user.
   const onError = () => {};
-  const listening =
+  const starting =
     request.transport === 'udp'
-      ? await startUdpForward(request, purpose, { opener: session, onError })
-      : await startForward(request, purpose, session, onError);
-  if (stream.destroyed) {
-    await listening.close();
-    return listening;
-  }
-  stream.once('close', () => void listening.close());
+      ? startUdpForward(request, purpose, { opener: session, onError })
+      : startForward(request, purpose, session, onError);
+  const listening = await starting.catch((thrown: unknown) => {
+    const { code, message } = asSallyportError(thrown);
+    throw new SallyportError(code, `the other side can't listen: ${message}`, { cause: thrown });
+  });
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= listening.close());
+  stream.once('close', () => void close());
+  if (stream.destroyed) void close();
   stream.on('end', () => stream.end()).resume();
   const words = utf8(listening.listen);
   stream.write(concat(Uint8Array.of(words.length), words));
-  return listening;
+  return { listen: listening.listen, close };
 }
 
 function readAnswer(bytes: Uint8Array): { value: string; length: number } | undefined {

@@ -268,6 +268,35 @@ describe.concurrent('the other peer', () => {
     }),
   );
 
+  it.for(['udp', 'tcp', 'relay'])(
+    'killed while it listened by %s has its port again when it comes back, and no second one of it while it lives',
+    stagedFor(async (stage, paths) => {
+      const { url } = await stage.rendezvous();
+      const { id, up } = await upPeer(stage, url, '--permit-listen', 'any');
+      const connect = (port: number) =>
+        stage.peer(
+          'alice',
+          'connect',
+          id,
+          '-R',
+          `${port}:127.0.0.1:1`,
+          '--paths',
+          paths,
+          '--rendezvous',
+          url,
+        );
+      const first = connect(0);
+      const { port } = await forwarded(first);
+      const { status, events } = await connect(port).ended;
+      expect(status).toBe(2);
+      const message = expect.stringContaining('the other side can') as string;
+      expect(events.at(-1)).toMatchObject({ event: 'error', code: 'PORT_IN_USE', message });
+      await first.stop('SIGKILL');
+      expect(await forwarded(connect(port))).toMatchObject({ port });
+      expect(up.events.filter(({ event }) => event === 'error')).toEqual([]);
+    }),
+  );
+
   it(
     'that is denied loses its live sessions within a second or so, whatever flows',
     staged(async (stage) => {

@@ -263,7 +263,7 @@ describe('-R', () => {
     await expect(ask('0.0.0.0:0:127.0.0.1:80')).rejects.toMatchObject({ code: 'NOT_AUTHORIZED' });
     await expect(ask(`${taken}:127.0.0.1:80`)).rejects.toMatchObject({
       code: 'PORT_IN_USE',
-      message: `port ${taken} on 127.0.0.1 is in use`,
+      message: `the other side can't listen: port ${taken} on 127.0.0.1 is in use`,
     });
     for (let count = 0; count < 16; count += 1) await ask('0:127.0.0.1:80');
     await expect(ask('0:127.0.0.1:80')).rejects.toMatchObject({ code: 'LIMIT' });
