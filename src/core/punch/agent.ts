@@ -306,7 +306,8 @@ export class PunchAgent implements Machine<PunchInput, PunchOutput> {
     if (open) return;
     const { technique } = this.#agenda.stageOf(transport) ?? { technique: 'local addresses' as const };
     const seen = transport === 'udp' ? this.#checks.describe() : this.#tcp.describe();
-    this.#trace(transport, technique, `no direct path: ${seen}`, now);
+    const isAllowed = this.#agenda.plan.unreachable[transport]?.code !== 'NOT_ALLOWED';
+    if (isAllowed) this.#trace(transport, technique, `no direct path: ${seen}`, now);
     const obstacle = this.#agenda.plan.unreachable[transport] ?? {
       code: 'NOT_THROUGH' as const,
       reason: `${technique} did not get through: ${seen}`,

@@ -4,6 +4,7 @@ import { earliest, type Instant } from '../machine.ts';
 import type { SessionRole } from '../session/keys.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
 import { Nomination } from './nomination.ts';
+import { NO_ADDRESS } from './obstacle.ts';
 import { CandidatePair, pairKey } from './pair.ts';
 import type { Technique } from './stage.ts';
 import type { PortProbes } from './port-probes.ts';
@@ -95,6 +96,7 @@ export class ConnectivityChecks implements PortProbes {
   /** What came back, for the trace. */
   describe(): string {
     const pairs = [...this.#pairs.values()];
+    if (pairs.length === 0) return NO_ADDRESS;
     const heard = pairs.filter((pair) => pair.heard).length;
     const valid = pairs.filter((pair) => pair.valid).length;
     const ports = this.#spray.sent > 0 ? ` (${this.#spray.sent} of them spread)` : '';

@@ -81,3 +81,6 @@ export const ONE_UNPREDICTABLE: Obstacle = {
     'one NAT uses another unpredictable port for each destination, and the other lets in only answers from ports that it sent to; that many TCP dials are made only where UDP is blocked',
   remedy: KEEP_ONE_PORT,
 };
+
+/** What a search came to that had nothing to search at, as where the other end's news did not get here. */
+export const NO_ADDRESS = 'no usable address of the other end came';

@@ -98,6 +98,10 @@ export class TcpOpening implements PortProbes {
     return this.#searchesFrom + this.#options.roundMs();
   }
 
+  get hasTargets(): boolean {
+    return this.#targets.all.length > 0 || this.dialed > 0;
+  }
+
   describe(): string {
     const failures = [...this.#failures].map(([code, count]) => `, ${count} × ${code}`);
     return `${this.dialed} dials${failures.join('')}`;

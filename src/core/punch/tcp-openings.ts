@@ -4,6 +4,7 @@ import { earliest, type Instant } from '../machine.ts';
 import type { ConnectionId, RemoteCandidate } from './events.ts';
 import type { PortProbes } from './port-probes.ts';
 import type { HeldPortUse } from './held-port.ts';
+import { NO_ADDRESS } from './obstacle.ts';
 import { TcpOpening, type TcpOpeningOptions } from './tcp-open.ts';
 
 /**
@@ -54,6 +55,7 @@ export class TcpOpenings implements PortProbes {
   }
 
   describe(): string {
+    if (this.#all.every(({ hasTargets }) => !hasTargets)) return NO_ADDRESS;
     const over6 = this.#of[6].dialed > 0 ? `; over IPv6 ${this.#of[6].describe()}` : '';
     return `${this.#of[4].describe()}${over6}`;
   }

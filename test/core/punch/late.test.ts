@@ -106,3 +106,18 @@ it('ends at a responder whose first answer came just before it met the peer over
   expect(outputs).toContainEqual(expect.objectContaining({ type: 'failed', transport: 'udp' }));
   expect(agent.deadline).toBeUndefined();
 });
+
+it('a search that heard of no address says so, instead of counting probes that nobody could send', () => {
+  const { done } = searching({ candidates: [] });
+  const reason = 'simultaneous probes did not get through: no usable address of the other end came';
+  expect(done.map(({ output }) => output)).toContainEqual({
+    type: 'failed',
+    transport: 'udp',
+    code: 'NOT_THROUGH',
+    reason,
+  });
+  const tcp = done.filter(({ output }) => output.type === 'trace' && output.transport === 'tcp');
+  expect(tcp.map(({ output }) => output)).not.toContainEqual(
+    expect.objectContaining({ text: expect.stringContaining('no direct path') as string }),
+  );
+});
