@@ -102,11 +102,15 @@ export async function startPeer(
 
 /** Tells of what may happen from the first registration on. */
 function tellOf(peer: Peer, reporter: Reporter): void {
+  let told: string | undefined;
   const registered = () => {
+    // Where connections race, or one takes the place of a silent one, it was registered all along.
+    if (peer.rendezvous === told) return;
+    told = peer.rendezvous;
     const words = `registered at ${peer.rendezvous}`;
     reporter.event('registered', { id: peer.id, rendezvous: peer.rendezvous }, words);
   };
-  peer.on('registered', registered);
+  peer.on('registered', registered).on('unregistered', () => (told = undefined));
   peer.on('successor', (from, to) =>
     reporter.event('successor', { peer: to, before: from }, `${from} is ${to} now, by its own word`),
   );
