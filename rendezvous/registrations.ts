@@ -86,7 +86,10 @@ export class Registrations {
   readonly #byUsername = new Map<string, Registration>();
   /** Listeners by their earlier ids; the first one that came with such an id counts. */
   readonly #successors = new Map<PeerId, Registration>();
-  readonly #names = new Map<string, { readonly id: PeerId; until: Instant }>();
+  readonly #relays = new Set<Registration>();
+  readonly #names = new Map<string, PeerId>();
+  /** Names whose listeners have left, the last of them at the end. */
+  readonly #reserved = new Map<string, { readonly id: PeerId; readonly until: Instant }>();
 
   /** @throws SallyportError `NOT_AUTHORIZED`, `ALREADY_REGISTERED`, `LIMIT` when `wanted` can't be let in at all */
   check(wanted: Registration, now: Instant): void {
@@ -115,8 +118,10 @@ export class Registrations {
     for (const { from } of registration.successions) {
       if (!this.#successors.has(from)) this.#successors.set(from, registration);
     }
+    if (registration.role === 'relay') this.#relays.add(registration);
     if (registration.role === 'listen' && registration.name !== undefined) {
-      this.#names.set(registration.name, { id: registration.id, until: Infinity });
+      this.#names.set(registration.name, registration.id);
+      this.#reserved.delete(registration.name);
     }
   }
 
@@ -130,9 +135,9 @@ export class Registrations {
     for (const { from } of registration.successions) {
       if (this.#successors.get(from) === registration) this.#successors.delete(from);
     }
-    if (registration.role !== 'listen' || registration.name === undefined) return;
-    const held = this.#names.get(registration.name);
-    if (held?.id === registration.id) held.until = now + LIMITS.registrationLeaseMs;
+    this.#relays.delete(registration);
+    const { role, name, id } = registration;
+    if (role === 'listen' && name !== undefined && this.#names.get(name) === id) this.#reserve(name, id, now);
   }
 
   get(key: string): Registration | undefined {
@@ -155,9 +160,7 @@ export class Registrations {
   /** Of each relay its newest registration. */
   relays(): Registration[] {
     const newest = new Map<PeerId, Registration>();
-    for (const registration of this.#byKey.values()) {
-      if (registration.role === 'relay') newest.set(registration.id, registration);
-    }
+    for (const registration of this.#relays) newest.set(registration.id, registration);
     return [...newest.values()];
   }
 
@@ -166,8 +169,8 @@ export class Registrations {
   }
 
   nameHolder(name: string, now: Instant): PeerId | undefined {
-    const held = this.#names.get(name);
-    return held && held.until > now ? held.id : undefined;
+    const reserved = this.#reserved.get(name);
+    return this.#names.get(name) ?? (reserved && reserved.until > now ? reserved.id : undefined);
   }
 
   all(): IterableIterator<Registration> {
@@ -175,9 +178,18 @@ export class Registrations {
   }
 
   forgetNames(now: Instant): void {
-    for (const [name, { until }] of this.#names) {
-      if (until <= now) this.#names.delete(name);
+    for (const [name, { until }] of this.#reserved) {
+      if (until > now) return;
+      this.#reserved.delete(name);
     }
+  }
+
+  #reserve(name: string, id: PeerId, now: Instant): void {
+    this.#names.delete(name);
+    this.#reserved.set(name, { id, until: now + LIMITS.registrationLeaseMs });
+    if (this.#reserved.size <= LIMITS.reservedNames) return;
+    const [oldest] = this.#reserved.keys();
+    this.#reserved.delete(oldest!);
   }
 }
 

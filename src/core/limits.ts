@@ -51,6 +51,8 @@ export const LIMITS = {
   messagesBurst: 1_000,
   registrations: 8_192,
   instancesPerPeer: 64,
+  /** Names whose listeners have left, each for one more lease. */
+  reservedNames: 8_192,
   /** With how many others an instance has introductions that a `gone` would have to reach. */
   contactsPerInstance: 256,
   /** Registrations that have ended and whose contacts may have to be told so. */

@@ -14,7 +14,7 @@ import { stoppablePipe } from './stoppable-pipe.ts';
 
 const limit = expect.objectContaining({ code: 'LIMIT' });
 
-function registration(n: number, id = n): Registration {
+function registration(n: number, id = n, name?: string): Registration {
   const [nonce, boot] = [bytes('nonce', 32), bytes('boot', 16)];
   const publicKey = bytes(`id ${id}`, 32);
   const instance = bytes(`instance ${n}`, 16);
@@ -22,7 +22,8 @@ function registration(n: number, id = n): Registration {
     t: 'hello' as const,
     version: 1,
     id: publicKey,
-    role: 'dial' as const,
+    role: name === undefined ? ('dial' as const) : ('listen' as const),
+    name,
     nonce,
     boot,
     instance,
@@ -45,6 +46,23 @@ describe('registrations', () => {
     expect(oneMore).toThrow(limit);
     expect(oneMore).toThrow(/processes are registered with this key/);
     expect(() => registrations.check(registration(LIMITS.instancesPerPeer, 1), 0)).not.toThrow();
+  });
+});
+
+describe('names', () => {
+  it(`are reserved for the last ${LIMITS.reservedNames} listeners that left`, () => {
+    const registrations = new Registrations();
+    const named = (n: number) => registration(n, n, `name-${n}`);
+    registrations.add(named(0));
+    for (let n = 1; n <= LIMITS.reservedNames + 1; n++) {
+      registrations.add(named(n));
+      registrations.remove(named(n), 0);
+    }
+    const holder = (n: number) => registrations.nameHolder(`name-${n}`, 0);
+    expect(holder(0)).toBe(named(0).id);
+    expect(holder(1)).toBeUndefined();
+    expect(holder(2)).toBe(named(2).id);
+    expect(holder(LIMITS.reservedNames + 1)).toBe(named(LIMITS.reservedNames + 1).id);
   });
 });
 
