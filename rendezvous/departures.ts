@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import type { PeerId } from '../src/core/identity.ts';
 import { LIMITS } from '../src/core/limits.ts';
 import type { Instant } from '../src/core/machine.ts';
 import type { Registration } from './registrations.ts';
@@ -34,6 +35,8 @@ export class Departures {
   /** Who exchanged an offer or answer with whom, by instance key, both ways. */
   readonly #contacts = new Map<string, Set<string>>();
   readonly #departures = new Map<string, Departure>();
+  /** Of those, the listeners, whose places others may take: by their ids. */
+  readonly #listeners = new Map<PeerId, Set<Departed>>();
   /** Of those that left last, the last of them at the end. */
   readonly #kept = new Map<string, Kept>();
 
@@ -48,8 +51,9 @@ export class Departures {
     this.#keep(registration);
     const departed = { id, idBytes, key, instance, boot, role };
     const due = now + (evidence ? RETURN_MS : LIMITS.resumeTimeoutMs);
-    this.#departures.delete(key); // and in again at the end, as the last to leave
+    this.#forget(key); // and in again at the end, as the last to leave
     this.#departures.set(key, { departed, due, evidence });
+    if (role === 'listen') this.#listeners.set(id, (this.#listeners.get(id) ?? new Set()).add(departed));
     if (this.#departures.size <= LIMITS.departures) return;
     const [oldest] = this.#departures.values();
     this.bury(oldest!.departed);
@@ -60,7 +64,7 @@ export class Departures {
     const contacts = this.#contacts.get(departed.key) ?? new Set();
     for (const contact of contacts) this.#contacts.get(contact)?.delete(departed.key);
     this.#contacts.delete(departed.key);
-    this.#departures.delete(departed.key);
+    this.#forget(departed.key);
     this.#kept.delete(departed.key);
     return { departed, contacts };
   }
@@ -68,12 +72,12 @@ export class Departures {
   /** What `arrived` proves about earlier departures: the same process is back, or a new one stands in its place. */
   arrive(arrived: Registration): Farewell[] {
     const farewells: Farewell[] = [];
-    for (const { departed } of this.#departures.values()) {
-      const same = departed.key === arrived.key;
-      const successor = departed.id === arrived.id && departed.role === 'listen' && arrived.role === 'listen';
-      if ((same || successor) && departed.boot !== arrived.boot) farewells.push(this.bury(departed));
+    const replaced = new Set(arrived.role === 'listen' ? this.#listeners.get(arrived.id) : []);
+    const same = this.#departures.get(arrived.key)?.departed;
+    for (const departed of same ? replaced.add(same) : replaced) {
+      if (departed.boot !== arrived.boot) farewells.push(this.bury(departed));
     }
-    this.#departures.delete(arrived.key);
+    this.#forget(arrived.key);
     this.#kept.delete(arrived.key);
     return farewells;
   }
@@ -105,6 +109,15 @@ export class Departures {
     if (this.#kept.size <= LIMITS.keptDepartures) return;
     const [oldest] = this.#kept.keys();
     this.#kept.delete(oldest!);
+  }
+
+  #forget(key: string): void {
+    const departed = this.#departures.get(key)?.departed;
+    if (!departed) return;
+    this.#departures.delete(key);
+    const listeners = this.#listeners.get(departed.id);
+    listeners?.delete(departed);
+    if (listeners?.size === 0) this.#listeners.delete(departed.id);
   }
 
   #addContact(of: string, contact: string): void {
