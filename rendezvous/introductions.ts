@@ -29,8 +29,8 @@ export interface IntroductionOptions {
 const OFFERS_PER_PAIR = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
 /** Once from all strangers, and once from all whom the callee has had to do with. */
 const OFFERS_PER_CALLEE = { perSecond: 20, burst: 2 * LIMITS.sessionsPerPeer };
-/** Of strangers at one address to one callee: ids cost nothing, and one host has any number of them. */
-const STRANGERS_PER_SOURCE = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
+/** Of those, from one address: ids cost nothing, and one host has any number of them; a callee that allows any has soon had to do with them. */
+const OFFERS_PER_SOURCE = { perSecond: 10, burst: LIMITS.sessionsPerPeer };
 /** Answers, refusals and trickled boxes from one peer, whatever instances it has, to an instance of another: four for each session at least. */
 const FORWARDED_PER_PAIR = { perSecond: 40, burst: 5 * LIMITS.sessionsPerPeer };
 /** Names, and offers to whom isn't there: nobody shall find out by trying who is. */
@@ -45,7 +45,7 @@ export class Introductions {
   readonly #tickets: TicketOffice;
   readonly #perPair = new RateLimiter(OFFERS_PER_PAIR);
   readonly #perCallee = new RateLimiter(OFFERS_PER_CALLEE);
-  readonly #perSource = new RateLimiter(STRANGERS_PER_SOURCE);
+  readonly #perSource = new RateLimiter(OFFERS_PER_SOURCE);
   readonly #forwarded = new RateLimiter(FORWARDED_PER_PAIR);
   readonly #lookups = new RateLimiter(LOOKUPS);
 
@@ -198,9 +198,9 @@ export class Introductions {
 
   /** Strangers, however many, leave room for those whom the callee knows; and those of one address, for those of others. */
   #hasRoom(callee: Registration, from: Registration, now: Instant): boolean {
-    if (callee.acquaintances.has(from.id)) return this.#perCallee.take(`${callee.id} acquaintances`, now);
+    const circle = `${callee.id} ${callee.acquaintances.has(from.id) ? 'acquaintances' : 'strangers'}`;
     const source = this.#options.sourceOf(from);
-    return this.#perSource.take(`${callee.id} ${source}`, now) && this.#perCallee.take(callee.id, now);
+    return this.#perSource.take(`${circle} ${source}`, now) && this.#perCallee.take(circle, now);
   }
 
   /** The very instance that a message names; nobody can bury another under messages. */

@@ -142,6 +142,22 @@ describe('introductions', () => {
     expect(eve.errors).toEqual(['RATE_LIMITED']);
   });
 
+  it('leave room for whom the callee knows, however many at another address it has answered', () => {
+    const world = new RegistryWorld();
+    const bob = new TestNode(world, 'bob').register();
+    const alice = new TestNode(world, 'alice', { address: '203.0.113.9' }).register();
+    bob.answer(alice, alice.offer(bob));
+    const address = '198.51.100.1';
+    const guests = Array.from({ length: 200 }, (_, n) =>
+      new TestNode(world, `eve ${n}`, { role: 'dial', address }).register(),
+    );
+    for (const guest of guests) bob.answer(guest, bytes('session', 16));
+    for (const guest of guests) guest.offer(bob);
+    alice.offer(bob, 'again');
+    expect(alice.errors).toEqual([]);
+    expect(guests.filter(({ errors }) => errors.length === 0)).toHaveLength(64);
+  });
+
   it('carry some hundred messages at once from one peer to an instance of another, then forty a second', () => {
     const world = new RegistryWorld();
     const bob = new TestNode(world, 'bob').register();
