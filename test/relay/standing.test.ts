@@ -122,7 +122,7 @@ describe('the way to a relay', () => {
       });
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
-    deployment.onClose(() => server.close());
+    deployment.onClose(() => void server.close());
     const link = deployment.link(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     await link.warm();
     await sleep(500); // its first ping is answered

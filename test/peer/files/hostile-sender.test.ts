@@ -242,14 +242,15 @@ it('has two files of one name in one part, also where it waits for nothing', asy
 it('has two files in one part, one after the other, where their names are one to some file systems', async () => {
   const folder = await TargetFolder.open(there);
   const done: string[] = [];
-  const { makePart, finish } = folder;
+  const makePart = folder.makePart.bind(folder);
+  const finish = folder.finish.bind(folder);
   vi.spyOn(folder, 'makePart').mockImplementation((place, mode) => {
     done.push(`make ${place.text}`);
-    return makePart.call(folder, place, mode);
+    return makePart(place, mode);
   });
   vi.spyOn(folder, 'finish').mockImplementation(async (place) => {
     await sleep(100);
-    await finish.call(folder, place);
+    await finish(place);
     done.push(`finish ${place.text}`);
   });
   receiveInto(folder);
@@ -267,11 +268,11 @@ it('has two files in one part, one after the other, where their names are one to
 
 it('has no more pieces of a file taken than are written soon, however small it cuts them', async () => {
   const folder = await TargetFolder.open(there);
-  const { makePart } = folder;
+  const makePart = folder.makePart.bind(folder);
   const isReady = deferred<void>();
   vi.spyOn(folder, 'makePart').mockImplementation(async (place, mode) => {
     await isReady.promise;
-    return makePart.call(folder, place, mode);
+    return makePart(place, mode);
   });
   receiveInto(folder);
   const { stream, say } = await sender();
