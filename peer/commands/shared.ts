@@ -104,10 +104,9 @@ export async function startPeer(
 function tellOf(peer: Peer, reporter: Reporter): void {
   let told: string | undefined;
   const registered = () => {
-    // Where connections race, or one takes the place of a silent one, it was registered all along.
-    if (peer.rendezvous === told) return;
+    // Where connections race, or one takes the place of a silent one, it was registered all along: no news to a person.
+    const words = peer.rendezvous === told ? undefined : `registered at ${peer.rendezvous}`;
     told = peer.rendezvous;
-    const words = `registered at ${peer.rendezvous}`;
     reporter.event('registered', { id: peer.id, rendezvous: peer.rendezvous }, words);
   };
   peer.on('registered', registered).on('unregistered', () => (told = undefined));
