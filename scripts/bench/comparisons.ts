@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import type { Contender, Exercise } from './contender.ts';
 
 export interface Comparison {
@@ -32,6 +33,7 @@ export const ours = (variant: string): Contender => ({
 export const TLS: Contender = { name: 'node:tls', module: 'contenders/tls.mjs' };
 export const PLAIN_TCP: Contender = { name: 'node:net', module: 'contenders/tcp.mjs' };
 export const HYPERDHT: Contender = { name: 'hyperdht', module: 'peers/hyperdht.mjs', middle: true };
+const AWAKE_TCP: Contender = { name: 'node:net, awake', module: 'contenders/tcp.mjs', variant: 'awake' };
 const HYPERDHT_RELAYED: Contender = {
   name: 'hyperdht, relayed',
   module: 'peers/hyperdht-relay.mjs',
@@ -86,10 +88,17 @@ export const COMPARISONS: readonly Comparison[] = [
   },
   {
     name: 'ping-tcp',
-    about: 'one byte to and fro on an open stream of a session on a direct TCP path',
+    about:
+      'one byte to and fro on an open stream of a session on a direct TCP path; bare TCP between two processes that never sleep shows what the machine itself does to the slowest',
     exercise: 'ping',
     ours: ours('tcp'),
-    theirs: [{ contender: HYPERDHT, target: 1 }, { contender: TLS }, { contender: libp2p }],
+    theirs: [
+      { contender: HYPERDHT, target: 1 },
+      { contender: TLS },
+      { contender: libp2p },
+      // On one core they would keep each other from answering.
+      ...(availableParallelism() > 1 ? [{ contender: AWAKE_TCP }] : []),
+    ],
   },
   {
     name: 'ping-udp',

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { availableParallelism } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { notWanted, SallyportError, type ErrorCode } from '../core/errors.ts';
 import { remoteFailure } from '../core/remote-failure.ts';
@@ -73,7 +74,8 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     consumed: (stream, bytes) => this.#driver.handleSoon({ type: 'consumed', stream, bytes }),
     forget: (stream) => this.#streams.delete(stream),
   };
-  readonly #busyPolling = new BusyPolling();
+  /** On one core whoever is awake keeps the other end from answering. */
+  readonly #busyPolling = availableParallelism() > 1 ? new BusyPolling() : undefined;
   #nextPathId: PathId = 1;
   #nextPing = 1;
   #end: SessionEnd | undefined;
@@ -139,7 +141,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
     const [kernelPaced, driver] = [info.kind === 'tcp' || info.kind === 'relay-h1', this.#driver];
     const events = {
       bytes: (bytes: Uint8Array) => {
-        this.#busyPolling.received(bytes.length, performance.now());
+        this.#busyPolling?.received(bytes.length, performance.now());
         const input = { type: 'path-bytes', path: id, bytes } as const;
         if (kernelPaced && bytes.length > FEW_BYTES) driver.handleThisTurn(input);
         else driver.handleSoon(input);
@@ -286,7 +288,7 @@ export class SessionDriver extends EventEmitter<SessionEvents> {
 
   #transmit(path: PathId, chunks: readonly Uint8Array[], bytes: number): void {
     this.#paths.get(path)?.carrier.transmit(chunks, bytes);
-    const awake = this.#busyPolling.sent(bytes, performance.now());
+    const awake = this.#busyPolling?.sent(bytes, performance.now());
     if (awake !== undefined) stayAwake(awake);
   }
 

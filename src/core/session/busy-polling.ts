@@ -5,9 +5,9 @@ import type { Instant } from '../machine.ts';
  * processes that fall asleep and are woken: 75 of 100 µs over loopback. Whoever looks for the answer until it is there saves that, and
  * the processor time that it costs; whoever looks in vain takes a core from others.
  *
- * So only in the middle of a rapid exchange and while it pays, and for one answer hardly longer than it took asleep: as with ski
- * rental, what is lost is at most what could have been saved. KVM polls before it halts a processor by the same reasoning (Linux,
- * Documentation/virt/kvm/halt-polling.rst).
+ * So only in the middle of a rapid exchange and while it pays, and for one answer a few times as long as it took asleep: as with ski
+ * rental, what is lost is at most so many times what could have been saved. KVM polls before it halts a processor by the same
+ * reasoning (Linux, Documentation/virt/kvm/halt-polling.rst).
  *
  *     asleep ── so many quick answers, few slow ──▶ awake ── a long message ───────────────────────────────▶ asleep
  *                                                     └───── in vain too often, or no quicker than asleep ─▶ asleep, the longer the
@@ -73,7 +73,7 @@ export class BusyPolling {
     if (wait > this.#patienceMs) this.#credit -= VAIN;
     if (this.#credit < 0) return this.#giveUp();
     // One that stood still for a moment, as for collecting garbage, shall not decide.
-    this.#waits.add(Math.min(wait, 2 * this.#patienceMs));
+    this.#waits.add(Math.min(wait, STOOD_STILL * this.#asleepMs));
     if (this.#waits.count < VERDICT) return;
     this.#paid = this.#waits.mean < this.#asleepMs * WORTH_IT;
     this.#waits.clear();
@@ -121,8 +121,13 @@ const RAPID = 8;
 const AGAIN = 2;
 /** A slow one takes away so many. */
 const SLOW = 4;
-/** So many times as long as an answer took asleep. */
-const PATIENCE = 1.25;
+/**
+ * So many times as long as an answer took asleep. A core of a virtual machine stands still for about that long some hundred times a
+ * second; whoever falls asleep then has the exchange stand still for longer, and the other end fall asleep as well.
+ */
+const PATIENCE = 4;
+/** Whatever takes longer than so many times that stood still. */
+const STOOD_STILL = 2.5;
 /** So many answers win back one wait in vain. */
 const VAIN = 6;
 /** Three waits in vain in a row end it. */
@@ -131,7 +136,7 @@ const MOST_CREDIT = 2 * VAIN + 3;
 const VERDICT = 64;
 /** It does if they take at most this part of the time. */
 const WORTH_IT = 0.95;
-/** Three waits in vain among so many answers are next to nothing. */
-const MOST_WANTED = 256;
+/** Three waits in vain among so many answers are next to nothing, and fewer than the slowest of a hundred. */
+const MOST_WANTED = 1024;
 /** More than this is bulk, which comes in TLS records of 16 KiB, and in which nobody waits for a single message. */
 export const FEW_BYTES = 4096;
