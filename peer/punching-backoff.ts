@@ -1,4 +1,4 @@
-import type { SessionRole } from '../src/core/session/keys.ts';
+import type { SessionRole } from '../src/core/session/role.ts';
 import type { Clock } from '../src/net/clock.ts';
 
 /** After the first round that failed, the second, and so on; the last one again and again. */

@@ -16,7 +16,8 @@ import type { PathEvent, PathId, PathInfo, PathKind, SessionEnd } from '../src/c
 import { PROCESS_SEND_BUDGET, PROCESS_WINDOW_BUDGET } from '../src/core/session/limits.ts';
 import { SendBudget } from '../src/core/session/send-budget.ts';
 import { WindowBudget } from '../src/core/session/window.ts';
-import { otherRole, type SessionKeys, type SessionRole } from '../src/core/session/keys.ts';
+import type { SessionKeys } from '../src/core/session/keys.ts';
+import { otherRole, type SessionRole } from '../src/core/session/role.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { deferred } from '../src/net/deferred.ts';
 import { Emitter } from '../src/net/emitter.ts';

@@ -7,7 +7,8 @@ import {
   type Update,
   type UpdateFields,
 } from '../src/core/session/introduction.ts';
-import { otherRole, type Opener, type Sealer, type SessionKeys } from '../src/core/session/keys.ts';
+import type { Opener, Sealer, SessionKeys } from '../src/core/session/keys.ts';
+import { otherRole } from '../src/core/session/role.ts';
 import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import type { SessionStream } from '../src/net/session-stream.ts';

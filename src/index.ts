@@ -46,7 +46,7 @@ export type { Stage, Technique } from './core/punch/stage.ts';
 export type { Verdict } from './core/punch/verdict.ts';
 export type { PathChoice, PathRequest } from './core/punch/situation.ts';
 export type { CircuitKind, PathKind, SessionEnd, StreamId } from './core/session/events.ts';
-export type { SessionRole } from './core/session/keys.ts';
+export type { SessionRole } from './core/session/role.ts';
 export type { TlsOptions } from './net/tls-files.ts';
 export { RelayServer as Relay } from '../relay/server.ts';
 export type { RelayEvents, RelayOptions } from '../relay/server.ts';

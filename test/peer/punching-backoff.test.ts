@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { PunchingBackoff } from '../../peer/punching-backoff.ts';
-import type { SessionRole } from '../../src/core/session/keys.ts';
+import type { SessionRole } from '../../src/core/session/role.ts';
 import { ManualClock } from './manual-clock.ts';
 
 function begin(role: SessionRole = 'initiator') {

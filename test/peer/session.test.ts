@@ -6,7 +6,8 @@ import { Session } from '../../peer/session.ts';
 import type { MessagePort } from '../../peer/session-datagrams.ts';
 import { identityFromSeed } from '../../src/core/identity.ts';
 import { LIMITS } from '../../src/core/limits.ts';
-import { SessionKeys, type SessionRole } from '../../src/core/session/keys.ts';
+import { SessionKeys } from '../../src/core/session/keys.ts';
+import type { SessionRole } from '../../src/core/session/role.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import { memoryPair } from '../net/pipes.ts';
 

@@ -5,7 +5,8 @@ import { SallyportError } from '../../src/core/errors.ts';
 import { identityFromSeed } from '../../src/core/identity.ts';
 import type { ToRendezvous } from '../../src/core/protocol/rendezvous.ts';
 import type { Round, Update } from '../../src/core/session/introduction.ts';
-import { SessionKeys, type SessionRole } from '../../src/core/session/keys.ts';
+import { SessionKeys } from '../../src/core/session/keys.ts';
+import type { SessionRole } from '../../src/core/session/role.ts';
 import { systemClock } from '../../src/net/clock.ts';
 import { memoryPair } from '../net/pipes.ts';
 

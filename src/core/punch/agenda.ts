@@ -1,6 +1,6 @@
 import type { Family } from '../address.ts';
 import { UNMEASURED, type NatProfile } from '../nat/behavior.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { Transport } from './candidate.ts';
 import { plan, type Plan } from './plan.ts';
 import type { Stage } from './stage.ts';

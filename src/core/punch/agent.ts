@@ -3,7 +3,7 @@ import type { Family } from '../address.ts';
 import { familyOf, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { LIMITS } from '../limits.ts';
 import { earliest, type Instant, type Machine } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import { Agenda } from './agenda.ts';
 import type { Candidate, Transport } from './candidate.ts';
 import { ConnectivityChecks } from './checks.ts';

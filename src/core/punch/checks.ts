@@ -1,7 +1,7 @@
 import { scopeOf, type Family } from '../address.ts';
 import { familyOf, formatEndpoint, sameEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { PunchOutput, RemoteCandidate } from './events.ts';
 import { Nomination } from './nomination.ts';
 import { NO_ADDRESS } from './obstacle.ts';

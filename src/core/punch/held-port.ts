@@ -1,6 +1,6 @@
 import type { Family } from '../address.ts';
 import type { Instant } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { PunchOutput } from './events.ts';
 import type { TcpTarget } from './tcp-targets.ts';
 import { Turns } from './turns.ts';

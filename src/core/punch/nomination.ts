@@ -1,5 +1,5 @@
 import type { Instant } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import { comparePairs, type CandidatePair } from './pair.ts';
 
 /** A better pair than the first valid one may still answer for this long after T0. */

@@ -1,5 +1,5 @@
 import type { TransportProfile } from '../nat/behavior.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { Transport } from './candidate.ts';
 import type { Stage } from './stage.ts';
 import { PORTS } from './port-order.ts';

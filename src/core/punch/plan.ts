@@ -1,5 +1,5 @@
 import type { Family } from '../address.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { TransportProfile } from '../nat/behavior.ts';
 import type { Transport } from './candidate.ts';
 import { BLOCKED, NO_COMMON_FAMILY, NO_HAIRPIN, NOT_ALLOWED, type Obstacle } from './obstacle.ts';

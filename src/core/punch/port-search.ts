@@ -1,6 +1,6 @@
 import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
-import { otherRole, type SessionRole } from '../session/keys.ts';
+import { otherRole, type SessionRole } from '../session/role.ts';
 import { Birthday } from './birthday.ts';
 import type { Transport } from './candidate.ts';
 import type { PortSample, PunchOutput } from './events.ts';

@@ -1,4 +1,4 @@
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { Transport } from './candidate.ts';
 import type { BirthdaySize } from './schedule.ts';
 

@@ -1,6 +1,6 @@
 import type { Endpoint } from '../endpoint.ts';
 import type { Instant } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 import type { ConnectionId } from './events.ts';
 import type { Technique } from './stage.ts';
 

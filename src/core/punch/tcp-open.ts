@@ -1,6 +1,6 @@
 import { formatEndpoint, type Endpoint } from '../endpoint.ts';
 import { earliest, type Instant } from '../machine.ts';
-import { otherRole, type SessionRole } from '../session/keys.ts';
+import { otherRole, type SessionRole } from '../session/role.ts';
 import type { ConnectionId, RemoteCandidate } from './events.ts';
 import { HeldPort, type HeldPortOptions, type HeldPortUse } from './held-port.ts';
 import type { Technique } from './stage.ts';

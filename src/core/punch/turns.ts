@@ -1,5 +1,5 @@
 import type { Instant } from '../machine.ts';
-import type { SessionRole } from '../session/keys.ts';
+import type { SessionRole } from '../session/role.ts';
 
 /*
  * Slots of the shared grid, in turn: both dial; then one end listens where it has dialled before while the other

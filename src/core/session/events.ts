@@ -4,7 +4,6 @@ import type { ErrorCode } from '../errors.ts';
 export type PathId = number;
 /** Odd for streams that the session's initiator opened, even for the responder's; 0 is the session itself. */
 export type StreamId = number;
-export type SessionRole = 'initiator' | 'responder';
 
 /** What carries a leg of a relay circuit, in the order of preference: the sooner, the less it costs. */
 export const CIRCUIT_KINDS = ['relay-h1', 'relay-h2', 'relay-ws'] as const;

@@ -1,6 +1,7 @@
 import assert from 'node:assert';
 import type { Instant } from '../machine.ts';
-import type { PathInfo, SessionOutput, SessionRole } from './events.ts';
+import type { PathInfo, SessionOutput } from './events.ts';
+import type { SessionRole } from './role.ts';
 import type { Farewell } from './farewell.ts';
 import { encodeHeader, FrameType, isReliable, protocolError, type FrameHeader } from './frame.ts';
 import type { SessionLimits } from './limits.ts';

@@ -2,12 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { base64url, concat, uint64 } from '../bytes.ts';
 import { SallyportError } from '../errors.ts';
 import type { HandshakeResult } from './handshake.ts';
-
-export type SessionRole = 'initiator' | 'responder';
-
-export function otherRole(role: SessionRole): SessionRole {
-  return role === 'initiator' ? 'responder' : 'initiator';
-}
+import { otherRole, type SessionRole } from './role.ts';
 
 /** What one end of one path needs to attach it (docs/protocol.md, "Attaching a path"). */
 export interface PathKeys {

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../errors.ts';
-import type { SessionRole } from './events.ts';
+import type { SessionRole } from './role.ts';
 import {
   MAX_MESSAGE_BYTES,
   protocolError,

@@ -3,15 +3,8 @@ import { SallyportError, type ErrorCode } from '../errors.ts';
 import type { Instant, Machine } from '../machine.ts';
 import { Batch } from './batch.ts';
 import { DatagramQueue } from './datagram-queue.ts';
-import type {
-  PathId,
-  PathInfo,
-  SessionEnd,
-  SessionInput,
-  SessionOutput,
-  SessionRole,
-  StreamId,
-} from './events.ts';
+import type { PathId, PathInfo, SessionEnd, SessionInput, SessionOutput, StreamId } from './events.ts';
+import type { SessionRole } from './role.ts';
 import { Farewell } from './farewell.ts';
 import { Fifo } from './fifo.ts';
 import { encodeHeader, FrameType } from './frame.ts';

@@ -3,7 +3,7 @@ import { UNMEASURED, type NatProfile, type TransportProfile } from '../../../src
 import { Agenda } from '../../../src/core/punch/agenda.ts';
 import type { FirstSyn } from '../../../src/core/punch/held-port.ts';
 import type { PathChoice } from '../../../src/core/punch/situation.ts';
-import type { SessionRole } from '../../../src/core/session/keys.ts';
+import type { SessionRole } from '../../../src/core/session/role.ts';
 
 const measured: TransportProfile = { ...UNMEASURED, reachable: true, provisional: false };
 const of = (transport: TransportProfile): NatProfile => ({ version: 1, udp: transport, tcp: transport });

@@ -5,7 +5,7 @@ import { PunchAgent } from '../../../src/core/punch/agent.ts';
 import type { Transport } from '../../../src/core/punch/candidate.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
 import { FloodBudget } from '../../../src/core/punch/flood-budget.ts';
-import type { SessionRole } from '../../../src/core/session/keys.ts';
+import type { SessionRole } from '../../../src/core/session/role.ts';
 
 const apd = 'address-and-port-dependent';
 const easy = { mapping: 'endpoint-independent', filtering: apd } as const;

@@ -1,5 +1,5 @@
 import { utf8 } from '../../../src/core/bytes.ts';
-import type { SessionRole } from '../../../src/core/session/keys.ts';
+import type { SessionRole } from '../../../src/core/session/role.ts';
 import type { TcpConnection } from '../../sim/tcp-connection.ts';
 
 /**

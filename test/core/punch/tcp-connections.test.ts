@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { TcpConnections } from '../../../src/core/punch/tcp-connections.ts';
-import type { SessionRole } from '../../../src/core/session/keys.ts';
+import type { SessionRole } from '../../../src/core/session/role.ts';
 
 const endpoint = { address: '192.0.2.1', port: 1 };
 

@@ -4,7 +4,7 @@ import { ProbeBudget } from '../../../src/core/punch/probe-budget.ts';
 import type { FirstSyn } from '../../../src/core/punch/held-port.ts';
 import { TcpOpening } from '../../../src/core/punch/tcp-open.ts';
 import type { PunchOutput } from '../../../src/core/punch/events.ts';
-import type { SessionRole } from '../../../src/core/session/keys.ts';
+import type { SessionRole } from '../../../src/core/session/role.ts';
 import { traverse } from './traversal.ts';
 
 type TcpBehavior = NatBehavior['tcp'];

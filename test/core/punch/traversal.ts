@@ -5,7 +5,7 @@ import { PunchAgent } from '../../../src/core/punch/agent.ts';
 import type { Candidate } from '../../../src/core/punch/candidate.ts';
 import type { PunchInput, PunchOutput, RemoteCandidate } from '../../../src/core/punch/events.ts';
 import type { PathChoice } from '../../../src/core/punch/situation.ts';
-import { otherRole, type SessionRole } from '../../../src/core/session/keys.ts';
+import { otherRole, type SessionRole } from '../../../src/core/session/role.ts';
 import { decodeStun, encodeStun } from '../../../src/core/stun/message.ts';
 import { drive, type Driven } from '../../sim/drive.ts';
 import type { Host } from '../../sim/host.ts';
