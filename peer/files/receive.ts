@@ -112,8 +112,9 @@ class Receiving {
         if (this.#current !== message.index) return; // turned down meanwhile
         return this.#endCurrent((file) => this.#finish(file, message.sha256));
       case 'skip':
-        if (this.#current !== message.index) return this.#forget(message.index);
-        return this.#endCurrent(() => this.#giveUp(message.index));
+        if (this.#current === message.index) return this.#endCurrent(() => this.#giveUp(message.index));
+        if (this.#growing.has(message.index)) return; // it has ended, and closes and names itself
+        return this.#forget(message.index);
       case 'finish':
         this.#assertBetweenFiles();
         await this.#until(() => this.#growing.size + this.#comparing.size === 0);

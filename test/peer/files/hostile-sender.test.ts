@@ -10,6 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -304,6 +305,32 @@ it('can not give a file the number of one that is being compared', async () => {
   await sleep(200);
   isCompared.resolve();
   await expect.poll(() => ends).toEqual(['PROTOCOL_ERROR']);
+});
+
+it('leaves no file open that it skips once that has ended', async () => {
+  const folder = await TargetFolder.open(there);
+  const makePart = folder.makePart.bind(folder);
+  const opened: FileHandle[] = [];
+  vi.spyOn(folder, 'makePart').mockImplementation(async (place, mode) => {
+    const file = await makePart(place, mode);
+    opened.push(file);
+    return file;
+  });
+  receiveInto(folder);
+  const { stream, say } = await sender();
+  const indices = Array.from({ length: 100 }, (_, index) => index);
+  await say(indices.length, ...indices.map((index) => entry(index, [`${index}`], 'file', 4)));
+  const sent = indices.flatMap((index) => [
+    messageFrame({ t: 'start', index, offset: 0 }),
+    concat(bytesHeader(4), utf8('once')),
+    messageFrame({ t: 'end', index, sha256: sha256('once') }),
+    messageFrame({ t: 'skip', index }),
+  ]);
+  stream.write(concat(...sent));
+  await say(1, { t: 'finish' });
+  const isOpen = ({ fd }: FileHandle) => fd !== -1;
+  await expect.poll(() => [opened.length, opened.filter(isOpen).length]).toEqual([indices.length, 0]);
+  stream.destroy();
 });
 
 it('may name what is refused while a file grows, which goes on', async () => {
