@@ -99,7 +99,7 @@ export class Introductions {
     if (signal?.aborted) throw notWanted();
     if (!kinds.includes('relay')) {
       // Only who is registered learns of its mapping.
-      await deployment.whenRegistered();
+      if (!deployment.registered) await deployment.whenRegistered();
       await network.mapped(Math.max(LEAST_MAPPING_MS, MAPPING_ROUND_TRIPS * deployment.roundTripMs));
     }
     const { session, told, handshake, answer, leg, read } = await this.#introduce(to, terms, signal);

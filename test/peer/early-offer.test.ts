@@ -12,7 +12,7 @@ let rendezvous: Rendezvous;
 let bob: Peer;
 
 /** What a connection to the rendezvous meets once the node has answered the challenge. */
-type Obstacle = 'none' | 'answers-wait' | 'nothing-passes';
+type Obstacle = 'none' | 'answers-wait' | 'nothing-passes' | 'cut';
 
 /** A way to the rendezvous, on which one thing after another stands before each registration. */
 class Gate {
@@ -53,6 +53,7 @@ class Gate {
     near.on('data', (chunk: Buffer) => {
       if (chunk.includes('GET /v1/signal')) obstacle = this.#obstacles.shift() ?? 'none';
       isAnswered ||= isChallenged;
+      if (isAnswered && obstacle === 'cut') near.destroy();
       if (!isAnswered || obstacle !== 'nothing-passes') far.write(chunk);
     });
     far.on('data', (chunk: Buffer) => {
@@ -115,6 +116,13 @@ describe('an offer before its maker is registered', { timeout: 30_000 }, () => {
     await expect(alice.whenRegistered()).rejects.toMatchObject({ code: 'TOKEN_INVALID' });
     await Promise.all([expect(connecting).rejects.toThrow(), alice.close()]);
     expect(bob.sessions).toEqual([]);
+  });
+
+  it('is made without a relay also by a peer that was registered at a later attempt', async () => {
+    const alice = await open(await Gate.with('cut'));
+    await expect(alice.whenRegistered()).rejects.toMatchObject({ code: 'RENDEZVOUS_UNREACHABLE' });
+    await expect.poll(() => alice.registered, { timeout: 10_000 }).toBe(true);
+    expect((await alice.connect(bob.id, { paths: ['udp', 'tcp'] })).peer).toBe(bob.id);
   });
 
   it('waits where it needs what only a registered peer is told: its mapping', async () => {
