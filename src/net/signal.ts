@@ -88,6 +88,8 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
   #channel: MessageChannel | undefined;
   /** Before the first registration: what a dialler sends by this needn't wait for it. A listener may have to wait for a rival. */
   #asked: Asked | undefined;
+  /** There was such a one, which may have broken off: who sent something by it does so again only where another is registered. */
+  #hasAsked = false;
   readonly #messages: PacedMessages;
   #grant: Grant | undefined;
   #deployment: PeerId | undefined;
@@ -227,8 +229,9 @@ export class SignalConnection extends EventEmitter<SignalEvents> {
 
   #register(attempting: Attempting): Promise<Registered> {
     const onAsked = (asked: Asked) => {
-      const isFirst = !this.#grant && !this.#asked;
+      const isFirst = !this.#grant && !this.#hasAsked;
       if (!isFirst || this.#registrant.role !== 'dial' || this.#deployment === undefined) return;
+      this.#hasAsked = true;
       this.#asked = asked;
       this.emit('asked');
     };

@@ -110,6 +110,13 @@ describe('an offer before its maker is registered', { timeout: 30_000 }, () => {
     expect((await connecting).peer).toBe(bob.id);
   });
 
+  it('is made anew where it left by a connection that broke off before any was registered', async () => {
+    const alice = await open(await Gate.with('cut'));
+    const connecting = alice.connect(bob.id, { paths: ['relay'] });
+    await expect(alice.whenRegistered()).rejects.toMatchObject({ code: 'RENDEZVOUS_UNREACHABLE' });
+    expect((await connecting).peer).toBe(bob.id);
+  });
+
   it('comes to nothing where its maker isn’t admitted', async () => {
     const alice = await open(await Gate.with(), 'dial', 'another');
     const connecting = alice.connect(bob.id);
