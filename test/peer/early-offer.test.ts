@@ -14,6 +14,9 @@ let bob: Peer;
 /** What a connection to the rendezvous meets once the node has answered the challenge. */
 type Obstacle = 'none' | 'answers-wait' | 'nothing-passes' | 'cut';
 
+/** By then it has asked for its registration, and offered. */
+const CUT_MS = 100;
+
 /** A way to the rendezvous, on which one thing after another stands before each registration. */
 class Gate {
   readonly #obstacles: Obstacle[];
@@ -53,7 +56,7 @@ class Gate {
     near.on('data', (chunk: Buffer) => {
       if (chunk.includes('GET /v1/signal')) obstacle = this.#obstacles.shift() ?? 'none';
       isAnswered ||= isChallenged;
-      if (isAnswered && obstacle === 'cut') near.destroy();
+      if (isAnswered && obstacle === 'cut') return void setTimeout(() => near.destroy(), CUT_MS);
       if (!isAnswered || obstacle !== 'nothing-passes') far.write(chunk);
     });
     far.on('data', (chunk: Buffer) => {
