@@ -117,12 +117,12 @@ export class StunServer {
   }
 
   #seat(row: number, index: number, host: string): Seat {
-    const onDatagram = (bytes: Uint8Array, from: Endpoint): void => {
+    const onDatagram = (bytes: Uint8Array, from: Endpoint, on: string | undefined): void => {
       const arrival = { transport: 'udp', from, on: this.#local(row, index) } as const;
       const reply = this.#responder.respond(bytes, arrival, this.#now());
       if (!reply) return;
       const { address, port } = reply.change;
-      this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, reply.to);
+      this.#seats[address ? 1 - row : row]?.[port ? 1 - index : index]?.udp.send(reply.bytes, reply.to, on);
     };
     const tcp = new StunTcpPort({
       respond: (bytes, from) => {
