@@ -54,7 +54,7 @@ async function resolveName({ name, acceptName, deployment, settings, signal }: N
   if (named === undefined) {
     throw new SallyportError('PEER_OFFLINE', `nobody is registered as ${JSON.stringify(name)}`, {
       hint: looksLikeId(name)
-        ? `an id has 52 characters, this has ${name.length}: copy it whole`
+        ? idMistake(name)
         : 'check the name, and that `peer up` runs there with it as --name, at the same rendezvous',
     });
   }
@@ -70,6 +70,11 @@ async function resolveName({ name, acceptName, deployment, settings, signal }: N
 /** An id of which some characters were lost or doubled on the way can still be a name. */
 function looksLikeId(name: string): boolean {
   return name.length > 40 && /^[a-z2-7]+$/.test(name);
+}
+
+function idMistake({ length }: string): string {
+  if (length === 52) return 'check the id for a typing error';
+  return `an id has 52 characters, this has ${length}: copy it whole`;
 }
 
 /** Who gave this peer's own id where another one's is meant. */

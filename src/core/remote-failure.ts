@@ -23,7 +23,8 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   TOKEN_INVALID: TAKE_JOIN_URL,
   NOT_AUTHORIZED:
     'there: `peer allow` with this id, and `peer up --expose host:port` or `--expose /path` (for -R `--permit-listen port`) for what it may reach',
-  ALREADY_REGISTERED: 'stop the other one, or give this one a --name or a key (--home) of its own',
+  ALREADY_REGISTERED:
+    'stop the other one, or give this one a key of its own with --home; where it is the name that is taken, another --name',
   PEER_OFFLINE: 'check the id, and that `peer up` runs there with the same rendezvous',
   RATE_LIMITED: 'wait a little and try again',
   VERSION_UNSUPPORTED: 'bring both ends to the same version',

@@ -343,7 +343,9 @@ describe.concurrent('a rendezvous', () => {
       const { id, up } = await upPeer(stage, url, '--pipe', '--name', 'bob');
       const second = await peerComplaint(stage, 'bob', 'up', '--rendezvous', url);
       expect(second).toMatchObject({ status: 2, code: 'ALREADY_REGISTERED' });
-      expect(second.text).toMatch(/already up in another process; stop the other one/);
+      expect(second.text).toMatch(
+        /already up in another process; stop the other one, or give this one a key of its own/,
+      );
       const named = await peerComplaint(stage, 'carol', 'up', '--rendezvous', url, '--name', 'bob');
       expect(named).toMatchObject({ status: 2, code: 'ALREADY_REGISTERED' });
       expect(named.text).toMatch(/^the name bob belongs to another peer; .*--name/);
@@ -362,8 +364,9 @@ describe.concurrent('a peer', () => {
     staged(async (stage) => {
       const { url } = await stage.rendezvous();
       const to = (whom: string) => peerComplaint(stage, 'alice', 'connect', whom, '--rendezvous', url);
-      const [nobody, offline, cut, unnamed, noName, oneself] = await Promise.all([
+      const [nobody, mistyped, offline, cut, unnamed, noName, oneself] = await Promise.all([
         to('a'.repeat(52)),
+        to(`${STRANGER.slice(0, -1)}b`),
         to(STRANGER),
         to(STRANGER.slice(1)),
         to('bob'),
@@ -372,6 +375,8 @@ describe.concurrent('a peer', () => {
       ]);
       expect(nobody).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
       expect(nobody.text).toMatch(/check it for a typing error/);
+      expect(mistyped).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
+      expect(mistyped.text).toMatch(/; check the id for a typing error$/);
       expect(offline).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
       expect(offline.text).toMatch(/`peer up` runs there/);
       expect(cut).toMatchObject({ status: 4, code: 'PEER_OFFLINE' });
