@@ -9,11 +9,10 @@ import { checkPrivate } from '../src/net/private-file.ts';
 
 const NO_DURATION = 'expected a duration such as "25s"';
 
-/** As milliseconds. */
+/** As it is written: the options read their units themselves. */
 const duration = v.pipe(
   v.string(NO_DURATION),
   v.check((text) => parseDuration(text) !== undefined, NO_DURATION),
-  v.transform((text) => parseDuration(text)!),
 );
 
 const text = v.pipe(v.string(), v.minLength(1));
@@ -60,16 +59,7 @@ const schema = v.strictObject({
     }),
   ),
   bench: v.nullish(v.strictObject({ seconds: v.optional(count), paths: v.optional(paths) })),
-  nat: v.nullish(
-    v.strictObject({
-      timeout: v.optional(
-        v.pipe(
-          duration,
-          v.transform((ms) => ms / 1_000),
-        ),
-      ),
-    }),
-  ),
+  nat: v.nullish(v.strictObject({ timeout: v.optional(duration) })),
 });
 
 type ConfigValue = string | number | boolean | readonly string[];

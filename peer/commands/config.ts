@@ -3,6 +3,7 @@ import type { Command, Option } from 'commander';
 import { SallyportError } from '../../src/core/errors.ts';
 import { readConfig, type ConfigEntry } from '../config.ts';
 import { Home } from '../home.ts';
+import { SettingsFile } from '../settings.ts';
 import { reporterOf, withPeerOptions, type SharedOptions } from './shared.ts';
 
 /** One setting as it is in force. */
@@ -25,12 +26,22 @@ export function addConfigCommand(program: Command): void {
       if (owner) parsed(optionOf(owner, entry.option), entry);
     }
     const settings = settingsOf(command, entries);
+    if (!settings.some(({ option }) => option === 'rendezvous')) settings.push(...joined(options));
     const words = settings.map(
       ({ command, option, value, from }) =>
         `${`${command} ${option}`.trim()}: ${JSON.stringify(value)}  (${from})`,
     );
     reporterOf(options).report({ settings }, words.join('\n') || 'nothing is set but what is built in');
   });
+}
+
+/** What `peer join` remembered counts where nothing else names a rendezvous. @throws SallyportError `CONFIG_INVALID` */
+function joined({ home }: SharedOptions): Setting[] {
+  const file = new Home(home).settingsFile;
+  const { rendezvous } = new SettingsFile(file);
+  return rendezvous
+    ? [{ command: '', option: 'rendezvous', value: rendezvous.url, from: `peer join, in ${file}` }]
+    : [];
 }
 
 /** Gives each command what the file says and neither a flag nor the environment does. */

@@ -34,6 +34,9 @@ describe.concurrent('the configuration file', () => {
         verbose: { value: false, from: 'SALLYPORT_VERBOSE' },
         name: { command: 'up', value: 'laptop', from: `${file}, line 5, up.name` },
       });
+      writeFileSync(file, 'ping: { interval: 500ms }\nnat: { timeout: 1m }\n');
+      const checked = await stage.run('peer', ['config', 'check', '--home', stage.home('bob')]).ended;
+      expect(checked.stdout.toString()).toMatch(/^ping interval: "500ms" .*\nnat timeout: "1m" /m);
       const mistakes = [
         'up:\n  allow: [nobody]\n',
         'up:\n  name: a name\n',

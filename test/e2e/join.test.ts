@@ -20,6 +20,14 @@ describe.concurrent('peer join', () => {
     staged(async (stage) => {
       const rendezvous = await stage.rendezvous('--token-file', stage.home('token'));
       expect(await report(stage, 'alice', rendezvous.join)).toMatchObject({ reached: true });
+      const check = ['config', 'check', '--json', '--home', stage.home('alice')];
+      const checked = JSON.parse((await stage.run('peer', check).ended).stdout.toString()) as object;
+      const from = expect.stringMatching(/^peer join, in /);
+      expect(checked).toMatchObject({
+        settings: expect.arrayContaining([
+          { command: '', option: 'rendezvous', value: rendezvous.url, from },
+        ]),
+      });
       const before = remembered(stage, 'alice');
       for (const wrong of [`${rendezvous.join}x`, rendezvous.join.replace(/&token=.*/, '')]) {
         const refused = await complaintOf(stage, 'peer', ['join', wrong, '--home', stage.home('alice')]);

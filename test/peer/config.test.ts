@@ -48,9 +48,9 @@ nat: { timeout: 2m }
       'up allow': ['any'],
       'up expose': ['web=127.0.0.1:3000'],
       'connect paths': ['relay-h2', 'udp'],
-      'ping interval': 1_500,
+      'ping interval': '1.5s',
       'ping count': 3,
-      'nat timeout': 120,
+      'nat timeout': '2m',
     });
   });
 
