@@ -89,7 +89,9 @@ export class Progress {
   /** To who sends: whoever looks at no bar would see nothing at all. */
   #tellThatItStands(path: string | undefined): void {
     this.#wentOnAt = Infinity;
-    const why = path ? 'the other side is busy, or what is there is being compared' : 'there is no path';
+    const why = path
+      ? 'the network stands still, the other side is busy, or what is there is being compared'
+      : 'there is no path';
     this.#reporter.event('waiting', { for: 'peer' }, `nothing was sent for ${STANDS_MS / 1_000} s: ${why}`);
   }
 

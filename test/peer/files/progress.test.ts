@@ -8,9 +8,12 @@ class Listener extends Reporter {
   #heard: ((fields: EventFields) => void) | undefined;
 
   readonly heard: string[] = [];
+  /** The last waiting, as it is told to people. */
+  why: string | undefined;
 
-  override event(event: string, fields: EventFields): void {
+  override event(event: string, fields: EventFields, words?: string): void {
     this.heard.push(event);
+    if (event === 'waiting') this.why = words;
     this.#heard?.(fields);
   }
 
@@ -62,6 +65,26 @@ it(
       expect(told()).toBe(times);
       progress.add(100, true);
     }
+  },
+);
+
+it(
+  'a sender that stands still does not put it down to the other side, for it cannot know',
+  { timeout: 60_000 },
+  async () => {
+    const own = new Listener();
+    const unknown = {
+      local: undefined,
+      remote: undefined,
+      technique: undefined,
+      rttMs: undefined,
+      reason: undefined,
+    };
+    const path = { kind: 'udp', direct: true, state: 'active', ...unknown } as const;
+    progress = new Progress(own, { id: 'a session', path }, 1_000);
+    await expect
+      .poll(() => own.why, { timeout: 20_000 })
+      .toMatch(/the network stands still, the other side is busy, or/);
   },
 );
 
