@@ -50,9 +50,11 @@ export function admit(
   const token = tokenFor(hello, options);
   if (token === undefined) return;
   if (!auth.proof || !verifyTokenProof(token, auth.proof, id, context)) {
-    throw new SallyportError('TOKEN_INVALID', 'this rendezvous admits by another join token', {
-      hint: 'ask its operator for the join URL',
-    });
+    const own = hello.role === 'relay' && options.relayToken !== undefined;
+    const message = own
+      ? 'this rendezvous admits relays by a token of their own, and this is another'
+      : 'this rendezvous admits by another join token';
+    throw new SallyportError('TOKEN_INVALID', message, { hint: 'ask its operator for it' });
   }
 }
 

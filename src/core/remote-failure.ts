@@ -17,7 +17,7 @@ export function printable(text: string): string {
 
 /** What to do about `TOKEN_INVALID`, for every role that registers. */
 export const TAKE_JOIN_URL =
-  'take the join URL that the rendezvous printed, whole: `peer join <url>`, or `relay start --rendezvous <url>`';
+  'take the join URL that the rendezvous printed, whole: `peer join <url>`, or `relay start --rendezvous <url>`, with --token-file where relays have a token of their own';
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
   TOKEN_INVALID: TAKE_JOIN_URL,

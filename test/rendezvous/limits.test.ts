@@ -194,7 +194,10 @@ describe('relays', () => {
       new TestNode(world, name, { role, token }).register();
     expect(node('bob', 'listen', 'for peers only, please').registered).toBe(true);
     expect(node('relay', 'relay', 'for relays only, please').registered).toBe(true);
-    expect(node('eve', 'relay', 'for peers only, please').errors).toEqual(['TOKEN_INVALID']);
+    const eve = node('eve', 'relay', 'for peers only, please');
+    expect(eve.received('error')).toMatchObject([
+      { code: 'TOKEN_INVALID', message: expect.stringMatching(/relays by a token of their own/) },
+    ]);
     expect(node('mallory', 'listen', 'for relays only, please').errors).toEqual(['TOKEN_INVALID']);
     expect(world.registry.registrations.relays()).toHaveLength(1);
   });
