@@ -19,6 +19,7 @@ const FAULTS: readonly (readonly [FaultName, keyof typeof WITHIN_MS])[] = [
   ['public address change', 'a new one'],
   ['direct path cut and restored', 'another path'],
   ['everything dropped', 'a new one'],
+  ['long packets dropped', 'a new one'],
 ];
 
 const MIB = 1024 * 1024;

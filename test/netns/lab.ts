@@ -121,6 +121,28 @@ export class Lab {
     await this.#changeCut('delete', group);
   }
 
+  /**
+   * From now on, longer packets than that are dropped silently at the NATs on their way between the hosts and those groups of
+   * remotes: a black hole of path MTU discovery (RFC 2923 §2.1). Over IPv4 only.
+   */
+  async dropLongPackets(bytes: number, ...groups: TrafficGroup[]): Promise<void> {
+    const drop = async (name: SideName) => {
+      const { nat, account } = this.#side(name);
+      const remotes = groups.flatMap((group) => account.remotes[group]).join(', ');
+      const rules = ['saddr', 'daddr'].map(
+        (direction, index) =>
+          `ip ${direction} ${account.address} ip ${index === 0 ? 'daddr' : 'saddr'} { ${remotes} } ip length > ${bytes} drop`,
+      );
+      const chain = ['type filter hook forward priority -10;', ...rules].join('\n');
+      await this.#splitBundles(name);
+      await this.#namespaces.run(
+        nat,
+        `nft -f - <<'RULES'\ntable ip narrow {\nchain narrowing {\n${chain}\n}\n}\nRULES\n`,
+      );
+    };
+    await Promise.all([drop('a'), drop('b')]);
+  }
+
   /** The NAT next to that side's host forgets this one; what is sent next by the same ports is mapped anew. */
   async forgetFlow(side: SideName, { protocol, original }: Flow): Promise<void> {
     const { source, sourcePort, destination, destinationPort } = original;

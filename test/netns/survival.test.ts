@@ -23,6 +23,16 @@ describe.skipIf(!support.ok).concurrent('a transfer both ways by the real comman
     expect(equal).toBe(true);
   });
 
+  it(
+    'goes on soon by shorter packets where long ones are dropped of a sudden',
+    { timeout: 120_000 },
+    async () => {
+      const { equal, stallMs } = await survive('long packets dropped', { bytes: 32 * MIB });
+      expect(equal).toBe(true);
+      expect(stallMs).toBeLessThan(10_000); // udx itself takes 13 s to give up
+    },
+  );
+
   it.each(['a', 'b'] as const)(
     'goes on where host %s has no files left, and those that come later are served',
     { timeout: 120_000 },

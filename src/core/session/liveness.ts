@@ -41,6 +41,10 @@ export class Liveness {
   #answeredAt: Instant = -Infinity;
   /** From then on every check was answered. */
   #answeringSince: Instant = -Infinity;
+  /** The stream was found to stand then; `Infinity` where it has brought something since. */
+  #stoodAt: Instant = Infinity;
+  /** For so long it may stand while every check is answered. */
+  #standMs = 0;
 
   constructor(now: Instant) {
     this.#provenAt = now;
@@ -79,6 +83,7 @@ export class Liveness {
   /** The first pings follow one another soon, so that the round trip is known early; not at once, when everybody begins to talk. */
   ponged(now: Instant): void {
     this.#heard(now);
+    this.flows();
     if (this.#quickPings > 0) this.#pingAt = now + QUICK_PING_MS;
   }
 
@@ -110,6 +115,31 @@ export class Liveness {
     return load.inFlight > 0 && this.doubted && this.#answeredAt - this.#answeringSince >= STEADY_MS;
   }
 
+  /** It does, and is left for another path if there is one. Being sent on again meanwhile gives it no more time. */
+  stood(now: Instant, load: PathLoad): void {
+    if (this.stands) return;
+    this.#stoodAt = now;
+    this.#standMs = 2 * patienceMs(load) + backlogMs(load);
+  }
+
+  /** Something has come through the stream: through this one, where progress may be another path's. */
+  flows(): void {
+    this.#stoodAt = Infinity;
+  }
+
+  /** Nothing has come through the stream since. */
+  get stands(): boolean {
+    return this.#stoodAt < Infinity;
+  }
+
+  /**
+   * When the path is dead for what its stream carries, last or not: for longer than udx takes to send lost packets again, all
+   * that is short has passed and nothing that is long, as where routers drop what exceeds the MTU of a path that has changed.
+   */
+  get blockedAt(): Instant {
+    return Math.max(this.#stoodAt, this.#answeringSince) + this.#standMs;
+  }
+
   /** Data is in flight that was not a moment ago, or the path is sent on anew. */
   restarted(now: Instant): void {
     this.#progressAt = now;
@@ -137,6 +167,7 @@ export class Liveness {
   /** This process itself stood still: the silence was ours. */
   forgive(now: Instant): void {
     this.progressed(now);
+    this.flows();
     this.#pingAt = now;
   }
 
@@ -157,14 +188,15 @@ export class Liveness {
   /** When the path is to be left for another. */
   deadAt(load: PathLoad): Instant {
     const silence = IDLE_DEATH_MS + (load.active ? 0 : this.#standbyPingMs);
-    const idleDeath = Math.min(this.#provenAt + silence, this.#answerBy);
+    const idleDeath = Math.min(this.#provenAt + silence, this.#answerBy, this.blockedAt);
     return load.inFlight > 0 ? Math.min(idleDeath, this.#silentUntil(load)) : idleDeath;
   }
 
   /** When the path is given up although there is no other. */
   lastDeadAt(load: PathLoad): Instant {
     const deadAt = this.deadAt(load);
-    return load.inFlight > 0 ? Math.max(deadAt, this.#progressAt + IDLE_DEATH_MS) : deadAt;
+    if (load.inFlight === 0) return deadAt;
+    return Math.min(this.blockedAt, Math.max(deadAt, this.#progressAt + IDLE_DEATH_MS));
   }
 
   #heard(now: Instant): void {
@@ -184,6 +216,11 @@ export class Liveness {
 function patienceMs({ rttMs, bytesPerMs, oldestFrameBytes }: PathLoad): number {
   const transmission = bytesPerMs === undefined ? 0 : oldestFrameBytes / bytesPerMs;
   return Math.max(MIN_PATIENCE_MS, Math.min(3 * rttMs, MAX_SPARE_MS + rttMs), 4 * transmission);
+}
+
+/** Until what was handed to the path would have left. */
+function backlogMs({ inFlight, bytesPerMs }: PathLoad): number {
+  return bytesPerMs === undefined ? 0 : inFlight / bytesPerMs;
 }
 
 const MIN_PATIENCE_MS = 1500;

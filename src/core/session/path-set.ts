@@ -118,14 +118,18 @@ export class PathSet {
    */
   answered(path: Path, now: Instant): void {
     path.liveness.answered(now);
-    const stands = path === this.#active && path.liveness.standsStill(this.#load(path));
-    path.unheardSince = stands ? now : Infinity;
+    const load = this.#load(path);
+    const stands = path === this.#active && path.liveness.standsStill(load);
     if (stands) {
       if (path.info.direct) this.#upgrades.died(now);
+      path.liveness.stood(now, load);
       path.ask(now);
     }
+    path.unheardSince = path.liveness.stands ? now : Infinity;
     // What has stood for too long although it answers shows nothing new by one more answer.
-    if (!path.suspect || path.liveness.deadAt(this.#load(path)) > now) this.proven(path, now);
+    if (path.suspect && path.liveness.deadAt(load) <= now) return;
+    path.suspect = false;
+    this.#select(now, stands ? `${STANDS}; ` : '');
   }
 
   /** Sends the pings and checks that are due and declares the dead; returns the paths to be closed, already removed. */
@@ -134,8 +138,8 @@ export class PathSet {
     if (this.#doubtAt <= now) this.#askOthers(now);
     for (const path of this.#paths.values()) {
       const load = this.#load(path);
-      if (this.#deadAt(path, load) <= now && this.#isDead(path)) {
-        this.remove(path, path.inFlight > 0 ? 'no acknowledgement' : 'no answer to pings', now);
+      if (this.#deadAt(path, load) <= now && this.#isDead(path, now)) {
+        this.remove(path, causeOfDeath(path, now), now);
         dead.push(path);
         continue;
       }
@@ -249,8 +253,9 @@ export class PathSet {
   }
 
   /** Past its time: dead, unless it is the last path and its second, longer time has only begun. */
-  #isDead(path: Path): boolean {
+  #isDead(path: Path, now: Instant): boolean {
     if (path.suspect || this.#hasOther(path) || this.#isOutlived(path)) return true;
+    if (path.liveness.blockedAt <= now) return true;
     path.suspect = true;
     if (path.confirmed) this.#needPath('the last path is silent');
     return false;
@@ -330,6 +335,13 @@ export class PathSet {
   }
 }
 
+function causeOfDeath({ liveness, inFlight }: Path, now: Instant): string {
+  if (liveness.blockedAt <= now) return BLOCKED;
+  return inFlight > 0 ? 'no acknowledgement' : 'no answer to pings';
+}
+
+const STANDS = 'short packets are answered, but no data gets through';
+const BLOCKED = `${STANDS}: packets may be too long for a router on the way`;
 /** What is merely better is moved to once its stream has answered: a carrier that is repeating what was lost may hold up all that follows. */
 const HEARD_LATELY_MS = 500;
 /** A path that was asked whether it still works, and has not answered for so long, does not. */

@@ -223,6 +223,7 @@ export class Path {
   /** The newest of the frames sent here that one acknowledgement covered. */
   noteProgress(newest: SentFrame, sequence: number, now: Instant): void {
     if (this.liveness.doubted) this.#standstill.ended(now);
+    if (sequence >= this.#resentBelow) this.liveness.flows();
     if (!this.#cameByAnother(newest, sequence, now)) {
       this.rate.sample(newest, now, this.busy);
       if (!this.#standstill.heldUp(newest.sentAt)) this.loadedRtt.sample(now - newest.sentAt);

@@ -263,13 +263,63 @@ describe('death of a path', () => {
     const pair = new Pair();
     const path = pair.addPath(direct);
     pair.run(2000);
-    pair.hold(path, Infinity);
+    pair.hold(path, Infinity, 3);
     pair.a.write(pair.a.open(), pattern(10_000));
     pair.b.write(pair.b.open(), pattern(10_000));
     const started = pair.now;
     pair.run(60_000, () => pair.a.states(path).includes('down'));
     expect(pair.now - started).toBe(15_000);
     expect(pair.a.wanted).toEqual(['the last path is silent', 'no path: no acknowledgement']);
+  });
+
+  it('is concluded within 5 s where nothing but short packets passes, last or not, and another is asked for', () => {
+    for (const relays of [0, 1]) {
+      const pair = new Pair();
+      for (let count = 0; count < relays; count += 1) pair.addPath(relay);
+      const path = pair.addPath(direct);
+      pair.run(2000);
+      pair.hold(path, Infinity);
+      pair.a.write(pair.a.open(), pattern(10_000));
+      const started = pair.now;
+      pair.run(60_000, () => pair.a.states(path).includes('down'));
+      expect(pair.now - started).toBeLessThan(5_000);
+      expect(pair.a.events.find(({ state }) => state === 'down')?.reason).toMatch(/may be too long/);
+      expect(pair.a.wanted.at(-1)).toMatch(/^no (direct )?path: /);
+    }
+  });
+
+  it('is concluded as soon where the relay passes nothing long either, and another circuit comes up again and again', () => {
+    const pair = new Pair();
+    const circuit = () => pair.addPath({ ...relay, delayMs: 5 });
+    let first = circuit();
+    const path = pair.addPath(direct);
+    pair.run(2000);
+    pair.hold(path, Infinity);
+    pair.blackhole(first);
+    pair.a.write(pair.a.open(), pattern(10_000));
+    const started = pair.now;
+    const isDown = () => pair.a.states(path).includes('down');
+    while (pair.now - started < 60_000 && !isDown()) {
+      pair.run(60_000, () => isDown() || pair.a.states(first).includes('down'));
+      first = circuit();
+      pair.run(100);
+      pair.hold(first, Infinity);
+    }
+    expect(pair.now - started).toBeLessThan(5_000);
+  });
+
+  it('is not concluded on a slow path that is cut for a while, whose carrier has much to send again', () => {
+    for (const cutMs of [1_200, 2_500]) {
+      const pair = new Pair();
+      const path = pair.addPath({ ...direct, delayMs: 30, rate: 8 });
+      const from = 20_000;
+      pair.cutWhile(path, (at) => at >= from && at < from + cutMs);
+      const stream = pair.a.open();
+      pair.a.write(stream, pattern(MIB / 2));
+      pair.run(120_000);
+      expect(pair.a.states(path)).toEqual(['up', 'active']);
+      expect(pair.b.of(stream).bytes).toBe(MIB / 2);
+    }
   });
 
   it('is not concluded where every check is answered, but the relay carries on until the stream has answered too', () => {

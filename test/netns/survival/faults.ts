@@ -24,6 +24,7 @@ export type FaultName =
   | 'public address change'
   | 'direct path cut and restored'
   | 'everything dropped'
+  | 'long packets dropped'
   | 'all paths lost for longer than tickets live'
   | 'peer stopped';
 
@@ -87,6 +88,19 @@ const FAULTS: Readonly<Record<FaultName, Fault>> = {
       await sleep(seconds * 1000);
       for (const group of EVERYTHING) await lab.restore(group);
       return performance.now() - began;
+    },
+  },
+  // TCP has no way round: unless told to, the kernel doesn't try shorter packets.
+  'long packets dropped': {
+    scenario: { relay: 'separate', paths: 'udp,relay' },
+    on: 'direct',
+    async strike(transfer) {
+      const before = transfer.told.map((events) => events.length);
+      await transfer.scenario.lab.dropLongPackets(1_280, ...EVERYTHING);
+      const isAnew = ({ event, state, direct }: CommandEvent) =>
+        event === 'path' && state === 'up' && direct === true;
+      const areAnew = () => transfer.told.every((events, end) => events.slice(before[end]).some(isAnew));
+      await transfer.until(areAnew, 60_000, 'a direct path that sends shorter packets');
     },
   },
   'all paths lost for longer than tickets live': {
