@@ -45,6 +45,9 @@ export const LIMITS = {
   connections: 8_192,
   /** A server has an eighth of its connections for one address: a carrier or an office may have hundreds of peers behind one, each with two. */
   connectionsPerAddress: 1_024,
+  /** New ones of one address, which may be over at once: as after a restart, when all those peers come back, then so many. Each may cost a TLS handshake. */
+  arrivalsPerSecond: 100,
+  arrivalsBurst: 2_048,
   queuedMessagesPerClient: 64,
   /** Of one instance; it keeps to less by itself. */
   messagesPerSecond: 200,

@@ -7,6 +7,7 @@ import { sourceOf } from '../core/address.ts';
 import { formatEndpoint, type Endpoint } from '../core/endpoint.ts';
 import { SallyportError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { RateLimiter } from '../core/token-bucket.ts';
 import { deferred } from './deferred.ts';
 import { Http1Front } from './front-http1.ts';
 import { Http2Front } from './front-http2.ts';
@@ -34,13 +35,16 @@ export interface FrontOptions {
   readonly connectionsPerAddress?: number | undefined;
 }
 
+const ARRIVALS = { perSecond: LIMITS.arrivalsPerSecond, burst: LIMITS.arrivalsBurst };
+
 /**
  * One port for everything over HTTP: pages, HTTP/1.1 upgrades, HTTP/2 extended CONNECT. With TLS the versions are
  * told apart by ALPN, on cleartext by the first bytes: the HTTP/2 preface starts with `PRI`, which is no method.
  *
- * Whatever a stranger can hold here is bounded: connections in all and per address, time until the connection has
- * shown what it wants (`LIMITS.handshakeStepMs`, for the TLS handshake and again for the first request), header size,
- * frames, streams. A standing leg that was opened is no stranger's any more: its ticket's owner is counted for it.
+ * Whatever a stranger can hold here is bounded: connections in all and per address, new ones of an address by time,
+ * how long one may take to show what it wants (`LIMITS.handshakeStepMs`, for the TLS handshake and again for the first
+ * request), header size, frames, streams. A standing leg that was opened is no stranger's any more: its ticket's owner
+ * is counted for it.
  */
 export class Front {
   readonly #server: Server;
@@ -48,6 +52,7 @@ export class Front {
   readonly #http2: Http2Front;
   readonly #sockets = new Set<Socket>();
   readonly #perSource = new Map<string, number>();
+  readonly #arrivals = new RateLimiter(ARRIVALS);
   /** The connections that are counted in `#perSource`, by their two ends: TLS has a socket of its own for each. */
   readonly #counted = new Map<string, Socket>();
   readonly #hurry = new Map<Duplex, NodeJS.Timeout>();
@@ -121,17 +126,19 @@ export class Front {
     if (isOpen) await this.#closed.promise;
   }
 
-  #tlsServer(tls: NonNullable<FrontOptions['tls']>): Server {
-    const server = createTlsServer({
-      ...tls,
+  /** Whoever is not admitted costs no TLS socket. */
+  #tlsServer(options: NonNullable<FrontOptions['tls']>): Server {
+    const tls = createTlsServer({
+      ...options,
       ALPNProtocols: ['h2', 'http/1.1'],
       handshakeTimeout: LIMITS.handshakeStepMs,
       minVersion: 'TLSv1.2',
     });
-    server.on('connection', (socket) => this.#admit(socket));
-    server.on('tlsClientError', (_error, socket) => socket.destroy());
-    server.on('secureConnection', (socket) => this.#dispatch(socket, socket.alpnProtocol === 'h2'));
-    return server;
+    tls.on('tlsClientError', (_error, socket) => socket.destroy());
+    tls.on('secureConnection', (socket) => this.#dispatch(socket, socket.alpnProtocol === 'h2'));
+    return createTcpServer((socket) => {
+      if (this.#admit(socket)) tls.emit('connection', socket);
+    });
   }
 
   #cleartextServer(): Server {
@@ -141,14 +148,15 @@ export class Front {
     });
   }
 
-  /** Counts the connection, or ends it when its address has too many. */
+  /** Counts the connection, or ends it when its address has too many, or makes them too fast. */
   #admit(socket: Socket): boolean {
     socket.on('error', () => socket.destroy());
     const ends = endsOf(socket);
     this.#discount(ends); // one that was between the same ends is over, though its end may not have been noticed yet
     const { source } = ends;
     const count = (this.#perSource.get(source) ?? 0) + 1;
-    if (count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress)) {
+    const isFull = count > (this.#options.connectionsPerAddress ?? LIMITS.connectionsPerAddress);
+    if (isFull || !this.#arrivals.take(source, performance.now())) {
       socket.destroy();
       return false;
     }

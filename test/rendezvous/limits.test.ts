@@ -1,5 +1,8 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Identity } from '../../src/core/identity.ts';
@@ -8,7 +11,7 @@ import { Front } from '../../src/net/front.ts';
 import type { SignalConnection } from '../../src/net/signal.ts';
 import { Departures } from '../../rendezvous/departures.ts';
 import { Registrations, registrationOf, type Registration } from '../../rendezvous/registrations.ts';
-import { TestDeployment } from './deployment.ts';
+import { selfSignedTls, TestDeployment } from './deployment.ts';
 import { bytes, RegistryWorld, TestNode } from './harness.ts';
 import { stoppablePipe } from './stoppable-pipe.ts';
 
@@ -293,6 +296,34 @@ describe('connections', () => {
     expect(await isServed(0)).toBe(false);
     for (const socket of [one, other]) socket.destroy();
     await expect.poll(() => isServed(1)).toBe(true);
+  });
+
+  it.each([false, true])('are taken from an address as fast as they may come (TLS: %s)', async (isSecure) => {
+    const home = mkdtempSync(join(tmpdir(), 'sallyport-limits-'));
+    const tls = isSecure ? selfSignedTls(home) : undefined;
+    rmSync(home, { recursive: true });
+    front = await Front.listen({ host: '127.0.0.1', port: 0, about: 'x', tls });
+    const { port } = front.endpoint;
+    const open = async (localAddress: string): Promise<Socket> => {
+      const socket = connect({ port, host: '127.0.0.1', localAddress }).on('error', () => undefined);
+      socket.resume();
+      await once(socket, 'connect');
+      return socket;
+    };
+    /** Of so many that are made and ended at once, how many we are left. */
+    const taken = async (count: number, localAddress: string): Promise<number> => {
+      const sockets = await Promise.all(Array.from({ length: count }, () => open(localAddress)));
+      await sleep(50);
+      const left = sockets.filter(({ destroyed }) => !destroyed).length;
+      for (const socket of sockets) socket.resetAndDestroy();
+      return left;
+    };
+    let made = 0;
+    while (made < 4 * LIMITS.arrivalsBurst && (await taken(128, '127.0.0.1')) === 128) made += 128;
+    expect(made).toBeGreaterThanOrEqual(LIMITS.arrivalsBurst - 128);
+    expect(made).toBeLessThan(4 * LIMITS.arrivalsBurst);
+    expect(await taken(1, '127.0.0.2')).toBe(1);
+    await expect.poll(() => taken(1, '127.0.0.1')).toBe(1);
   });
 
   it('are counted no longer when another comes from their port before their end was noticed', async () => {
