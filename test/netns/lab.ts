@@ -134,12 +134,18 @@ export class Lab {
           `ip ${direction} ${account.address} ip ${index === 0 ? 'daddr' : 'saddr'} { ${remotes} } ip length > ${bytes} drop`,
       );
       const chain = ['type filter hook forward priority -10;', ...rules].join('\n');
-      await this.#splitBundles(name);
       await this.#namespaces.run(
         nat,
         `nft -f - <<'RULES'\ntable ip narrow {\nchain narrowing {\n${chain}\n}\n}\nRULES\n`,
       );
     };
+    // A bundle of short segments would be dropped as one long packet.
+    const split = ({ name }: LabHost) => {
+      const interfaces = this.#topology.nodes.get(name)?.interfaces ?? [];
+      const script = interfaces.map((face) => `ip link set ${face.name} gso_max_segs 1\n`).join('');
+      return this.#namespaces.run(name, script);
+    };
+    await Promise.all(Object.values(this.hosts).map(split));
     await Promise.all([drop('a'), drop('b')]);
   }
 
