@@ -47,6 +47,7 @@ type Contender = Extract<Client, { state: 'contending' }>;
 /** Leases, handshakes and departures are looked at this often; none of them is shorter than five seconds. */
 const SWEEP_MS = 1_000;
 const MESSAGE_RATE = { perSecond: LIMITS.messagesPerSecond, burst: LIMITS.messagesBurst };
+const ADDRESS_RATE = { perSecond: LIMITS.addressMessagesPerSecond, burst: LIMITS.addressMessagesBurst };
 const ANNOUNCEMENTS = {
   perSecond: 1_000 / LIMITS.relayAnnouncementEveryMs,
   burst: LIMITS.relayAnnouncementsBurst,
@@ -63,6 +64,8 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   readonly #departures = new Departures();
   readonly #introductions: Introductions;
   readonly #messages = new RateLimiter(MESSAGE_RATE);
+  /** Instances cost nothing, and one host has any number of them. */
+  readonly #addressMessages = new RateLimiter(ADDRESS_RATE);
   readonly #outputs: RegistryOutput[] = [];
   /** One relay that comes and goes costs as many messages as there are registrations. */
   readonly #announcements = new TokenBucket(ANNOUNCEMENTS.perSecond, ANNOUNCEMENTS.burst, 0);
@@ -77,10 +80,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       deployment: options.deployment,
       registrations: this.registrations,
       relays: () => this.#relays(),
-      sourceOf: ({ connection }) => {
-        const observed = this.#clients.get(connection)?.arrival.observed;
-        return observed && sourceOf(observed.address);
-      },
+      sourceOf: (registration) => this.#sourceOf(registration),
       introduced: (a, b) => this.#departures.introduce(a, b),
       reply: (registration, message) => this.#send(registration.connection, message),
       passOn: (registration, message, now) => {
@@ -254,7 +254,9 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
   }
 
   #serve(from: Registration, message: ToRendezvous, now: Instant): void {
-    if (!this.#messages.take(from.key, now)) throw new SallyportError('RATE_LIMITED', 'too many messages');
+    const isInTime =
+      this.#messages.take(from.key, now) && this.#addressMessages.take(this.#sourceOf(from) ?? '', now);
+    if (!isInTime) throw new SallyportError('RATE_LIMITED', 'too many messages');
     from.leaseEnds = now + LIMITS.registrationLeaseMs;
     switch (message.t) {
       case 'hello':
@@ -275,6 +277,11 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
         this.#introductions.serve(from, message, now);
         break;
     }
+  }
+
+  #sourceOf({ connection }: Registration): string | undefined {
+    const observed = this.#clients.get(connection)?.arrival.observed;
+    return observed && sourceOf(observed.address);
   }
 
   #leave(registration: Registration, now: Instant): void {

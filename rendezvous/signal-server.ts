@@ -8,6 +8,7 @@ import {
   HELLO_HEADER,
   type ToNode,
 } from '../src/core/protocol/rendezvous.ts';
+import { TokenBucket } from '../src/core/token-bucket.ts';
 import type { Clock } from '../src/net/clock.ts';
 import { Driver } from '../src/net/driver.ts';
 import type { Front } from '../src/net/front.ts';
@@ -33,6 +34,8 @@ const CLOSE_REFUSED = 1008;
 const CLOSE_BUSY = 1013;
 /** How long a closed connection may take to say good-bye. */
 const CLOSE_MS = 2_000;
+/** WebSocket pings and pongs: nodes send none but answers to `probe`. */
+const CONTROL_FRAMES = { perSecond: 1, burst: 32 };
 
 /** The registry behind `/v1/signal`: one WebSocket a node, one message a frame. */
 export class SignalServer {
@@ -75,6 +78,7 @@ export class SignalServer {
     socket.binaryType = 'nodebuffer';
     socket.on('message', (data, isBinary) => this.#receive(connection, data as Buffer, isBinary));
     socket.on('pong', () => this.#answered(connection));
+    boundControlFrames(socket);
     socket.on('close', (code) => this.#closed(connection, code));
     const arrival = { observed: knock.remote, exporter: knock.exporter };
     this.#driver.handle({ type: 'connected', connection, arrival });
@@ -168,5 +172,19 @@ export class SignalServer {
     client.socket.close(code);
     const late = this.#clock.setTimer(() => client.socket.terminate(), CLOSE_MS);
     client.socket.once('close', late);
+    let more = 0;
+    client.socket.on('message', () => {
+      more += 1; // one that doesn't hear, and goes on, would have us read all that until its time is over
+      if (more > LIMITS.queuedMessagesPerClient) client.socket.terminate();
+    });
   }
+}
+
+function boundControlFrames(socket: WebSocket): void {
+  const frames = new TokenBucket(CONTROL_FRAMES.perSecond, CONTROL_FRAMES.burst, performance.now());
+  const spend = () => {
+    if (!frames.take(performance.now())) socket.terminate();
+  };
+  socket.on('ping', spend);
+  socket.on('pong', spend);
 }

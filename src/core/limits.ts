@@ -52,6 +52,9 @@ export const LIMITS = {
   /** Of one instance; it keeps to less by itself. */
   messagesPerSecond: 200,
   messagesBurst: 1_000,
+  /** Of all instances of one address: as ten that have fallen into a loop. */
+  addressMessagesPerSecond: 2_000,
+  addressMessagesBurst: 10_000,
   registrations: 8_192,
   instancesPerPeer: 64,
   /** Names whose listeners have left, each for one more lease. */

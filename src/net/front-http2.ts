@@ -9,9 +9,10 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { sourceOf } from '../core/address.ts';
 import type { Endpoint } from '../core/endpoint.ts';
 import { LIMITS } from '../core/limits.ts';
-import { TokenBucket } from '../core/token-bucket.ts';
+import { RateLimiter, TokenBucket } from '../core/token-bucket.ts';
 import type { Page } from './front.ts';
 import { ERROR_HEADER, exporterOf, remoteOf, statusOf, type Knock } from './knock.ts';
 
@@ -35,6 +36,8 @@ const SESSION_OPTIONS = {
 const IDLE_MS = 60_000;
 /** Requests that become no circuit, and circuits that are reset: as many as one peer may open. */
 const FRUITLESS = { perSecond: 20, burst: LIMITS.legsPerPeer };
+/** Of all connections of one address: as many as eight such peers. */
+const FRUITLESS_OF_ADDRESS = { perSecond: 8 * FRUITLESS.perSecond, burst: 8 * FRUITLESS.burst };
 const CONTROL_FRAMES = { perSecond: 10, burst: 50 };
 /** Pages that a client may leave untaken, as by a window of zero: each keeps its stream. */
 const UNTAKEN_PAGES = 8;
@@ -43,6 +46,7 @@ interface Arrival {
   readonly remote: Endpoint;
   readonly exporter: Uint8Array;
   readonly fruitless: TokenBucket;
+  readonly source: string;
   untakenPages: number;
 }
 
@@ -56,6 +60,7 @@ export class Http2Front {
   readonly #server: Http2Server;
   readonly #routes = new Map<string, ConnectRoute>();
   readonly #sessions = new Map<Http2Session, Arrival>();
+  readonly #fruitlessOfAddress = new RateLimiter(FRUITLESS_OF_ADDRESS);
   readonly #page: (path: string) => Page;
   readonly #settled: (socket: Duplex) => void;
 
@@ -73,7 +78,9 @@ export class Http2Front {
 
   take(socket: Socket): void {
     const fruitless = new TokenBucket(FRUITLESS.perSecond, FRUITLESS.burst, performance.now());
-    const arrival = { remote: remoteOf(socket), exporter: exporterOf(socket), fruitless, untakenPages: 0 };
+    const remote = remoteOf(socket);
+    const source = sourceOf(remote.address);
+    const arrival = { remote, source, exporter: exporterOf(socket), fruitless, untakenPages: 0 };
     this.#server.once('session', (session) => {
       this.#sessions.set(session, arrival);
       session.once('close', () => this.#sessions.delete(session));
@@ -99,7 +106,7 @@ export class Http2Front {
       return;
     }
     // Whether it is reset shows too late: where we answer first, as under TLS, it has ended by our own NO_ERROR.
-    if (!arrival.fruitless.take(performance.now())) return calm(session);
+    if (!this.#mayFail(arrival)) return calm(session);
     if (headers[':method'] === 'GET') {
       if (isOver(stream)) return;
       arrival.untakenPages += 1;
@@ -119,15 +126,22 @@ export class Http2Front {
       accept: () => {
         if (isOver(stream)) return undefined;
         arrival.fruitless.giveBack();
+        this.#fruitlessOfAddress.giveBack(arrival.source);
         stream.once('close', () => {
           const isReset = stream.rstCode !== constants.NGHTTP2_NO_ERROR;
-          if (isReset && !arrival.fruitless.take(performance.now())) calm(session);
+          if (isReset && !this.#mayFail(arrival)) calm(session);
         });
         stream.respond({ ':status': 200 });
         return stream;
       },
       refuse: ({ code }) => refuse(stream, statusOf(code), { [ERROR_HEADER]: code }),
     });
+  }
+
+  /** One more request that becomes no circuit, or circuit that is reset. */
+  #mayFail({ fruitless, source }: Arrival): boolean {
+    const now = performance.now();
+    return fruitless.take(now) && this.#fruitlessOfAddress.take(source, now);
   }
 }
 

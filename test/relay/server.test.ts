@@ -539,6 +539,30 @@ describe('abuse', () => {
     },
   );
 
+  it('of HTTP/2 by pages asked for on one connection after another is bounded for its address', async () => {
+    await start();
+    /** Of one connection: less than would end that one. */
+    const ask = async (localAddress: string): Promise<number> => {
+      const { hostname: host, port } = new URL(deployment.server.url);
+      const socket = connectTcp({ host, port: Number(port), localAddress });
+      const session = connectHttp2(deployment.server.url, { createConnection: () => socket });
+      session.on('error', () => undefined);
+      let answered = 0;
+      for (let n = 0; n < 100 && !session.closed && !session.destroyed; n++) {
+        const stream = session.request({ ':path': '/' }).on('error', () => undefined);
+        stream.once('response', () => (answered += 1)).resume();
+        await new Promise((resolve) => stream.once('close', resolve));
+      }
+      session.destroy();
+      return answered;
+    };
+    let connections = 0;
+    while (connections < 60 && (await ask('127.0.0.3')) === 100) connections += 1;
+    expect(connections).toBeGreaterThanOrEqual(10);
+    expect(connections).toBeLessThan(60);
+    expect(await ask('127.0.0.4')).toBe(100);
+  });
+
   it('of HTTP/2 is no place for answers that a stranger never takes', async () => {
     await start();
     const session = connectHttp2(deployment.server.url, { settings: { initialWindowSize: 0 } });

@@ -187,6 +187,28 @@ describe('introductions', () => {
   });
 });
 
+describe('messages', () => {
+  it('of one address are bounded, however many instances it has, and those of another are not', () => {
+    const world = new RegistryWorld();
+    const node = (name: string, address: string) =>
+      new TestNode(world, name, { role: 'dial', address }).register();
+    const alice = node('alice', '198.51.100.9');
+    const isCutOff = ({ connection }: TestNode) => world.closed.get(connection) === 'RATE_LIMITED';
+    const busy = () => {
+      const eves = Array.from({ length: 40 }, (_, n) => node(`eve ${n}`, '203.0.113.66'));
+      for (const eve of eves) {
+        for (let sent = 0; sent < LIMITS.messagesBurst / 2; sent++) eve.send({ t: 'ping', sent });
+      }
+      return eves.filter((eve) => !isCutOff(eve)).length;
+    };
+    expect(busy()).toBe(LIMITS.addressMessagesBurst / (LIMITS.messagesBurst / 2));
+    alice.send({ t: 'ping', sent: 1 });
+    expect(isCutOff(alice)).toBe(false);
+    world.advance(1_000);
+    expect(busy()).toBe(LIMITS.addressMessagesPerSecond / (LIMITS.messagesBurst / 2));
+  });
+});
+
 describe('relays', () => {
   it('prove a token of their own, where there is one, and peers can not use it', () => {
     const world = new RegistryWorld({

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { SallyportError } from '../../src/core/errors.ts';
@@ -458,7 +458,7 @@ describe('whoever sends rubbish', () => {
     const inputs = vi.spyOn(Registry.prototype, 'handle');
     const signsOfLife = () => inputs.mock.calls.filter(([{ type }]) => type === 'alive').length;
     const socket = await open();
-    for (let i = 0; i < 100; i++) socket.pong();
+    for (let i = 0; i < 30; i++) socket.pong();
     const ended = outcome(socket);
     socket.send('rubbish');
     await ended;
@@ -467,6 +467,43 @@ describe('whoever sends rubbish', () => {
     const [error] = (await once(deployment.signal({ identity }), 'error')) as [SallyportError];
     expect(error.code).toBe('ALREADY_REGISTERED');
     expect(signsOfLife()).toBe(1);
+  });
+
+  it.each(['ping', 'pong'] as const)('is cut off by more %ss than a node has any use for', async (frame) => {
+    deployment = await TestDeployment.start();
+    const socket = await open();
+    const [code] = await Promise.all([
+      once(socket, 'close').then(([closed]: number[]) => closed),
+      (async () => {
+        for (let i = 0; i < 1_000 && socket.readyState === WebSocket.OPEN; i++) {
+          socket[frame]();
+          await nextTurn();
+        }
+        if (socket.readyState === WebSocket.OPEN) socket.close();
+      })(),
+    ]);
+    expect(code).toBe(1006); // without a close frame
+    expect(await newcomer()).toBeDefined();
+  });
+
+  it('is not read for long once it was cut off and goes on', async () => {
+    deployment = await TestDeployment.start();
+    const { hostname, port } = new URL(deployment.server.url);
+    const socket = connect(Number(port), hostname).on('error', () => undefined);
+    const key = randomBytes(16).toString('base64');
+    const upgrade = `GET /v1/signal HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${key}\r\n\r\n`;
+    socket.write(upgrade);
+    await once(socket, 'data');
+    socket.resume();
+    const ended = once(socket, 'close');
+    const rubbish = Buffer.from([0x82, 0x81, 0, 0, 0, 0, 0]); // one masked byte (RFC 6455 §5.2)
+    let sent = 0;
+    for (; !socket.destroyed && sent < 1_000; sent++) {
+      socket.write(rubbish);
+      await sleep(1);
+    }
+    await ended;
+    expect(sent).toBeLessThan(1_000);
   });
 
   it('refuses a page of some other origin', async () => {
